@@ -1,0 +1,1 @@
+from nova_rbd_multistore.driver import LibvirtDriver  # noqa: F401
