@@ -1,0 +1,165 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Nova's RBD image backend, made to find its image in any store.
+
+Find the image in the local cluster; else have Glance copy it there; then make
+the boot disk a copy-on-write clone of it.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from nova import context as nova_context
+import nova.conf
+from nova.virt.libvirt import imagebackend
+from oslo_log import log as logging
+
+from nova_rbd_multistore import ceph
+from nova_rbd_multistore import exceptions
+from nova_rbd_multistore import glance
+from nova_rbd_multistore import host
+from nova_rbd_multistore import image
+from nova_rbd_multistore import source
+
+CONF = nova.conf.CONF
+LOG = logging.getLogger(__name__)
+
+
+class Rbd(imagebackend.Rbd):
+    """One disk of one server, in Nova's pool of the local Ceph cluster."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        #: Why this disk was not cloned, if a download may do instead.
+        self._not_cloned: exceptions.ImageError | None = None
+
+    def cache(
+        self,
+        fetch_func: Callable[..., None],
+        filename: str,
+        size: int | None = None,
+        safe: bool = False,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        """Create the disk, if it is not there; called by Nova's driver.
+
+        Nova clones from within ``fetch_func``, behind a lock that lets one
+        boot of an image at a time on this host, and not at all if an earlier
+        download has left a file in the image cache. Neither matters to a
+        clone: so we clone first, whatever lies there and side by side. Disks
+        that have no image (ephemeral, swap) go Nova's way alone.
+
+        :raises ImageError: if the image cannot be cloned, unless Nova may
+            download it
+        :raises HostError: if this host cannot do it now
+        """
+        image_id = kwargs.get('image_id')
+        if image_id is not None and not self.exists():
+            try:
+                self.clone(kwargs['context'], image_id)
+            except exceptions.ImageError as exc:
+                if not _may_download(exc):
+                    raise
+                LOG.warning('Downloading instead of cloning: %s', exc)
+                self._not_cloned = exc
+        super().cache(fetch_func, filename, size, safe, *args, **kwargs)
+
+    def clone(
+        self,
+        context: nova_context.RequestContext,
+        image_id_or_uri: str,
+        copy_to_store: bool = True,
+    ) -> None:
+        """Make the disk a copy-on-write clone of the image.
+
+        :param copy_to_store: whether to have the image copied to our store
+            if it is not there
+        :raises ImageError: if that cannot be, on any host
+        :raises HostError: if this host cannot do it now
+        """
+        if self._not_cloned is not None:
+            # Nova's fetch_func asks once more: the answer is the same, and
+            # Glance is not to be asked for a copy a second time.
+            raise self._not_cloned
+        this_host = host.this_host()
+        images = this_host.glance_for(context)
+
+        record = images.record(image_id_or_uri)
+        source.require_cloneable(record)
+        if self._clone_from_cluster(this_host, images, record):
+            return
+        if not (copy_to_store and this_host.store):
+            raise exceptions.NotInLocalStore(record.id)
+        this_host.copy(context, images, record)
+
+        record = images.record(record.id)
+        source.require_cloneable(record)
+        if not self._clone_from_cluster(this_host, images, record):
+            raise exceptions.NotInCluster(record.id, this_host.store)
+
+    def _clone_from_cluster(
+        self,
+        this_host: host.Host,
+        images: glance.Glance,
+        record: image.ImageRecord,
+    ) -> bool:
+        """Clone from the first location in our cluster that can be cloned.
+
+        :returns: whether there was one
+        :raises StoreNotLocal: if our store has the image, in another cluster
+        """
+        urls = record.locations or images.locations(record.id)
+        sources = source.local_sources(
+            record,
+            urls,
+            this_host.fsid,
+            CONF.rbd_multistore.trusted_clone_pools,
+        )
+        if not sources and record.holds(this_host.store):
+            elsewhere = source.clusters(urls)
+            this_host.remember_mismatch(elsewhere)
+            raise exceptions.StoreNotLocal(
+                record.id, this_host.store, this_host.fsid, elsewhere
+            )
+        for parent in sources:
+            try:
+                this_host.cluster.clone(
+                    parent, self.driver.pool, self.rbd_name
+                )
+            except ceph.SourceMissing as exc:
+                LOG.warning(
+                    'Cannot clone image %s from %s/%s@%s: %s',
+                    record.id,
+                    parent.pool,
+                    parent.image,
+                    parent.snapshot,
+                    exc,
+                )
+                continue
+            LOG.info(
+                'Cloned disk %s from image %s in store %s',
+                self.rbd_name,
+                record.id,
+                this_host.store or 'of our cluster',
+            )
+            return True
+        return False
+
+
+def _may_download(exc: exceptions.ImageError) -> bool:
+    """Whether Nova may download the image that was not cloned."""
+    return not (
+        isinstance(exc, exceptions.SecurityRefusal)
+        or CONF.workarounds.never_download_image_if_on_rbd
+    )

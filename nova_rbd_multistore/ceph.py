@@ -1,0 +1,228 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The local Ceph cluster: the only module that imports rados and rbd.
+
+One connection per process, opened when first needed and opened anew when the
+cluster has dropped it. All calls block; under eventlet, Nova's glue has them
+run in native threads. They may come from any number of threads at once.
+"""
+
+from collections.abc import Iterator
+import contextlib
+import dataclasses
+from typing import Any
+
+from oslo_log import log as logging
+import rados
+import rbd
+
+from nova_rbd_multistore import exceptions
+from nova_rbd_multistore import location
+
+LOG = logging.getLogger(__name__)
+
+#: The snapshot that Glance makes, and protects, when an image is complete.
+GLANCE_SNAPSHOT = 'snap'
+
+
+class SourceMissing(Exception):
+    """There is no such snapshot, or we may not read it: try another."""
+
+
+class DiskExists(Exception):
+    """The boot disk is there already."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Arrival:
+    """How much of an image has arrived in the local cluster.
+
+    :ivar exists: whether there is an RBD image of that name at all
+    :ivar complete: whether it has the snapshot that clones are made from
+    :ivar allocated: bytes of its objects, None where that is costly to know
+    """
+
+    exists: bool
+    complete: bool = False
+    allocated: int | None = None
+
+
+ABSENT = Arrival(exists=False)
+
+
+class ArrivalsHidden(Exception):
+    """We may not read the pool of Glance, or it is not there."""
+
+
+class Cluster:
+    """The Ceph cluster of this host, as one cephx user.
+
+    :param conffile: path of ceph.conf, None or '' for Ceph's own search
+    :param user: cephx user without ``client.``
+    :param connect_timeout: seconds until a connection is given up
+    :param options: further options of Ceph for our connection
+    """
+
+    def __init__(
+        self,
+        conffile: str | None,
+        user: str | None,
+        connect_timeout: int,
+        options: dict[str, str],
+    ) -> None:
+        self._conffile = conffile
+        self._user = user
+        self._connect_timeout = connect_timeout
+        self._options = {
+            'client_mount_timeout': str(connect_timeout),
+            **options,
+        }
+        self._handles: dict[str, Any] = {}
+
+    def fsid(self) -> str:
+        """The cluster's id.
+
+        :raises ClusterUnreachable: if it does not answer
+        """
+        with self._translated():
+            return str(self._handle().get_fsid())
+
+    def clone(
+        self, source: location.RbdLocation, pool: str, name: str
+    ) -> None:
+        """Make ``pool/name`` a copy-on-write clone of ``source``.
+
+        :raises SourceMissing: if the source is not there, or not for us
+        :raises DiskExists: if ``pool/name`` is there
+        :raises PoolUnusable: if ``pool`` is missing or we may not write to it
+        :raises ClusterUnreachable: if the cluster fails, or is too slow
+        """
+        with self._translated(), contextlib.ExitStack() as stack:
+            handle = self._handle()
+            try:
+                parent = stack.enter_context(handle.open_ioctx(source.pool))
+            except rados.ObjectNotFound as exc:
+                raise SourceMissing(f'no pool {source.pool}') from exc
+            try:
+                child = stack.enter_context(handle.open_ioctx(pool))
+            except rados.ObjectNotFound as exc:
+                raise exceptions.PoolUnusable(pool, 'no such pool') from exc
+            try:
+                rbd.RBD().clone(
+                    parent,
+                    source.image,
+                    source.snapshot,
+                    child,
+                    name,
+                    features=_default_features(handle),
+                )
+            except rbd.ImageExists as exc:
+                raise DiskExists(f'{pool}/{name}') from exc
+            except (rbd.ImageNotFound, rbd.InvalidArgument) as exc:
+                # EINVAL: the snapshot is not protected, so not for clones.
+                raise SourceMissing(str(exc)) from exc
+            except rbd.PermissionError as exc:
+                if _readable(parent, source):
+                    raise exceptions.PoolUnusable(pool, exc) from exc
+                raise SourceMissing(str(exc)) from exc
+
+    def arrival(self, pool: str, image: str) -> Arrival:
+        """How far a copy of ``image`` into ``pool`` has come.
+
+        :raises ArrivalsHidden: if that cannot be seen
+        :raises ClusterUnreachable: if the cluster fails, or is too slow
+        """
+        with self._translated(), contextlib.ExitStack() as stack:
+            handle = self._handle()
+            try:
+                ioctx = stack.enter_context(handle.open_ioctx(pool))
+                opened = stack.enter_context(
+                    rbd.Image(ioctx, image, read_only=True)
+                )
+                names = {entry['name'] for entry in opened.list_snaps()}
+                if GLANCE_SNAPSHOT in names:
+                    return Arrival(exists=True, complete=True)
+                return Arrival(exists=True, allocated=_allocated(opened))
+            except rbd.ImageNotFound:
+                return ABSENT
+            except rados.ObjectNotFound as exc:
+                raise ArrivalsHidden(f'no pool {pool}') from exc
+            except (rbd.PermissionError, rados.PermissionError) as exc:
+                raise ArrivalsHidden(f'no right to read {pool}') from exc
+
+    def _handle(self) -> Any:
+        handle = self._handles.get('current')
+        if handle is not None:
+            return handle
+        # Two threads may both connect; the first to be done wins. A lock
+        # would have to suit green and native threads alike.
+        return self._handles.setdefault('current', self._connect())
+
+    def _connect(self) -> Any:
+        handle = rados.Rados(
+            conffile=self._conffile or rados.Rados.DEFAULT_CONF_FILES,
+            rados_id=self._user or None,
+            conf=self._options,
+        )
+        try:
+            handle.connect(timeout=self._connect_timeout)
+        except rados.Error:
+            handle.shutdown()
+            raise
+        return handle
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        """The door between librados and librbd, and us."""
+        try:
+            yield
+        except (rados.ConnectionShutdown, rbd.ConnectionShutdown) as exc:
+            # Our handle is dead for good (blocklisted, say). Threads that
+            # still use it keep it alive; it shuts down with the last.
+            self._handles.pop('current', None)
+            raise exceptions.ClusterUnreachable(exc) from exc
+        except (rados.Error, rbd.Error) as exc:
+            raise exceptions.ClusterUnreachable(exc) from exc
+
+
+def _default_features(handle: Any) -> int:
+    features = handle.conf_get('rbd_default_features')
+    return int(features or 0) or int(rbd.RBD_FEATURE_LAYERING)
+
+
+def _readable(ioctx: Any, source: location.RbdLocation) -> bool:
+    try:
+        with rbd.Image(
+            ioctx, source.image, snapshot=source.snapshot, read_only=True
+        ):
+            return True
+    except (rbd.PermissionError, rbd.ImageNotFound):
+        return False
+
+
+def _allocated(opened: Any) -> int | None:
+    """Bytes of the objects written so far, from the image's object map.
+
+    Without an object map, Ceph would look at every object: not twice a
+    second, please.
+    """
+    if not opened.features() & rbd.RBD_FEATURE_FAST_DIFF:
+        return None
+    extents: list[int] = []
+
+    def count(_offset: int, length: int, exists: bool) -> None:
+        if exists:
+            extents.append(length)
+
+    opened.diff_iterate(0, opened.size(), None, count, whole_object=True)
+    return sum(extents)

@@ -1,0 +1,142 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The options of the section ``[rbd_multistore]``.
+
+What to copy, and how long to wait for it, stays where Nova has it:
+``[libvirt] images_rbd_glance_store_name``,
+``images_rbd_glance_copy_poll_interval`` and
+``images_rbd_glance_copy_timeout``. Only what Nova has no option for is here.
+
+This module needs oslo.config alone, so that ``oslo-config-generator`` lists
+the options where Nova is not installed.
+"""
+
+from typing import Any
+
+from oslo_config import cfg
+
+GROUP = cfg.OptGroup(
+    'rbd_multistore',
+    title='RBD image backend for several Ceph clusters',
+    help="""
+How nova-compute finds the image of a boot disk in its own Ceph cluster, has
+Glance copy it there, and follows that copy. Read by the driver
+``compute_driver = rbd_multistore.LibvirtDriver``.
+""",
+)
+
+OPTIONS = (
+    cfg.IntOpt(
+        'copy_stall_timeout',
+        default=300,
+        min=1,
+        help="""
+Seconds without any sign of progress after which a boot stops waiting for a
+copy. Signs of progress are bytes arriving in the local cluster, and a change
+of the image's record or of its task in Glance.
+
+Glance shows no progress at all while it reads the image from the store that
+it copies from into its staging directory: this must be longer than that takes
+for the largest image. ``[libvirt] images_rbd_glance_copy_timeout`` limits the
+whole wait, progress or not.
+""",
+    ),
+    cfg.FloatOpt(
+        'copy_probe_interval',
+        default=0.5,
+        min=0.05,
+        help="""
+Seconds between two looks into the local cluster for the arriving image. A
+look costs Glance nothing and the cluster a few small reads; the boot goes on
+this soon after the image has arrived, however long
+``[libvirt] images_rbd_glance_copy_poll_interval`` is.
+
+Related options:
+
+* ``glance_rbd_pool``: where to look
+""",
+    ),
+    cfg.StrOpt(
+        'glance_rbd_pool',
+        default='images',
+        help="""
+The pool of the local cluster in which Glance's store
+``[libvirt] images_rbd_glance_store_name`` keeps its images (``rbd_store_pool``
+in glance-api.conf). Used to watch an image arrive, never to choose what to
+clone: with a wrong pool, or without the right to read it, Nova learns of the
+end of a copy from Glance alone, up to one poll interval later.
+""",
+    ),
+    cfg.ListOpt(
+        'trusted_clone_pools',
+        default=[],
+        help="""
+Pools of the local cluster from which an image may be cloned under any name.
+
+In all other pools a location is cloned only if its RBD image has the name of
+the Glance image, as Glance and Nova always name it; an image with any other
+location in the local cluster is refused, for its owner may have pointed it at
+a disk of somebody else's (possible with Glance's
+``show_multiple_locations = True``). List only pools in which nothing is
+private: never Nova's, Cinder's or Glance's own.
+""",
+    ),
+    cfg.IntOpt(
+        'glance_request_timeout',
+        default=60,
+        min=1,
+        help="""
+Seconds to wait for one answer of one glance-api, unless ``[glance] timeout``
+is set. After that, the next endpoint is asked.
+""",
+    ),
+    cfg.IntOpt(
+        'glance_endpoint_rest',
+        default=30,
+        min=1,
+        help="""
+Seconds for which a glance-api that failed is asked only if all others have
+failed too. As long, a good answer of ``/healthcheck`` is believed.
+""",
+    ),
+    cfg.IntOpt(
+        'rados_mon_op_timeout',
+        default=30,
+        min=1,
+        help="""
+Seconds after which an operation on the monitors of the local cluster fails:
+Ceph's option of this name, which by default waits for ever. How long a
+connection may take is ``[libvirt] rbd_connect_timeout``.
+""",
+    ),
+    cfg.IntOpt(
+        'rados_osd_op_timeout',
+        default=30,
+        min=1,
+        help="""
+Seconds after which an operation on an OSD of the local cluster fails: Ceph's
+option of this name, which by default waits for ever.
+""",
+    ),
+)
+
+
+def register(conf: cfg.ConfigOpts) -> None:
+    """Make the options readable as ``conf.rbd_multistore``."""
+    conf.register_group(GROUP)
+    conf.register_opts(OPTIONS, group=GROUP)
+
+
+def list_opts() -> list[tuple[cfg.OptGroup, tuple[Any, ...]]]:
+    """The options, for ``oslo-config-generator`` and the documentation."""
+    return [(GROUP, OPTIONS)]

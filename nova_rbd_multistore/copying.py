@@ -1,0 +1,361 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""A copy of an image into a store: request it, follow it, give it up.
+
+Glance's rules, from its API reference and its source:
+
+* One import of an image at a time, to any store: it holds the image's lock.
+  A further request is refused (409), not queued.
+* The answer 202 comes with the lock; the work begins later.
+* The record says which stores have the image. The lock's task says what
+  became of a request: the flag ``os_glance_failed_import`` may be an old one.
+* A glance-api that dies leaves lock, flags and task as they were. Its lock
+  can be taken over, by a new request, after an hour.
+
+What a copy writes is seen in the local cluster first, at no cost to Glance:
+so we look there often, and ask Glance seldom, but at once when it is done.
+"""
+
+from collections.abc import Callable
+import dataclasses
+from typing import Protocol
+
+from oslo_log import log as logging
+import tenacity
+
+from nova_rbd_multistore import ceph
+from nova_rbd_multistore import exceptions
+from nova_rbd_multistore import glance
+from nova_rbd_multistore import image as image_values
+from nova_rbd_multistore import progress
+from nova_rbd_multistore import source
+
+LOG = logging.getLogger(__name__)
+
+#: Seconds until Glance is asked again when its answer must be due.
+FIRST_RECHECK = 0.1
+
+#: Seconds between two log entries about the progress of one copy.
+LOG_INTERVAL = 10.0
+
+#: Polls of different hosts drift apart by this share of the interval.
+JITTER = 0.2
+
+
+class ImageService(Protocol):
+    """What the engine asks Glance; see :class:`glance.Glance`."""
+
+    def record(self, image: str) -> image_values.ImageRecord: ...
+
+    def tasks(self, image: str) -> tuple[image_values.CopyTask, ...]: ...
+
+    def request_copy(self, image: str, store: str) -> glance.CopyReply: ...
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Limits:
+    """How often to look, and for how long; all in seconds.
+
+    :ivar poll_interval: between two questions to Glance
+    :ivar probe_interval: between two looks into the local cluster
+    :ivar timeout: for the whole wait
+    :ivar stall_timeout: without any sign of progress
+    """
+
+    poll_interval: float
+    probe_interval: float
+    timeout: float
+    stall_timeout: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Time:
+    """Clock, sleep and chance, so that tests run on their own.
+
+    :ivar clock: monotonic, in seconds
+    :ivar sleep: waits for some seconds
+    :ivar uniform: a random number between two
+    """
+
+    clock: Callable[[], float]
+    sleep: Callable[[float], None]
+    uniform: Callable[[float, float], float]
+
+
+class Copy:
+    """One image on its way into one store, as one boot follows it.
+
+    :param record: the image, not in the store when last seen
+    :param store: name of the store
+    :param images: Glance, as the user of the boot
+    :param probe: tells how much has arrived in the local cluster
+    """
+
+    def __init__(
+        self,
+        record: image_values.ImageRecord,
+        store: str,
+        images: ImageService,
+        probe: Callable[[], ceph.Arrival],
+        limits: Limits,
+        time: Time,
+    ) -> None:
+        self._image = record.id
+        self._store = store
+        self._images = images
+        self._probe: Callable[[], ceph.Arrival] | None = probe
+        self._limits = limits
+        self._time = time
+
+        now = time.clock()
+        self._began = now
+        self._moved = now
+        self._logged = now
+        self._poll_at = now
+        self._due = False
+        self._recheck = FIRST_RECHECK
+        self._progress = progress.Progress(record.size, time.clock)
+
+        self._record: image_values.ImageRecord = record
+        self._arrival = ceph.ABSENT
+        self._holder: image_values.CopyTask | None = None
+        self._request_id: str | None = None
+        self._unneeded = False
+
+    def run(self) -> None:
+        """Return when the store has the image.
+
+        :raises CopyFailed: if Glance says that our copy failed
+        :raises CopyStalled: if nothing moves for the stall timeout
+        :raises CopyTimedOut: after the whole timeout
+        :raises ImageError: if the image is no longer there for this user
+        :raises HostError: if Glance, or the store in it, is not there
+        """
+        self._request()
+        looks = tenacity.Retrying(
+            retry=tenacity.retry_if_result(lambda arrived: not arrived),
+            wait=lambda _state: self._until_next_look(),
+            stop=lambda _state: self._is_over(),
+            sleep=self._time.sleep,
+            retry_error_callback=lambda _state: self._give_up(),
+        )
+        looks(self._look)
+        LOG.info(
+            'Image %s is in store %s, %.1f s after the boot asked for it',
+            self._image,
+            self._store,
+            self._time.clock() - self._began,
+        )
+
+    # Request
+
+    def _request(self) -> None:
+        """Ask for the copy: it is ours, or somebody else's goes first."""
+        try:
+            reply = self._images.request_copy(self._image, self._store)
+        except exceptions.GlanceUnavailable:
+            self._poll_later()
+            return
+        match reply.reply:
+            case glance.Reply.ACCEPTED:
+                self._request_id = reply.request_id
+                LOG.info(
+                    'Glance copies image %s to store %s (its request %s)',
+                    self._image,
+                    self._store,
+                    self._request_id,
+                )
+                self._poll_later()
+            case glance.Reply.BUSY:
+                LOG.info(
+                    'Image %s is being copied for somebody else: waiting '
+                    'until store %s has it or Glance lets us ask (%s)',
+                    self._image,
+                    self._store,
+                    reply.reason,
+                )
+                self._poll_later()
+            case glance.Reply.NOT_NEEDED:
+                if self._unneeded:
+                    raise exceptions.CopyFailed(
+                        self._image, self._store, reply.reason
+                    )
+                self._unneeded = True
+                self._poll_soon()
+
+    # Follow
+
+    def _look(self) -> bool:
+        """See whether the image is there, in the cluster or in Glance."""
+        if self._probe is not None:
+            self._look_into_cluster(self._probe)
+        if self._time.clock() < self._poll_at:
+            return False
+        return self._ask_glance()
+
+    def _look_into_cluster(self, probe: Callable[[], ceph.Arrival]) -> None:
+        try:
+            arrival = probe()
+        except ceph.ArrivalsHidden as exc:
+            LOG.warning(
+                'Cannot watch images arrive (%s): learning of the end of a '
+                'copy from Glance alone, every %.0f s. Check [rbd_multistore] '
+                'glance_rbd_pool and the cephx cap "profile rbd-read-only" '
+                'on that pool',
+                exc,
+                self._limits.poll_interval,
+            )
+            self._probe = None
+            return
+        except exceptions.ClusterUnreachable as exc:
+            LOG.debug('Cannot look for image %s: %s', self._image, exc)
+            return
+        before, self._arrival = self._arrival, arrival
+        if arrival == before:
+            return
+        self._has_moved()
+        if arrival.allocated is not None:
+            self._progress.saw(arrival.allocated)
+        # Complete: done. Gone again: Glance has cleaned up after a failure.
+        # Either way Glance is about to say so, within milliseconds.
+        self._due = arrival.complete or not arrival.exists
+        if self._due:
+            self._recheck = FIRST_RECHECK
+            self._poll_at = self._time.clock()
+        self._log_progress()
+
+    def _ask_glance(self) -> bool:
+        try:
+            record = self._images.record(self._image)
+            source.require_cloneable(record)
+            if record != self._record:
+                self._has_moved()
+            self._record = record
+            if record.holds(self._store):
+                return True
+            if record.lock:
+                self._follow_holder(record.lock)
+            elif self._request_id:
+                self._judge_ours()
+            else:
+                self._request()
+        except exceptions.GlanceUnavailable:
+            # It may come back, and a copy goes on without our asking.
+            self._poll_later()
+        return False
+
+    def _follow_holder(self, lock: str) -> None:
+        """Look after the task that holds the image."""
+        if self._due:
+            self._poll_soon()
+            return
+        self._poll_later()
+        if self._time.clock() - self._moved < self._limits.poll_interval:
+            return
+        # The cluster shows nothing: Glance may stage the image, or copy it
+        # to another store, or be dead. What does its task say?
+        holder = self._task(lambda task: task.id == lock)
+        if holder != self._holder:
+            self._has_moved()
+        self._holder = holder
+        copied = progress.bytes_in_message(holder.message) if holder else None
+        if copied is not None:
+            self._progress.saw(copied)
+        self._log_progress()
+
+    def _judge_ours(self) -> None:
+        """The lock is gone and the image not there: what of our request?"""
+        ours = self._task(lambda task: task.request_id == self._request_id)
+        if ours is not None and not ours.finished:
+            # Glance drops the lock a moment before it closes the task.
+            self._poll_soon()
+            return
+        if ours is None:
+            reason = 'its task is gone'
+        elif ours.status is image_values.TaskStatus.FAILURE:
+            reason = ours.message or 'it gives no reason'
+        else:
+            reason = 'it says success, but the store does not have the image'
+        raise exceptions.CopyFailed(self._image, self._store, reason)
+
+    def _task(
+        self, is_it: Callable[[image_values.CopyTask], bool]
+    ) -> image_values.CopyTask | None:
+        tasks = self._images.tasks(self._image)
+        return next((task for task in tasks if is_it(task)), None)
+
+    def _has_moved(self) -> None:
+        self._moved = self._time.clock()
+
+    # Pace
+
+    def _poll_later(self) -> None:
+        self._poll_at = self._time.clock() + self._limits.poll_interval * (
+            self._time.uniform(1 - JITTER, 1 + JITTER)
+        )
+
+    def _poll_soon(self) -> None:
+        self._poll_at = self._time.clock() + self._recheck
+        self._recheck = min(self._recheck * 2, self._limits.poll_interval)
+
+    def _until_next_look(self) -> float:
+        now = self._time.clock()
+        waits = [self._poll_at - now, self._ends_at() - now]
+        if self._probe is not None:
+            waits.append(self._limits.probe_interval)
+        return max(min(waits), 0.0)
+
+    # Give up
+
+    def _ends_at(self) -> float:
+        return min(
+            self._began + self._limits.timeout,
+            self._moved + self._limits.stall_timeout,
+        )
+
+    def _is_over(self) -> bool:
+        return self._time.clock() >= self._ends_at()
+
+    def _give_up(self) -> None:
+        """Take a last look, then say what kept the copy from arriving."""
+        record = self._images.record(self._image)
+        if record.holds(self._store):
+            return
+        if self._time.clock() - self._began >= self._limits.timeout:
+            raise exceptions.CopyTimedOut(
+                self._image,
+                self._store,
+                self._limits.timeout,
+                str(self._progress),
+            )
+        holder = self._task(lambda task: task.id == record.lock)
+        raise exceptions.CopyStalled(
+            self._image,
+            self._store,
+            self._limits.stall_timeout,
+            holder.id if holder else record.lock,
+            holder.updated_at if holder else None,
+            holder.lock_kept_until if holder else None,
+        )
+
+    def _log_progress(self) -> None:
+        now = self._time.clock()
+        if now - self._logged < LOG_INTERVAL:
+            return
+        self._logged = now
+        LOG.info(
+            'Copy of image %s to store %s: %s',
+            self._image,
+            self._store,
+            self._progress,
+        )

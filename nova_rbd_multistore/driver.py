@@ -1,0 +1,106 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The driver: Nova's libvirt driver, with our backend where it has 'rbd'."""
+
+from typing import Any
+
+from nova import exception
+import nova.conf
+from nova.virt.libvirt import driver as libvirt_driver
+from oslo_log import log as logging
+import pbr.version
+
+from nova_rbd_multistore import backend
+from nova_rbd_multistore import conf
+from nova_rbd_multistore import exceptions
+from nova_rbd_multistore import host
+from nova_rbd_multistore import image
+
+CONF = nova.conf.CONF
+conf.register(CONF)
+LOG = logging.getLogger(__name__)
+
+
+class LibvirtDriver(libvirt_driver.LibvirtDriver):
+    """``[DEFAULT] compute_driver = rbd_multistore.LibvirtDriver``."""
+
+    def __init__(self, virtapi: Any, read_only: bool = False) -> None:
+        check_configuration()
+        super().__init__(virtapi, read_only)
+        self.image_backend.BACKEND['rbd'] = backend.Rbd
+
+    def init_host(self, host: str) -> None:
+        """Start the driver, and say what it will do."""
+        super().init_host(host)
+        announce()
+
+
+def check_configuration() -> None:
+    """Refuse to start with options that cannot work.
+
+    :raises nova.exception.InvalidConfiguration: naming the option, its value
+        and what it must be
+    """
+    if CONF.libvirt.images_type != 'rbd':
+        raise exception.InvalidConfiguration(
+            f'[libvirt] images_type is {CONF.libvirt.images_type!r}, but '
+            'compute_driver = rbd_multistore.LibvirtDriver needs rbd'
+        )
+    store = CONF.libvirt.images_rbd_glance_store_name
+    if store.startswith(image.RESERVED_PREFIX):
+        raise exception.InvalidConfiguration(
+            f'[libvirt] images_rbd_glance_store_name is {store!r}, but Glance '
+            f'keeps names with {image.RESERVED_PREFIX} for itself: name the '
+            'store of enabled_backends (glance-api.conf) that lies in the '
+            'Ceph cluster of this host'
+        )
+    for option in (
+        'images_rbd_glance_copy_poll_interval',
+        'images_rbd_glance_copy_timeout',
+    ):
+        value = CONF.libvirt[option]
+        if value <= 0:
+            raise exception.InvalidConfiguration(
+                f'[libvirt] {option} is {value}, but must be a number of '
+                'seconds above 0'
+            )
+
+
+def announce() -> None:
+    """Log what we are and what we work with; warn of what will not work."""
+    this_host = host.this_host()
+    try:
+        fsid = this_host.fsid
+    except exceptions.ClusterUnreachable as exc:
+        fsid = 'unknown'
+        LOG.warning('%s Boots fail until it answers.', exc)
+    service_tokens = CONF.service_user.send_service_user_token
+    LOG.info(
+        'nova-rbd-multistore %(version)s: store %(store)s, pool %(pool)s, '
+        'cluster %(fsid)s, service tokens %(sent)s',
+        {
+            'version': pbr.version.VersionInfo('nova-rbd-multistore'),
+            'store': this_host.store or 'none (no copies are asked for)',
+            'pool': this_host.pool,
+            'fsid': fsid,
+            'sent': 'sent' if service_tokens else 'not sent',
+        },
+    )
+    if not service_tokens:
+        LOG.warning(
+            '[service_user] send_service_user_token is False, so Glance sees '
+            "the user's token alone. With its default policies it will "
+            'neither tell where an image lies (fetch_image_location) nor '
+            'copy one (copy_image), and a token that expires during a copy '
+            'ends the boot'
+        )

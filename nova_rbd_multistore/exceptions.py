@@ -1,0 +1,361 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Why a boot disk was not cloned.
+
+Failures are of two kinds, which Nova tells apart by type::
+
+    nova.exception.ImageUnacceptable
+    └── ImageError           the image's: the same on every host. Nova aborts
+        │                    the build, or downloads the image where
+        │                    [workarounds] never_download_image_if_on_rbd
+        │                    lets it
+        ├── NotRaw
+        ├── NotActive
+        ├── NotInLocalStore
+        ├── NotInCluster
+        ├── CopyFailed
+        ├── CopyStalled
+        ├── CopyTimedOut
+        ├── NotForThisUser   … and another user may fare better
+        │   ├── ImageGone
+        │   ├── CopyForbidden
+        │   ├── CopyOverQuota
+        │   ├── LocationsForbidden
+        │   └── TokenRefused
+        └── SecurityRefusal  … and a download would be as bad as a clone
+            └── LocationRefused
+
+    nova.exception.NovaException
+    └── HostError            this host's or its site's: Nova tries another
+        ├── ClusterUnreachable
+        ├── PoolUnusable
+        ├── GlanceUnavailable
+        ├── StoreUnknown
+        └── StoreNotLocal
+
+Every message has the cause in its first 120 characters, then the image, the
+store and what to do, and no address or credential: Nova shows the first 255
+characters of it to the tenant (about 130 of ours, behind its own prefix). The
+log has the rest.
+"""
+
+import datetime
+
+from nova import exception
+
+from nova_rbd_multistore import text
+
+
+class ImageError(exception.ImageUnacceptable):
+    """The image cannot become a boot disk, on this host or another."""
+
+
+class NotRaw(ImageError):
+    """The image's format is not plain bytes, so a clone is no disk."""
+
+    msg_fmt = (
+        'Only raw and iso images can be cloned, and image %(image)s is '
+        '%(disk_format)s: convert it to raw and upload it again.'
+    )
+
+    def __init__(self, image: str, disk_format: str | None) -> None:
+        super().__init__(
+            image=image,
+            disk_format=text.printable(disk_format or 'of no format', 40),
+        )
+
+
+class NotActive(ImageError):
+    """The image's data may not be read: deactivated, deleted, not uploaded."""
+
+    msg_fmt = (
+        'Image %(image)s is %(status)s, not active: it cannot be booted '
+        'until it is active again.'
+    )
+
+    def __init__(self, image: str, status: str) -> None:
+        super().__init__(image=image, status=text.printable(status, 40))
+
+
+class NotInLocalStore(ImageError):
+    """The image is not in the local cluster, and no copy is to be asked for.
+
+    ``[libvirt] images_rbd_glance_store_name`` is empty.
+    """
+
+    msg_fmt = (
+        'Image %(image)s has no copy in the Ceph cluster of this host, '
+        'and copying is not configured '
+        '([libvirt] images_rbd_glance_store_name is empty): '
+        'copy it with "glance image-import --import-method copy-image".'
+    )
+
+    def __init__(self, image: str) -> None:
+        super().__init__(image=image)
+
+
+class CopyError(ImageError):
+    """Glance did not bring the image into the local store."""
+
+    def __init__(self, image: str, store: str, **details: str) -> None:
+        super().__init__(image=image, store=store, **details)
+
+
+class CopyFailed(CopyError):
+    """Glance reports that the copy failed.
+
+    :param reason: what the copy's task in Glance says
+    """
+
+    msg_fmt = (
+        'Glance failed to copy the image: %(reason)s '
+        "(image %(image)s, store %(store)s). See glance-api's log; if that "
+        'says the image exists in the store, remove what a broken copy left.'
+    )
+
+    def __init__(self, image: str, store: str, reason: str) -> None:
+        super().__init__(image, store, reason=text.printable(reason, 80))
+
+
+class CopyStalled(CopyError):
+    """No progress of a copy for ``[rbd_multistore] copy_stall_timeout``.
+
+    :param task: id of the task that holds the image in Glance
+    :param since: when it last showed a sign of life, UTC
+    :param until: when Glance will let another request take over, UTC
+    """
+
+    msg_fmt = (
+        'Copy stalled for %(seconds)s s: Glance task %(task)s holds the '
+        'image, without progress since %(since)s. '
+        'Glance lets it be taken over %(until)s; boot again then '
+        '(image %(image)s, store %(store)s).'
+    )
+
+    def __init__(
+        self,
+        image: str,
+        store: str,
+        seconds: float,
+        task: str | None,
+        since: datetime.datetime | None,
+        until: datetime.datetime | None,
+    ) -> None:
+        super().__init__(
+            image,
+            store,
+            seconds=f'{seconds:.0f}',
+            task=text.printable(task or 'of another project', 36),
+            since=f'{since:%H:%M:%S} UTC' if since else 'it was first seen',
+            until=(
+                f'at {until:%Y-%m-%d %H:%M:%S} UTC'
+                if until
+                else 'an hour after its last sign of life'
+            ),
+        )
+
+
+class CopyTimedOut(CopyError):
+    """Not copied in ``[libvirt] images_rbd_glance_copy_timeout``.
+
+    :param progress: how far the copy has come, for people
+    """
+
+    msg_fmt = (
+        'Copy timed out after %(seconds)s s, %(progress)s '
+        '(image %(image)s, store %(store)s). It goes on in Glance: boot '
+        'again later, or raise [libvirt] images_rbd_glance_copy_timeout.'
+    )
+
+    def __init__(
+        self, image: str, store: str, seconds: float, progress: str
+    ) -> None:
+        super().__init__(
+            image, store, seconds=f'{seconds:.0f}', progress=progress
+        )
+
+
+class NotInCluster(CopyError):
+    """Glance lists the image in our store, but its data is not there."""
+
+    msg_fmt = (
+        "The image's data is missing: Glance lists it in the store, but "
+        'its snapshot is not in the Ceph cluster (image %(image)s, store '
+        '%(store)s). Delete it from the store '
+        '("glance stores-delete"), so that it is copied again.'
+    )
+
+
+class NotForThisUser(ImageError):
+    """Glance refuses the user of this boot: others may fare better."""
+
+
+class ImageGone(NotForThisUser, exception.ImageNotFound):
+    """The image was deleted, or this user may not see it (any more).
+
+    An ImageNotFound too, for on a resize Nova then fetches the disk from the
+    host that the server comes from.
+    """
+
+    msg_fmt = (
+        'Image %(image)s is gone: it was deleted, or its owner does not '
+        'share it with this project any more.'
+    )
+
+    def __init__(self, image: str) -> None:
+        super().__init__(image=image)
+
+
+class CopyForbidden(CopyError, NotForThisUser):
+    """Glance's policy ``copy_image`` refuses the request."""
+
+    msg_fmt = (
+        'Glance forbids the copy: policy copy_image does not admit this '
+        'request (image %(image)s, store %(store)s). Add '
+        '"or service_roles:service" to it, and set [service_user] '
+        'send_service_user_token in nova.conf.'
+    )
+
+
+class CopyOverQuota(CopyError, NotForThisUser):
+    """The user's image quota is used up (413)."""
+
+    msg_fmt = (
+        'The image quota of this project is used up, so Glance refuses the '
+        'copy (image %(image)s, store %(store)s): delete images or raise '
+        'image_size_total.'
+    )
+
+
+class LocationsForbidden(NotForThisUser):
+    """Glance shows this request no locations (policy fetch_image_location)."""
+
+    msg_fmt = (
+        'Glance hides where the image lies: policy fetch_image_location '
+        'does not admit this request (image %(image)s). Add '
+        '"or service_roles:service" to it, and set [service_user] '
+        'send_service_user_token in nova.conf.'
+    )
+
+    def __init__(self, image: str) -> None:
+        super().__init__(image=image)
+
+
+class TokenRefused(NotForThisUser):
+    """Glance refuses the user's token (401): expired or revoked."""
+
+    msg_fmt = (
+        "Glance refuses the user's token: it has expired or was revoked "
+        '(image %(image)s). Log in again; for tokens that expire during a '
+        'boot set [service_user] send_service_user_token in nova.conf.'
+    )
+
+    def __init__(self, image: str) -> None:
+        super().__init__(image=image)
+
+
+class SecurityRefusal(ImageError):
+    """A refusal that must not end in a download of the same bytes."""
+
+
+class LocationRefused(SecurityRefusal):
+    """The image points at an RBD image of the local cluster not its own."""
+
+    msg_fmt = (
+        'Image %(image)s is refused: one of its locations points at data '
+        'that is not its own. Remove that location, or ask the operator '
+        'about [rbd_multistore] trusted_clone_pools.'
+    )
+
+    def __init__(self, image: str) -> None:
+        super().__init__(image=image)
+
+
+class HostError(exception.NovaException):
+    """This host, or its site, cannot do it now: another host may."""
+
+
+class ClusterUnreachable(HostError):
+    """The local Ceph cluster does not answer, or not in time.
+
+    :param reason: what librados or librbd says
+    """
+
+    msg_fmt = (
+        'The Ceph cluster of this host cannot be used: %(reason)s. Check '
+        'its health, and [libvirt] images_rbd_ceph_conf and rbd_user.'
+    )
+
+    def __init__(self, reason: object) -> None:
+        super().__init__(reason=text.printable(reason, 80))
+
+
+class PoolUnusable(HostError):
+    """Nova's pool is missing, or its cephx user may not write to it."""
+
+    msg_fmt = (
+        'Pool %(pool)s of [libvirt] images_rbd_pool cannot be written: '
+        '%(reason)s. Check that it exists, and the cephx caps of '
+        '[libvirt] rbd_user ("profile rbd pool=%(pool)s").'
+    )
+
+    def __init__(self, pool: str, reason: object) -> None:
+        super().__init__(pool=pool, reason=text.printable(reason, 60))
+
+
+class GlanceUnavailable(HostError):
+    """No endpoint of Glance gave an answer."""
+
+    msg_fmt = (
+        'No glance-api answered (%(asked)s asked): see the log of '
+        'nova-compute for what each said.'
+    )
+
+    def __init__(self, asked: int) -> None:
+        super().__init__(asked=asked)
+
+
+class StoreUnknown(HostError):
+    """Glance has no store of the configured name."""
+
+    msg_fmt = (
+        'Glance has no store named %(store)s: check [libvirt] '
+        'images_rbd_glance_store_name against "glance stores-info".'
+    )
+
+    def __init__(self, store: str) -> None:
+        super().__init__(store=store)
+
+
+class StoreNotLocal(HostError):
+    """The store holds the image, but not in the local Ceph cluster.
+
+    :param local: fsid of the local cluster
+    :param found: fsids of the clusters that hold the image
+    """
+
+    msg_fmt = (
+        'Store %(store)s is not the Ceph cluster of this host, which is '
+        '%(local)s; image %(image)s lies in %(found)s. Check [libvirt] '
+        'images_rbd_glance_store_name and images_rbd_ceph_conf.'
+    )
+
+    def __init__(
+        self, image: str, store: str, local: str, found: frozenset[str]
+    ) -> None:
+        super().__init__(
+            image=image,
+            store=store,
+            local=local,
+            found=text.printable(', '.join(sorted(found)) or 'none', 120),
+        )

@@ -1,0 +1,354 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Glance's image API: the only module that imports glanceclient.
+
+Every question goes to one endpoint after the other until one answers, and
+every answer is read into a value at once. What is no answer of Glance's (no
+connection, a time-out, 5xx, not the promised JSON) is that endpoint's
+failure; a refusal (400 to 413) is Glance's word, and final.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+import contextlib
+import dataclasses
+import enum
+from typing import Any, Self, TypeVar
+import urllib.parse
+
+import glanceclient
+from glanceclient import exc as glance_exc
+from keystoneauth1 import exceptions as ksa_exc
+from keystoneauth1 import plugin as ksa_plugin
+from keystoneauth1 import session as ksa_session
+from oslo_log import log as logging
+import requests
+import tenacity
+
+from nova_rbd_multistore import endpoints
+from nova_rbd_multistore import exceptions
+from nova_rbd_multistore import image as image_values
+from nova_rbd_multistore import text
+
+LOG = logging.getLogger(__name__)
+
+Answer = TypeVar('Answer')
+
+#: Glance said no, and another endpoint would say the same.
+_REFUSALS = (
+    glance_exc.HTTPBadRequest,
+    glance_exc.HTTPUnauthorized,
+    glance_exc.HTTPForbidden,
+    glance_exc.HTTPNotFound,
+    glance_exc.HTTPConflict,
+    glance_exc.HTTPOverLimit,
+)
+
+#: All that glanceclient and what lies below it raise on no answer, or on one
+#: that they cannot read (glanceclient looks into error bodies unasked).
+_NO_ANSWER = (
+    glance_exc.BaseException,
+    glance_exc.HTTPException,
+    ksa_exc.ClientException,
+    requests.RequestException,
+    AttributeError,
+    KeyError,
+    TypeError,
+    ValueError,
+)
+
+
+class _EndpointFailed(Exception):
+    """One endpoint gave no answer; the message says what it gave."""
+
+
+class _StoreMissing(Exception):
+    """One endpoint does not have the store."""
+
+
+@contextlib.contextmanager
+def _only_answers() -> Iterator[None]:
+    try:
+        yield
+    except _REFUSALS:
+        raise
+    except _NO_ANSWER as exc:
+        raise _EndpointFailed(text.printable(exc)) from exc
+
+
+class Reply(enum.Enum):
+    """What Glance says to a request for a copy."""
+
+    #: 202: it has begun, or will.
+    ACCEPTED = enum.auto()
+    #: 409: another import of this image is under way, to any store.
+    BUSY = enum.auto()
+    #: 400: the store has the image already; or copy-image is not enabled.
+    NOT_NEEDED = enum.auto()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CopyReply:
+    """Glance's answer to a request for a copy.
+
+    :ivar request_id: of our request: Glance keeps it with the task
+    :ivar reason: Glance's words, where it did not accept
+    """
+
+    reply: Reply
+    request_id: str | None = None
+    reason: str = ''
+
+
+class Glance:
+    """Glance as one user of the cloud sees it.
+
+    :param session: carries the requests, with the time-out of ``[glance]``
+    :param auth: the user's identity, with Nova's service token beside it
+    :param urls: Glance's endpoints, without a version
+    :param known: what this process has learned of endpoints
+    :param request_id: global request id, sent along for Glance's log
+    :param retries: further rounds over all endpoints when all have failed
+    :param sleep: waits one second between two rounds
+    """
+
+    def __init__(
+        self,
+        session: ksa_session.Session,
+        auth: ksa_plugin.BaseAuthPlugin,
+        urls: Sequence[str],
+        known: endpoints.Endpoints,
+        *,
+        sleep: Callable[[float], None],
+        request_id: str | None = None,
+        retries: int = 0,
+    ) -> None:
+        self._session = session
+        self._auth = auth
+        self._urls = tuple(urls)
+        self._known = known
+        self._sleep = sleep
+        self._request_id = request_id
+        self._retries = retries
+        self._clients: dict[str, Any] = {}
+
+    def without_retries(self) -> Self:
+        """The same Glance for a caller that asks again by itself."""
+        return type(self)(
+            self._session,
+            self._auth,
+            self._urls,
+            self._known,
+            sleep=self._sleep,
+            request_id=self._request_id,
+        )
+
+    def record(self, image: str) -> image_values.ImageRecord:
+        """The image's record, as of now.
+
+        :raises ImageGone: if there is no such image for this user
+        :raises TokenRefused: if the user's token is not valid (any more)
+        :raises GlanceUnavailable: if no endpoint answers
+        """
+
+        def read(client: Any) -> image_values.ImageRecord:
+            # Not images.get(): it would ask for the schema too, which we
+            # don't use: the record is read by image_values.
+            _, body = client.http_client.get(_path(image))
+            record = image_values.ImageRecord.from_answer(body)
+            if record.id != image:
+                raise image_values.MalformedAnswer('record of another image')
+            return record
+
+        try:
+            return self._ask(read)
+        except (glance_exc.HTTPNotFound, glance_exc.HTTPForbidden) as exc:
+            raise exceptions.ImageGone(image) from exc
+        except glance_exc.HTTPUnauthorized as exc:
+            raise exceptions.TokenRefused(image) from exc
+
+    def locations(self, image: str) -> tuple[str, ...]:
+        """The image's location URLs, from the location API (API 2.17).
+
+        :raises LocationsForbidden: by policy ``fetch_image_location``
+        :raises ImageGone: if there is no such image for this user
+        :raises TokenRefused: if the user's token is not valid (any more)
+        :raises GlanceUnavailable: if no endpoint answers
+        """
+
+        def read(client: Any) -> tuple[str, ...]:
+            # Not images.get_image_locations(): it would ask for the API's
+            # versions each time.
+            _, body = client.http_client.get(_path(image, 'locations'))
+            return image_values.location_urls(body)
+
+        try:
+            return self._ask(read)
+        except glance_exc.HTTPForbidden as exc:
+            raise exceptions.LocationsForbidden(image) from exc
+        except glance_exc.HTTPNotFound as exc:
+            raise exceptions.ImageGone(image) from exc
+        except glance_exc.HTTPUnauthorized as exc:
+            raise exceptions.TokenRefused(image) from exc
+
+    def tasks(self, image: str) -> tuple[image_values.CopyTask, ...]:
+        """The image's tasks that this user may see: those of his project.
+
+        :raises ImageGone: if there is no such image for this user
+        :raises TokenRefused: if the user's token is not valid (any more)
+        :raises GlanceUnavailable: if no endpoint answers
+        """
+
+        def read(client: Any) -> tuple[image_values.CopyTask, ...]:
+            _, body = client.http_client.get(_path(image, 'tasks'))
+            return image_values.copy_tasks(body)
+
+        try:
+            return self._ask(read)
+        except (glance_exc.HTTPNotFound, glance_exc.HTTPForbidden) as exc:
+            raise exceptions.ImageGone(image) from exc
+        except glance_exc.HTTPUnauthorized as exc:
+            raise exceptions.TokenRefused(image) from exc
+
+    def request_copy(self, image: str, store: str) -> CopyReply:
+        """Ask Glance to copy the image to ``store``.
+
+        :raises StoreUnknown: if no endpoint has the store
+        :raises CopyForbidden: by policy ``copy_image``
+        :raises CopyOverQuota: if the user's image quota is used up
+        :raises ImageGone: if there is no such image for this user
+        :raises TokenRefused: if the user's token is not valid (any more)
+        :raises GlanceUnavailable: if no endpoint answers
+        """
+
+        def ask(client: Any) -> CopyReply:
+            # One store, and it must succeed: only then does the task fail
+            # when the copy does, and say why.
+            answer = client.images.image_import(
+                image,
+                method='copy-image',
+                stores=[store],
+                allow_failure=False,
+            )
+            return CopyReply(Reply.ACCEPTED, next(iter(answer.request_ids)))
+
+        try:
+            return self._ask(ask, store=store)
+        except glance_exc.HTTPConflict as exc:
+            return CopyReply(Reply.BUSY, reason=text.printable(exc))
+        except glance_exc.HTTPBadRequest as exc:
+            return CopyReply(Reply.NOT_NEEDED, reason=text.printable(exc))
+        except glance_exc.HTTPForbidden as exc:
+            raise exceptions.CopyForbidden(image, store) from exc
+        except glance_exc.HTTPOverLimit as exc:
+            raise exceptions.CopyOverQuota(image, store) from exc
+        except glance_exc.HTTPNotFound as exc:
+            raise exceptions.ImageGone(image) from exc
+        except glance_exc.HTTPUnauthorized as exc:
+            raise exceptions.TokenRefused(image) from exc
+
+    def _ask(
+        self, question: Callable[[Any], Answer], store: str | None = None
+    ) -> Answer:
+        rounds = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(
+                exceptions.GlanceUnavailable
+            ),
+            stop=tenacity.stop_after_attempt(1 + self._retries),
+            wait=tenacity.wait_fixed(1),
+            sleep=self._sleep,
+            reraise=True,
+        )
+        answer: Answer = rounds(self._ask_all, question, store)
+        return answer
+
+    def _ask_all(
+        self, question: Callable[[Any], Answer], store: str | None
+    ) -> Answer:
+        """Put a question to the endpoints, in turn, until one answers."""
+        failed: dict[str, str] = {}
+        missing = []
+        for url in self._known.order(self._urls):
+            try:
+                return self._ask_one(url, question, store)
+            except _StoreMissing:
+                missing.append(url)
+            except _EndpointFailed as exc:
+                self._known.failed(url)
+                failed[url] = str(exc)
+        if missing and not failed:
+            raise exceptions.StoreUnknown(store or '')
+        LOG.error(
+            'No glance-api answered: %s',
+            '; '.join(
+                [f'{_shown(url)}: {why}' for url, why in failed.items()]
+                + [f'{_shown(url)}: no store {store}' for url in missing]
+            )
+            or 'there is no endpoint for the service type "image"',
+        )
+        raise exceptions.GlanceUnavailable(len(self._urls))
+
+    def _ask_one(
+        self,
+        url: str,
+        question: Callable[[Any], Answer],
+        store: str | None,
+    ) -> Answer:
+        client = self._client(url)
+        try:
+            with _only_answers():
+                if not self._known.is_healthy(url):
+                    _check_health(client)
+                    self._known.healthy(url)
+                if store and not self._known.has_store(url, store):
+                    _, body = client.http_client.get('/v2/info/stores')
+                    stores = image_values.store_ids(body)
+                    self._known.learn_stores(url, stores)
+                    if store not in stores:
+                        raise _StoreMissing(url)
+                return question(client)
+        except _EndpointFailed as exc:
+            LOG.warning('glance-api %s failed: %s', _shown(url), exc)
+            raise
+
+    def _client(self, url: str) -> Any:
+        client = self._clients.get(url)
+        if client is None:
+            client = self._clients[url] = glanceclient.Client(
+                '2',
+                session=self._session,
+                auth=self._auth,
+                endpoint_override=url,
+                global_request_id=self._request_id,
+            )
+        return client
+
+
+def _check_health(client: Any) -> None:
+    """Ask ``/healthcheck`` (oslo.middleware): only 503 means sick.
+
+    A glance-api without that application answers with a refusal.
+    """
+    with contextlib.suppress(*_REFUSALS):
+        client.http_client.get('/healthcheck')
+
+
+def _path(image: str, *below: str) -> str:
+    parts = (urllib.parse.quote(image, safe=''), *below)
+    return '/v2/images/' + '/'.join(parts)
+
+
+def _shown(url: str) -> str:
+    """An endpoint for the log: no user information, no query."""
+    parts = urllib.parse.urlsplit(url)
+    host = parts.netloc.rpartition('@')[2]
+    return text.printable(f'{parts.scheme}://{host}{parts.path}')

@@ -1,0 +1,139 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What all boots on this host share: its cluster, its store, its copies."""
+
+import functools
+import random
+import time
+
+from nova import context as nova_context
+from nova import utils as nova_utils
+import nova.conf
+
+from nova_rbd_multistore import ceph
+from nova_rbd_multistore import conf
+from nova_rbd_multistore import copying
+from nova_rbd_multistore import exceptions
+from nova_rbd_multistore import glance
+from nova_rbd_multistore import identity
+from nova_rbd_multistore import image
+from nova_rbd_multistore import sharing
+
+CONF = nova.conf.CONF
+conf.register(CONF)
+
+#: Seconds for which no copy is asked for, once the store has turned out to
+#: be another cluster than ours: each would fill a store in vain.
+MISMATCH_REMEMBERED = 300.0
+
+
+class Host:
+    """This compute host, between Glance's store and its Ceph cluster."""
+
+    def __init__(self) -> None:
+        # Under eventlet this runs librbd in native threads, so that it does
+        # not block the others; under native threads it is the object itself.
+        self.cluster: ceph.Cluster = nova_utils.tpool_wrap(
+            ceph.Cluster(
+                CONF.libvirt.images_rbd_ceph_conf,
+                CONF.libvirt.rbd_user,
+                CONF.libvirt.rbd_connect_timeout,
+                {
+                    'rados_mon_op_timeout': str(
+                        CONF.rbd_multistore.rados_mon_op_timeout
+                    ),
+                    'rados_osd_op_timeout': str(
+                        CONF.rbd_multistore.rados_osd_op_timeout
+                    ),
+                },
+            )
+        )
+        self._access = identity.GlanceAccess()
+        self._copies = sharing.Shared()
+        self._mismatch: tuple[float, frozenset[str]] | None = None
+
+    @property
+    def store(self) -> str:
+        """Name of this host's store in Glance, '' if copies are not wanted."""
+        name: str = CONF.libvirt.images_rbd_glance_store_name
+        return name
+
+    @property
+    def pool(self) -> str:
+        """The pool of the boot disks."""
+        name: str = CONF.libvirt.images_rbd_pool
+        return name
+
+    @functools.cached_property
+    def fsid(self) -> str:
+        """The id of the local cluster.
+
+        :raises ClusterUnreachable: if it does not answer
+        """
+        return self.cluster.fsid()
+
+    def glance_for(
+        self, context: nova_context.RequestContext
+    ) -> glance.Glance:
+        """Glance, as the user of ``context`` may use it."""
+        return self._access.as_user_of(context)
+
+    def copy(
+        self,
+        context: nova_context.RequestContext,
+        images: glance.Glance,
+        record: image.ImageRecord,
+    ) -> None:
+        """Have the image copied to our store; return when it is there.
+
+        Of all boots that want this, one asks and follows; the others wait for
+        its outcome.
+
+        :raises StoreNotLocal: if our store was another cluster of late
+        :raises ImageError: see :meth:`copying.Copy.run`
+        :raises HostError: see :meth:`copying.Copy.run`
+        """
+        if self._mismatch and time.monotonic() < self._mismatch[0]:
+            raise exceptions.StoreNotLocal(
+                record.id, self.store, self.fsid, self._mismatch[1]
+            )
+        pool = CONF.rbd_multistore.glance_rbd_pool
+        copy = copying.Copy(
+            record,
+            self.store,
+            images.without_retries(),
+            functools.partial(self.cluster.arrival, pool, record.id),
+            _limits(),
+            copying.Time(time.monotonic, time.sleep, random.uniform),
+        )
+        asker = (context.user_id, context.project_id)
+        self._copies.do((record.id, self.store), asker, copy.run)
+
+    def remember_mismatch(self, found: frozenset[str]) -> None:
+        """Note that our store lies in the clusters ``found``, not in ours."""
+        self._mismatch = (time.monotonic() + MISMATCH_REMEMBERED, found)
+
+
+def _limits() -> copying.Limits:
+    return copying.Limits(
+        poll_interval=CONF.libvirt.images_rbd_glance_copy_poll_interval,
+        probe_interval=CONF.rbd_multistore.copy_probe_interval,
+        timeout=CONF.libvirt.images_rbd_glance_copy_timeout,
+        stall_timeout=CONF.rbd_multistore.copy_stall_timeout,
+    )
+
+
+@functools.cache
+def this_host() -> Host:
+    """The one :class:`Host` of this process, made when first asked for."""
+    return Host()

@@ -1,0 +1,124 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Who asks Glance, and where: Nova's configuration of Glance, applied.
+
+Every call carries the user's own token, so that Glance checks the user's
+right each time, and Nova's service token beside it (``[service_user]``), which
+says that the request comes by way of Nova. There is no credential of our own.
+"""
+
+from collections.abc import Iterator
+import re
+import time
+
+from keystoneauth1 import exceptions as ksa_exc
+from keystoneauth1 import loading as ksa_loading
+from keystoneauth1 import session as ksa_session
+from keystoneauth1.access import service_catalog
+from nova import context as nova_context
+from nova import service_auth
+import nova.conf
+from oslo_log import log as logging
+
+from nova_rbd_multistore import endpoints
+from nova_rbd_multistore import glance
+
+CONF = nova.conf.CONF
+LOG = logging.getLogger(__name__)
+
+_VERSION = re.compile(r'/v\d+(\.\d+)?/?$', re.ASCII)
+
+
+class GlanceAccess:
+    """Makes a :class:`glance.Glance` for a user's request.
+
+    The session, and with it the connections that are kept alive, is shared.
+    """
+
+    def __init__(self) -> None:
+        self._session: ksa_session.Session = (
+            ksa_loading.load_session_from_conf_options(
+                CONF,
+                nova.conf.glance.glance_group.name,
+                timeout=CONF.glance.timeout
+                or CONF.rbd_multistore.glance_request_timeout,
+            )
+        )
+        self._known = endpoints.Endpoints(
+            CONF.rbd_multistore.glance_endpoint_rest
+        )
+
+    def as_user_of(
+        self, context: nova_context.RequestContext
+    ) -> glance.Glance:
+        """Glance, as the user of ``context`` may use it."""
+        return glance.Glance(
+            self._session,
+            service_auth.get_service_user_token_auth_plugin(context),
+            self._urls(context),
+            self._known,
+            sleep=time.sleep,
+            request_id=context.global_id,
+            retries=CONF.glance.num_retries,
+        )
+
+    def _urls(self, context: nova_context.RequestContext) -> list[str]:
+        if CONF.glance.endpoint_override:
+            urls = [CONF.glance.endpoint_override]
+        elif CONF.glance.api_servers:
+            urls = CONF.glance.api_servers
+        else:
+            urls = self._catalog_urls(context)
+        return [_VERSION.sub('/', url) for url in urls]
+
+    def _catalog_urls(self, context: nova_context.RequestContext) -> list[str]:
+        """All endpoints of the region and of one interface.
+
+        The first of ``[glance] valid_interfaces`` that has any is taken.
+        """
+        for catalog in self._catalogs(context):
+            for interface in CONF.glance.valid_interfaces:
+                found = catalog.get_endpoints_data(
+                    service_type=CONF.glance.service_type,
+                    interface=interface,
+                    region_name=CONF.glance.region_name,
+                )
+                urls = [
+                    data.url
+                    for group in found.values()
+                    for data in group
+                    if data.url
+                ]
+                if urls:
+                    return urls
+        return []
+
+    def _catalogs(
+        self, context: nova_context.RequestContext
+    ) -> Iterator[service_catalog.ServiceCatalog]:
+        # The catalog that came with the user's request knows one endpoint an
+        # interface: keystonemiddleware hands it on in the format of Keystone
+        # v2. The service user's own is whole.
+        if CONF.service_user.send_service_user_token:
+            auth = service_auth.get_service_auth_plugin(
+                nova.conf.service_token.SERVICE_USER_GROUP
+            )
+            try:
+                yield auth.get_access(self._session).service_catalog
+            except (AttributeError, ksa_exc.ClientException) as exc:
+                LOG.warning(
+                    'No catalog for [service_user]: %s. Of several '
+                    'glance-apis, one is used',
+                    exc,
+                )
+        yield service_catalog.ServiceCatalogV2(context.service_catalog or [])
