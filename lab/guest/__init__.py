@@ -22,6 +22,15 @@ to the bytes that this one started from.
 """
 
 from lab.guest.console import Sighting
-from lab.guest.disk import PRISTINE, build
+from lab.guest.disk import PRISTINE
+from lab.guest.disk import SCRATCH_OFFSET
+from lab.guest.disk import SMALLEST_MIB
+from lab.guest.disk import build
 
-__all__ = ['PRISTINE', 'Sighting', 'build']
+__all__ = [
+    'PRISTINE',
+    'SCRATCH_OFFSET',
+    'SMALLEST_MIB',
+    'Sighting',
+    'build',
+]

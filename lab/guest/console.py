@@ -41,6 +41,14 @@ class Sighting:
     """The guest wrote to its disk and read the same bytes back from it."""
     failure: str | None = None
 
+    def __str__(self) -> str:
+        if self.failure:
+            return f'{self.uuid} failed: {self.failure}'
+        text = f'{self.uuid} booted, found {self.found}'
+        if self.wrote:
+            text += ', wrote to its disk and read it back'
+        return text
+
     @classmethod
     def from_console(cls, text: str) -> Self | None:
         """Read a console's text; None if no guest has spoken there yet."""

@@ -27,7 +27,8 @@ import pathlib
 import subprocess
 import tempfile
 
-from lab.guest import initramfs, kernel
+from lab.guest import initramfs
+from lab.guest import kernel
 
 MIB = 1 << 20
 

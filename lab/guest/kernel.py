@@ -19,6 +19,8 @@ import subprocess
 import tarfile
 import tempfile
 
+from lab import errors
+
 PACKAGE = 'linux-image-cloud-amd64'
 
 MODULES = (
@@ -34,7 +36,7 @@ MODULES = (
 """What the guest loads, in this order: its disk, then its power button."""
 
 
-class KernelError(RuntimeError):
+class KernelError(errors.LabError):
     """Debian's package could not be had, or isn't as expected."""
 
 

@@ -1,0 +1,217 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""A site's Ceph cluster: a monitor, a manager, and an OSD in a sparse file.
+
+The cluster is born with all its keys: the monitor's first keyring, which
+its mkfs takes in, names every entity with its capabilities.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import ClassVar, Final
+
+import rados
+import rbd
+
+from lab import layout, programs, service
+
+# The least that each needs. No daemon of OpenStack is client.admin.
+CAPABILITIES: Final = {
+    'mon.': {'mon': 'allow *'},
+    'mgr.x': {'mon': 'allow profile mgr', 'osd': 'allow *', 'mds': 'allow *'},
+    'osd.0': {
+        'mon': 'allow profile osd',
+        'mgr': 'allow profile osd',
+        'osd': 'allow *',
+    },
+    'client.admin': {
+        'mon': 'allow *',
+        'mgr': 'allow *',
+        'osd': 'allow *',
+        'mds': 'allow *',
+    },
+    'client.glance': {
+        'mon': 'profile rbd',
+        'mgr': 'profile rbd pool=images',
+        'osd': 'profile rbd pool=images',
+    },
+    'client.nova': {
+        'mon': 'profile rbd',
+        'mgr': 'profile rbd pool=vms, profile rbd-read-only pool=images',
+        'osd': 'profile rbd pool=vms, profile rbd-read-only pool=images',
+    },
+}
+
+
+class Ceph(service.Service):
+    """One cluster."""
+
+    executables: ClassVar[Sequence[str]] = (
+        'ceph',
+        'ceph-mgr',
+        'ceph-mon',
+        'ceph-osd',
+        'monmaptool',
+    )
+
+    def __init__(self, lab: service.Lab, site: layout.Site) -> None:
+        super().__init__(lab, f'ceph-{site.name}')
+        self.site = site
+        self._mon = f'ceph-mon-{site.name}'
+        self._mgr = f'ceph-mgr-{site.name}'
+        self._osd = f'ceph-osd-{site.name}'
+        self._monmap = site.directory / 'monmap'
+
+    def configure(self) -> None:
+        name = self.site.name
+        first, last = layout.CEPH_PORTS[name]
+        self.lab.render(
+            'ceph.conf.j2',
+            self.site.ceph_conf,
+            site=self.site,
+            first_port=first,
+            last_port=last,
+        )
+        for entity, path in (
+            *((entity, self.site.keyring(entity)) for entity in CAPABILITIES),
+            (None, self.site.keyring('initial')),
+        ):
+            self.lab.render(
+                'ceph.keyring.j2',
+                path,
+                site=self.site,
+                capabilities={
+                    name: capabilities
+                    for name, capabilities in CAPABILITIES.items()
+                    if entity in (name, None)
+                },
+            )
+
+    def daemons(self) -> Sequence[programs.Program]:
+        return (
+            self._program(self._mon, 'ceph-mon', 'a'),
+            self._program(self._mgr, 'ceph-mgr', 'x'),
+            self._program(self._osd, 'ceph-osd', '0'),
+        )
+
+    def _program(
+        self, name: str, executable: str, identity: str
+    ) -> programs.Program:
+        return programs.Program(
+            name,
+            (*self._command(executable, identity), '--foreground'),
+            files=(self.site.ceph_conf,),
+        )
+
+    def _command(self, executable: str, identity: str) -> tuple[str, ...]:
+        return (executable, '--conf', str(self.site.ceph_conf), '-i', identity)
+
+    def start(self) -> None:
+        self._make_mon()
+        self.lab.supervisor.start(self._mon)
+        self.wait(self._mon_answers, 'the monitor', self._mon)
+        self.lab.supervisor.start(self._mgr)
+        self._make_osd()
+        self.lab.supervisor.start(self._osd)
+        self.wait(self._osd_is_up, 'the OSD', self._osd)
+        self._make_pools()
+        # Nova asks for the free space, which the manager counts.
+        self.wait(self._counts, 'the manager', self._mgr)
+
+    def _make_mon(self) -> None:
+        marker = self.lab.marker(self._mon)
+        if marker.exists():
+            return
+        self.say('a new cluster')
+        data = self.site.data / 'mon'
+        shutil.rmtree(data, ignore_errors=True)
+        data.mkdir(parents=True)
+        v2 = f'v2:{layout.HOST}:{layout.PORTS[self._mon]}'
+        v1 = f'v1:{layout.HOST}:{layout.PORTS[f"{self._mon}-v1"]}'
+        self.lab.run(
+            ['monmaptool', '--create', '--clobber', '--fsid', self.site.fsid]
+            + ['--addv', 'a', f'[{v2},{v1}]', str(self._monmap)],
+            self._mon,
+        )
+        self.lab.run(
+            [*self._command('ceph-mon', 'a'), '--mkfs']
+            + ['--monmap', str(self._monmap)]
+            + ['--keyring', str(self.site.keyring('initial'))],
+            self._mon,
+        )
+        marker.touch()
+
+    def _make_osd(self) -> None:
+        (self.site.data / 'mgr').mkdir(exist_ok=True)
+        marker = self.lab.marker(self._osd)
+        if marker.exists():
+            return
+        data = self.site.data / 'osd'
+        shutil.rmtree(data, ignore_errors=True)
+        data.mkdir()
+        identity = self.lab.credentials.osd_uuid(self.site.name)
+        with self.connection() as cluster:
+            _order(cluster, 'osd new', uuid=identity, id=0)
+        self.lab.run(
+            [*self._command('ceph-osd', '0'), '--mkfs']
+            + ['--osd-uuid', identity, '--monmap', str(self._monmap)],
+            self._osd,
+        )
+        marker.touch()
+
+    def _make_pools(self) -> None:
+        marker = self.lab.marker(f'{self.name}-pools')
+        if marker.exists():
+            return
+        with self.connection() as cluster:
+            for pool in self.site.pools:
+                if not cluster.pool_exists(pool):
+                    _order(cluster, 'osd pool create', pool=pool)
+                with cluster.open_ioctx(pool) as context:
+                    rbd.RBD().pool_init(context, force=True)
+        self.say(f'pools {" and ".join(self.site.pools)} made')
+        marker.touch()
+
+    def _mon_answers(self) -> bool:
+        with self.connection():
+            return True
+
+    def _osd_is_up(self) -> bool:
+        with self.connection() as cluster:
+            return bool(_order(cluster, 'osd stat')['num_up_osds'])
+
+    def _counts(self) -> bool:
+        with self.connection() as cluster:
+            stats = _order(cluster, 'df')['stats']
+            return bool(stats['total_avail_bytes'])
+
+    @contextmanager
+    def connection(self) -> Iterator[rados.Rados]:
+        """The cluster, as its administrator; never for ever."""
+        with rados.Rados(
+            name='client.admin',
+            conffile=str(self.site.ceph_conf),
+            conf={'client_mount_timeout': '5', 'rados_mon_op_timeout': '30'},
+        ) as cluster:
+            yield cluster
+
+
+def _order(cluster: rados.Rados, prefix: str, **arguments: object) -> dict:
+    """Have the monitor carry out a command, as the program ceph would."""
+    command = {'prefix': prefix, 'format': 'json', **arguments}
+    code, output, reason = cluster.mon_command(json.dumps(command), b'')
+    if code:
+        raise rados.Error(f'ceph {prefix}: {reason} (errno {-code})')
+    return json.loads(output) if output.strip() else {}

@@ -1,0 +1,97 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What has to be true of the machine before anything is started."""
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Sequence
+from typing import Final
+
+import psutil
+
+from lab import cgroup, errors, layout, programs, service
+
+# Debian's, for they come with Ceph and libvirt and not from PyPI.
+_MODULES: Final = ('rados', 'rbd', 'libvirt')
+
+# A unix socket's path has at most 107 characters.
+_LONGEST_ROOT: Final = 75
+
+
+def check(where: layout.Layout, services: Sequence[service.Service]) -> None:
+    _root_directory(where)
+    _packages(where, services)
+    _ports(where)
+
+
+def superuser() -> None:
+    if os.geteuid():
+        raise errors.NotPossible(
+            'the lab makes mounts and name spaces for its three hypervisors: '
+            'run tools/lab as root'
+        )
+
+
+def _root_directory(where: layout.Layout) -> None:
+    if len(str(where.root)) > _LONGEST_ROOT:
+        raise errors.NotPossible(
+            f'{where.root} is too long a path for the sockets below it: set '
+            f'NOVA_RBD_LAB_DIR to one of at most {_LONGEST_ROOT} characters'
+        )
+
+
+def _packages(
+    where: layout.Layout, services: Sequence[service.Service]
+) -> None:
+    path = programs.environment(where)['PATH']
+    executables = {name for item in services for name in item.executables}
+    missing = [
+        name for name in executables if not shutil.which(name, path=path)
+    ]
+    missing += [
+        f'Python module {name}'
+        for name in _MODULES
+        if not importlib.util.find_spec(name)
+    ]
+    if missing:
+        raise errors.NotPossible(
+            f'not installed: {", ".join(sorted(missing))}; '
+            f'tools/install.sh installs all that the lab needs'
+        )
+
+
+def _ports(where: layout.Layout) -> None:
+    ours = cgroup.ControlGroup(where).pids()
+    names = {port: name for name, port in layout.PORTS.items()}
+    for connection in psutil.net_connections('inet'):
+        if connection.status != psutil.CONN_LISTEN:
+            continue
+        name = names.get(connection.laddr.port)
+        if name is None or connection.pid in ours:
+            continue
+        raise errors.NotPossible(
+            f'port {connection.laddr.port}, for {name}, is in use by '
+            f'{_whose(connection.pid)}'
+        )
+
+
+def _whose(pid: int | None) -> str:
+    if pid is None:
+        return 'a process of another network or process name space'
+    if root := cgroup.lab_of(pid):
+        return (
+            f'the lab in {root} (process {pid}): two labs cannot run at a '
+            f'time; NOVA_RBD_LAB_DIR={root} tools/lab down stops that one'
+        )
+    return f'process {pid} ({psutil.Process(pid).name()}): stop it first'
