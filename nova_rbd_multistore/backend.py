@@ -20,11 +20,17 @@ from collections.abc import Callable
 from typing import Any
 
 from nova import context as nova_context
+from nova import exception
+from nova import objects
+from nova.compute import task_states
 import nova.conf
 from nova.virt.libvirt import imagebackend
+from oslo_db import exception as db_exc
 from oslo_log import log as logging
+import oslo_messaging as messaging
 
 from nova_rbd_multistore import ceph
+from nova_rbd_multistore import disks
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import glance
 from nova_rbd_multistore import host
@@ -38,8 +44,12 @@ LOG = logging.getLogger(__name__)
 class Rbd(imagebackend.Rbd):
     """One disk of one server, in Nova's pool of the local Ceph cluster."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self, instance: objects.Instance | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(instance, **kwargs)
+        self.driver = disks.RBDDriver()
+        self._instance = instance
         #: Why this disk was not cloned, if a download may do instead.
         self._not_cloned: exceptions.ImageError | None = None
 
@@ -101,7 +111,7 @@ class Rbd(imagebackend.Rbd):
             return
         if not (copy_to_store and this_host.store):
             raise exceptions.NotInLocalStore(record.id)
-        this_host.copy(context, images, record)
+        this_host.copy(context, images, record, check=self._check_wanted)
 
         record = images.record(record.id)
         source.require_cloneable(record)
@@ -137,6 +147,11 @@ class Rbd(imagebackend.Rbd):
                 this_host.cluster.clone(
                     parent, self.driver.pool, self.rbd_name
                 )
+            except ceph.DiskExists as exc:
+                # Nova has looked for it, and could not open it.
+                raise exceptions.DiskUnusable(
+                    self.driver.pool, self.rbd_name
+                ) from exc
             except ceph.SourceMissing as exc:
                 LOG.warning(
                     'Cannot clone image %s from %s/%s@%s: %s',
@@ -155,6 +170,36 @@ class Rbd(imagebackend.Rbd):
             )
             return True
         return False
+
+    def _check_wanted(self) -> None:
+        """Notice a server that its user has deleted meanwhile.
+
+        :raises nova.exception.InstanceNotFound: if it is gone
+        :raises nova.exception.UnexpectedDeletingTaskStateError: if it is
+            being deleted; Nova's build ends without an error on either
+        """
+        if self._instance is None:
+            return
+        try:
+            now = objects.Instance.get_by_uuid(
+                nova_context.get_admin_context(),
+                self._instance.uuid,
+                expected_attrs=[],
+            )
+        except (db_exc.DBError, messaging.MessagingException) as exc:
+            # The conductor is away: no reason to give a boot up.
+            LOG.warning(
+                'Cannot tell whether the server is being deleted: %s',
+                exc,
+                instance=self._instance,
+            )
+            return
+        if now.task_state == task_states.DELETING:
+            raise exception.UnexpectedDeletingTaskStateError(
+                instance_uuid=now.uuid,
+                expected={'task_state': [self._instance.task_state]},
+                actual={'task_state': now.task_state},
+            )
 
 
 def _may_download(exc: exceptions.ImageError) -> bool:

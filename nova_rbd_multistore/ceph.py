@@ -20,6 +20,7 @@ run in native threads. They may come from any number of threads at once.
 from collections.abc import Iterator
 import contextlib
 import dataclasses
+import json
 from typing import Any
 
 from oslo_log import log as logging
@@ -96,6 +97,39 @@ class Cluster:
         """
         with self._translated():
             return str(self._handle().get_fsid())
+
+    def open_pool(self, pool: str) -> tuple[Any, Any]:
+        """Our connection, and an I/O context of ``pool`` for the caller.
+
+        The caller closes the context, and leaves the connection alone.
+
+        :raises PoolUnusable: if there is no such pool
+        :raises ClusterUnreachable: if the cluster does not answer
+        """
+        with self._translated():
+            handle = self._handle()
+            try:
+                return handle, handle.open_ioctx(pool)
+            except rados.ObjectNotFound as exc:
+                raise exceptions.PoolUnusable(pool, 'no such pool') from exc
+
+    def monitors(self) -> list[tuple[str, str]]:
+        """Host (IPv6 in brackets) and port of each monitor of the cluster.
+
+        :raises ClusterUnreachable: if it does not answer
+        """
+        with self._translated():
+            code, answer, error = self._handle().mon_command(
+                json.dumps({'prefix': 'mon dump', 'format': 'json'}), b''
+            )
+        if code:
+            raise exceptions.ClusterUnreachable(error or f'error {code}')
+        # "192.0.2.1:6789/0", "[2001:db8::1]:6789/0": address, port, nonce.
+        addresses = [
+            monitor['addr'].rpartition('/')[0].rpartition(':')
+            for monitor in json.loads(answer)['mons']
+        ]
+        return [(host, port) for host, _, port in addresses]
 
     def clone(
         self, source: location.RbdLocation, pool: str, name: str

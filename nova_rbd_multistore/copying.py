@@ -99,6 +99,7 @@ class Copy:
     :param store: name of the store
     :param images: Glance, as the user of the boot
     :param probe: tells how much has arrived in the local cluster
+    :param check: raises if the boot need not wait any longer
     """
 
     def __init__(
@@ -109,6 +110,7 @@ class Copy:
         probe: Callable[[], ceph.Arrival],
         limits: Limits,
         time: Time,
+        check: Callable[[], None],
     ) -> None:
         self._image = record.id
         self._store = store
@@ -116,6 +118,7 @@ class Copy:
         self._probe: Callable[[], ceph.Arrival] | None = probe
         self._limits = limits
         self._time = time
+        self._check = check
 
         now = time.clock()
         self._began = now
@@ -235,6 +238,7 @@ class Copy:
         self._log_progress()
 
     def _ask_glance(self) -> bool:
+        self._check()
         try:
             record = self._images.record(self._image)
             source.require_cloneable(record)

@@ -14,6 +14,7 @@
 
 from typing import Any
 
+from nova import context as nova_context
 from nova import exception
 import nova.conf
 from nova.virt.libvirt import driver as libvirt_driver
@@ -23,8 +24,9 @@ import pbr.version
 from nova_rbd_multistore import backend
 from nova_rbd_multistore import conf
 from nova_rbd_multistore import exceptions
-from nova_rbd_multistore import host
+from nova_rbd_multistore import host as shared_host
 from nova_rbd_multistore import image
+from nova_rbd_multistore import source
 
 CONF = nova.conf.CONF
 conf.register(CONF)
@@ -43,6 +45,30 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
         """Start the driver, and say what it will do."""
         super().init_host(host)
         announce()
+
+    def cache_image(
+        self, context: nova_context.RequestContext, image_id: str
+    ) -> bool:
+        """Have the image copied to our store, before a boot needs it.
+
+        ``openstack aggregate cache image`` comes here. Nova would fill a file
+        cache that boots from RBD never read.
+
+        :returns: whether it was not there yet
+        :raises ImageError: if it cannot be copied
+        :raises HostError: if Glance, or the store in it, is not there
+        """
+        this_host = shared_host.this_host()
+        if not this_host.store:
+            cached: bool = super().cache_image(context, image_id)
+            return cached
+        images = this_host.glance_for(context)
+        record = images.record(image_id)
+        source.require_cloneable(record)
+        if record.holds(this_host.store):
+            return False
+        this_host.copy(context, images, record)
+        return True
 
 
 def check_configuration() -> None:
@@ -78,7 +104,7 @@ def check_configuration() -> None:
 
 def announce() -> None:
     """Log what we are and what we work with; warn of what will not work."""
-    this_host = host.this_host()
+    this_host = shared_host.this_host()
     try:
         fsid = this_host.fsid
     except exceptions.ClusterUnreachable as exc:

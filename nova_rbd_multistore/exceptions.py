@@ -39,6 +39,7 @@ Failures are of two kinds, which Nova tells apart by type::
     └── HostError            this host's or its site's: Nova tries another
         ├── ClusterUnreachable
         ├── PoolUnusable
+        ├── DiskUnusable
         ├── GlanceUnavailable
         ├── StoreUnknown
         └── StoreNotLocal
@@ -311,6 +312,18 @@ class PoolUnusable(HostError):
 
     def __init__(self, pool: str, reason: object) -> None:
         super().__init__(pool=pool, reason=text.printable(reason, 60))
+
+
+class DiskUnusable(HostError):
+    """The boot disk is half there: what an interrupted clone has left."""
+
+    msg_fmt = (
+        'Disk %(disk)s is in pool %(pool)s, but cannot be opened: an '
+        'interrupted clone has left it. Remove it: rbd rm %(pool)s/%(disk)s'
+    )
+
+    def __init__(self, pool: str, disk: str) -> None:
+        super().__init__(pool=pool, disk=disk)
 
 
 class GlanceUnavailable(HostError):

@@ -12,6 +12,7 @@
 
 """What all boots on this host share: its cluster, its store, its copies."""
 
+from collections.abc import Callable
 import functools
 import random
 import time
@@ -93,12 +94,15 @@ class Host:
         context: nova_context.RequestContext,
         images: glance.Glance,
         record: image.ImageRecord,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         """Have the image copied to our store; return when it is there.
 
         Of all boots that want this, one asks and follows; the others wait for
         its outcome.
 
+        :param check: raises if the caller need not wait any longer; called
+            about as often as Glance is asked
         :raises StoreNotLocal: if our store was another cluster of late
         :raises ImageError: see :meth:`copying.Copy.run`
         :raises HostError: see :meth:`copying.Copy.run`
@@ -108,16 +112,23 @@ class Host:
                 record.id, self.store, self.fsid, self._mismatch[1]
             )
         pool = CONF.rbd_multistore.glance_rbd_pool
+        limits = _limits()
         copy = copying.Copy(
             record,
             self.store,
             images.without_retries(),
             functools.partial(self.cluster.arrival, pool, record.id),
-            _limits(),
+            limits,
             copying.Time(time.monotonic, time.sleep, random.uniform),
+            check,
         )
-        asker = (context.user_id, context.project_id)
-        self._copies.do((record.id, self.store), asker, copy.run)
+        self._copies.do(
+            key=(record.id, self.store),
+            asker=(context.user_id, context.project_id),
+            work=copy.run,
+            check=check,
+            check_interval=limits.poll_interval,
+        )
 
     def remember_mismatch(self, found: frozenset[str]) -> None:
         """Note that our store lies in the clusters ``found``, not in ours."""

@@ -33,12 +33,20 @@ class Shared:
         self._running = {}
 
     def do(
-        self, key: Hashable, asker: Hashable, work: Callable[[], None]
+        self,
+        key: Hashable,
+        asker: Hashable,
+        work: Callable[[], None],
+        *,
+        check: Callable[[], None],
+        check_interval: float,
     ) -> None:
         """Have ``work`` done, by this thread or by the one that is at it.
 
         :param key: what the work is, the same for all that want it
         :param asker: on whose behalf
+        :param check: raises if this thread need not wait any longer
+        :param check_interval: seconds between two checks
         :raises ImageError: what ``work`` raised. What it raised for another
             asker's rights (NotForThisUser) is not passed on: this thread then
             tries for itself
@@ -51,7 +59,10 @@ class Shared:
                 self._work(key, outcome, work)
                 return
             try:
-                running.result()
+                running.result(timeout=check_interval)
+            except TimeoutError:
+                check()
+                continue
             except _Abandoned:
                 continue
             except exceptions.NotForThisUser:
