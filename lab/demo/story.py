@@ -16,6 +16,7 @@ import contextlib
 import dataclasses
 import hashlib
 import pathlib
+import time
 from typing import Self
 
 from openstack.compute.v2.server import Server
@@ -43,8 +44,10 @@ class Boot:
     name: str
     site: Site
     server_id: str
+    asked: float
+    """When Nova was asked for it, on the monotonic clock."""
     seconds: float | None = None
-    """From Nova's answer to the request until ACTIVE."""
+    """From there until ACTIVE."""
     copy_seconds: float | None = None
     """For how long Glance was copying to the site's store meanwhile."""
     host: str = ''
@@ -126,6 +129,7 @@ class Story:
         flavor = self._user.compute.find_flavor(FLAVOR, ignore_missing=False)
         boots = []
         for name, site in where.items():
+            asked = time.monotonic()
             server = self._user.compute.create_server(
                 name=name,
                 image_id=image_id,
@@ -134,7 +138,7 @@ class Story:
                 networks='none',
             )
             self._ends.callback(self._delete_server, server)
-            boots.append(Boot(name, site, str(server.id)))
+            boots.append(Boot(name, site, str(server.id), asked))
         self._follow(image_id, boots)
         return boots
 
@@ -146,19 +150,19 @@ class Story:
             ticker.show(now, 'image', str(stores))
             for boot in boots:
                 if boot.seconds is None:
-                    ticker.show(now, boot.name, self._state(boot, now))
+                    ticker.show(now, boot.name, self._state(boot))
             if all(boot.seconds is not None for boot in boots):
                 break
         for boot in boots:
             boot.copy_seconds = clock.seconds(boot.site.store)
 
-    def _state(self, boot: Boot, now: float) -> str:
+    def _state(self, boot: Boot) -> str:
         server = self._user.compute.get_server(boot.server_id)
         if server.status == 'ERROR':
             fault = (server.fault or {}).get('message', 'no fault was given')
             raise errors.ServiceFailed(f'{boot.name} is in ERROR: {fault}')
         if server.status == 'ACTIVE':
-            boot.seconds = now
+            boot.seconds = time.monotonic() - boot.asked
         return ', '.join(filter(None, (server.status, server.task_state)))
 
     def _listen(self, boots: list[Boot]) -> None:
@@ -213,8 +217,8 @@ class Story:
         after = self._copies_asked_for(image_id)
         self.checklist.add(
             f'{boot.name} was booted without another copy',
-            after == before and boot.copy_seconds is None,
-            f'Glance was asked for {before} copies before, {after} after',
+            0 < before == after and boot.copy_seconds is None,
+            f'Glance knows of {before} copies before and {after} after it',
         )
 
     def _copies_asked_for(self, image_id: str) -> int:
@@ -229,7 +233,7 @@ class Story:
             f'{boot.host}, of {", ".join(own)}',
         )
         self.checklist.add(
-            f'Its disk is a copy-on-write clone in the cluster of '
+            f"{boot.name}'s disk is a copy-on-write clone in the cluster of "
             f'{boot.site.name}',
             boot.parent == disks.Snapshot.of_glance(image_id)
             and boot.fsid == boot.site.fsid,
@@ -239,7 +243,7 @@ class Story:
     def _check_guest(self, boot: Boot) -> None:
         seen = boot.sighting
         self.checklist.add(
-            'Its guest booted from an untouched disk and wrote to it',
+            f"{boot.name}'s guest found an untouched disk and wrote to it",
             seen is not None
             and seen.uuid == boot.server_id
             and seen.found == guest.PRISTINE
@@ -275,11 +279,11 @@ class Story:
             f'{len(changes)} sector(s)'
         )
         self.checklist.add(
-            f"{boot.name}'s disk differs from it where its guest wrote, and "
-            f'nowhere else',
+            f"{boot.name}'s disk differs from that file where its guest "
+            f'wrote, and nowhere else',
             changes == [guest.SCRATCH_OFFSET],
-            f'sectors that differ: {changes or "none"}; the guest wrote at '
-            f'{guest.SCRATCH_OFFSET}',
+            f'sectors that differ lie at {changes or "no offset"}; the guest '
+            f'wrote at {guest.SCRATCH_OFFSET}',
         )
 
     def _delete_server(self, server: Server) -> None:
