@@ -16,16 +16,18 @@ The cluster is born with all its keys: the monitor's first keyring, which
 its mkfs takes in, names every entity with its capabilities.
 """
 
-import json
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+import json
+import shutil
 from typing import ClassVar, Final
 
 import rados
 import rbd
 
-from lab import layout, programs, service
+from lab import layout
+from lab import programs
+from lab import service
 
 # The least that each needs. No daemon of OpenStack is client.admin.
 CAPABILITIES: Final = {
@@ -141,15 +143,22 @@ class Ceph(service.Service):
         v2 = f'v2:{layout.HOST}:{layout.PORTS[self._mon]}'
         v1 = f'v1:{layout.HOST}:{layout.PORTS[f"{self._mon}-v1"]}'
         self.lab.run(
-            ['monmaptool', '--create', '--clobber', '--fsid', self.site.fsid]
-            + ['--addv', 'a', f'[{v2},{v1}]', str(self._monmap)],
             self._mon,
+            'monmaptool',
+            '--create',
+            '--clobber',
+            f'--fsid={self.site.fsid}',
+            '--addv',
+            'a',
+            f'[{v2},{v1}]',
+            self._monmap,
         )
         self.lab.run(
-            [*self._command('ceph-mon', 'a'), '--mkfs']
-            + ['--monmap', str(self._monmap)]
-            + ['--keyring', str(self.site.keyring('initial'))],
             self._mon,
+            *self._command('ceph-mon', 'a'),
+            '--mkfs',
+            f'--monmap={self._monmap}',
+            f'--keyring={self.site.keyring("initial")}',
         )
         marker.touch()
 
@@ -165,9 +174,11 @@ class Ceph(service.Service):
         with self.connection() as cluster:
             _order(cluster, 'osd new', uuid=identity, id=0)
         self.lab.run(
-            [*self._command('ceph-osd', '0'), '--mkfs']
-            + ['--osd-uuid', identity, '--monmap', str(self._monmap)],
             self._osd,
+            *self._command('ceph-osd', '0'),
+            '--mkfs',
+            f'--osd-uuid={identity}',
+            f'--monmap={self._monmap}',
         )
         marker.touch()
 

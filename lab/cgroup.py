@@ -24,7 +24,8 @@ from typing import Final
 import psutil
 import tenacity
 
-from lab import errors, layout
+from lab import errors
+from lab import layout
 
 _MOUNTS: Final = pathlib.Path('/proc/self/mounts')
 

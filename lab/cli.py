@@ -10,33 +10,34 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""The command line: ``tools/lab up | down | status | env | logs | destroy``."""
+"""The commands of ``tools/lab``."""
 
 import argparse
+from collections.abc import Iterator, Sequence
 import contextlib
 import dataclasses
 import fcntl
-import os
 import shlex
 import shutil
+import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
 
-from cliff import app, command, commandmanager, lister
+from cliff import app
+from cliff import command
+from cliff import commandmanager
+from cliff import lister
 
-from lab import (
-    cloud,
-    credentials,
-    errors,
-    layout,
-    order,
-    preflight,
-    programs,
-    service,
-    settings,
-)
+from lab import cloud
+from lab import credentials
+from lab import errors
+from lab import layout
+from lab import order
+from lab import preflight
+from lab import programs
+from lab import service
 from lab import services as every
+from lab import settings
 
 Table = tuple[Sequence[str], Sequence[Sequence[object]]]
 
@@ -251,9 +252,9 @@ class Logs(command.Command):
                 f'{", ".join(known) or "none yet"}'
             )
         follow = ['--follow=name'] if parsed_args.follow else []
-        os.execvp(
-            'tail',
-            ['tail', f'--lines={parsed_args.lines}', *follow, str(path)],
+        subprocess.run(
+            ['tail', f'--lines={parsed_args.lines}', *follow, path],
+            check=True,
         )
 
 

@@ -17,7 +17,8 @@ import dataclasses
 import openstack
 from openstack import connection
 
-from lab import credentials, layout
+from lab import credentials
+from lab import layout
 
 # The users of the lab that are people, and their projects.
 PROJECTS = {'admin': 'admin', 'demo': 'demo', 'other': 'other'}

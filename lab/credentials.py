@@ -13,15 +13,17 @@
 """Passwords and keys: random, made once, in one file that only root reads."""
 
 import base64
+from collections.abc import Callable, Mapping
 import json
 import secrets
 import struct
 import time
-import uuid
-from collections.abc import Callable, Mapping
 from typing import Final
+import uuid
 
-from lab import errors, files, layout
+from lab import errors
+from lab import files
+from lab import layout
 
 # Who has a password in Keystone.
 USERS: Final = (

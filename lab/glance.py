@@ -17,11 +17,14 @@ process knows of it, and what becomes of it when its own dies, can only be
 seen where there are two.
 """
 
-import pathlib
 from collections.abc import Mapping, Sequence
+import pathlib
 from typing import ClassVar
 
-from lab import layout, schema, service, wsgi
+from lab import layout
+from lab import schema
+from lab import service
+from lab import wsgi
 
 
 def glance_schema(lab: service.Lab) -> schema.Schema:

@@ -17,7 +17,11 @@ from typing import ClassVar, Final
 
 from openstack import connection
 
-from lab import cloud, layout, schema, service, wsgi
+from lab import cloud
+from lab import layout
+from lab import schema
+from lab import service
+from lab import wsgi
 
 # What each service is in the catalog, and the APIs that serve it.
 CATALOG: Final[Mapping[str, tuple[str, str, Sequence[str]]]] = {
@@ -85,14 +89,17 @@ class Keystone(wsgi.WsgiService):
             return
         url = self.lab.layout.auth_url
         self.lab.run(
-            [self.lab.layout.program_file('keystone-manage')]
-            + [f'--config-dir={self.directory}', 'bootstrap']
-            + ['--bootstrap-service-name=keystone']
-            + [f'--bootstrap-region-id={layout.REGION}']
-            + [f'--bootstrap-public-url={url}']
-            + [f'--bootstrap-internal-url={url}'],
             'keystone-schema',
-            {'OS_BOOTSTRAP_PASSWORD': self.lab.credentials.user('admin')},
+            self.lab.layout.program_file('keystone-manage'),
+            f'--config-dir={self.directory}',
+            'bootstrap',
+            '--bootstrap-service-name=keystone',
+            f'--bootstrap-region-id={layout.REGION}',
+            f'--bootstrap-public-url={url}',
+            f'--bootstrap-internal-url={url}',
+            environment={
+                'OS_BOOTSTRAP_PASSWORD': self.lab.credentials.user('admin')
+            },
         )
         marker.touch()
 

@@ -16,13 +16,13 @@ Nothing here touches the machine. A layout can be made, and asked, whether
 there is a lab or not.
 """
 
+from collections.abc import Mapping
 import configparser
 import dataclasses
 import functools
 import os
 import pathlib
 import sys
-from collections.abc import Mapping
 from typing import Final
 
 from lab import errors

@@ -12,13 +12,15 @@
 
 """MariaDB: one server, with the databases of all services."""
 
-import shutil
 from collections.abc import Sequence
+import shutil
 from typing import ClassVar, Final
 
 import pymysql
 
-from lab import layout, programs, service
+from lab import layout
+from lab import programs
+from lab import service
 
 # Each database, and the service's user to whom it belongs.
 DATABASES: Final = {
@@ -63,12 +65,11 @@ class MariaDB(service.Service):
             shutil.rmtree(self._data, ignore_errors=True)
             self._data.mkdir(parents=True)
             self.lab.run(
-                ['mariadb-install-db', f'--defaults-file={self._conf}']
-                + [
-                    '--skip-test-db',
-                    '--auth-root-authentication-method=socket',
-                ],
                 self.name,
+                'mariadb-install-db',
+                f'--defaults-file={self._conf}',
+                '--skip-test-db',
+                '--auth-root-authentication-method=socket',
             )
             marker.touch()
         self.lab.supervisor.start(self.name)

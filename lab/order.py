@@ -12,9 +12,9 @@
 
 """Services started side by side as far as they do not need each other."""
 
+from collections.abc import Callable, Sequence
 import concurrent.futures
 import graphlib
-from collections.abc import Callable, Sequence
 
 from lab import service
 

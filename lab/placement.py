@@ -12,11 +12,13 @@
 
 """Placement: what each hypervisor has to give."""
 
-import pathlib
 from collections.abc import Mapping, Sequence
+import pathlib
 from typing import ClassVar
 
-from lab import schema, service, wsgi
+from lab import schema
+from lab import service
+from lab import wsgi
 
 
 def placement_schema(lab: service.Lab) -> schema.Schema:

@@ -12,15 +12,19 @@
 
 """What has to be true of the machine before anything is started."""
 
+from collections.abc import Sequence
 import importlib.util
 import os
 import shutil
-from collections.abc import Sequence
 from typing import Final
 
 import psutil
 
-from lab import cgroup, errors, layout, programs, service
+from lab import cgroup
+from lab import errors
+from lab import layout
+from lab import programs
+from lab import service
 
 # Debian's, for they come with Ceph and libvirt and not from PyPI.
 _MODULES: Final = ('rados', 'rbd', 'libvirt')

@@ -17,6 +17,7 @@ behind the back of whoever killed it to see what happens. `tools/lab up`
 starts what is not running.
 """
 
+from collections.abc import Iterable, Mapping, Sequence
 import dataclasses
 import enum
 import hashlib
@@ -24,15 +25,17 @@ import http.client
 import pathlib
 import signal
 import subprocess
-import xmlrpc.client
-from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, cast
+import xmlrpc.client
 
 import supervisor.states
 import supervisor.xmlrpc
 import tenacity
 
-from lab import cgroup, errors, files, layout
+from lab import cgroup
+from lab import errors
+from lab import files
+from lab import layout
 
 _PATH: Final = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 
@@ -165,6 +168,7 @@ class Supervisor:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                umask=0o077,
             )
         # In time: it starts no program before it is told to.
         self._group.add(daemon.pid)

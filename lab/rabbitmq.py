@@ -16,11 +16,13 @@ Erlang's port mapper is a program of its own here: left to itself, RabbitMQ
 starts one that outlives it and that listens on every address.
 """
 
-import socket
 from collections.abc import Sequence
+import socket
 from typing import ClassVar
 
-from lab import layout, programs, service
+from lab import layout
+from lab import programs
+from lab import service
 
 
 class RabbitMQ(service.Service):

@@ -12,8 +12,8 @@
 
 """The tables of a service in its database."""
 
-import importlib.metadata
 from collections.abc import Sequence
+import importlib.metadata
 
 from lab import service
 
@@ -37,7 +37,6 @@ class Schema(service.Service):
             return
         for program, *arguments in self._commands:
             self.lab.run(
-                [self.lab.layout.program_file(program), *arguments], self.name
+                self.name, self.lab.layout.program_file(program), *arguments
             )
         self._marker.touch()
-        self.say('made')

@@ -17,18 +17,24 @@ files in lab/templates, and name the class in lab/services.py.
 """
 
 import abc
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import functools
 import logging
+import os
 import pathlib
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import tenacity
 
-from lab import credentials, errors, files, layout, programs, settings
+from lab import credentials
+from lab import errors
+from lab import files
+from lab import layout
+from lab import programs
+from lab import settings
 
 LOG = logging.getLogger(__name__)
 
@@ -77,18 +83,18 @@ class Lab:
 
     def run(
         self,
-        command: Sequence[str],
         log: str,
+        *command: str | os.PathLike[str],
         environment: Mapping[str, str] | None = None,
     ) -> None:
         """Run a program to its end; what it prints goes to a log."""
         path = self.layout.log_of(log)
+        inherited = programs.environment(self.layout)
         with files.append(path) as output:
             done = subprocess.run(
                 command,
                 cwd=self.layout.root,
-                env=programs.environment(self.layout)
-                | dict(environment or {}),
+                env=inherited | dict(environment or {}),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -96,8 +102,8 @@ class Lab:
             )
         if done.returncode:
             raise errors.CommandFailed(
-                f'{" ".join(command)} ended with {done.returncode}. '
-                f'{files.end(path)}'
+                f'{" ".join(map(str, command))} ended with '
+                f'{done.returncode}. {files.end(path)}'
             )
 
 
@@ -151,12 +157,13 @@ class Service(abc.ABC):
         there never is one.
         """
         names = daemons or tuple(self._names())
+        logs = [self.lab.layout.log_of(name) for name in names]
 
         def check() -> None:
-            for name in names:
+            for name, log in zip(names, logs, strict=True):
                 if not self.lab.supervisor.state(name).alive:
                     raise errors.ServiceFailed(
-                        f'{name} died. {files.end(self.lab.layout.log_of(name))}'
+                        f'{name} died. {files.end(log)}'
                     )
             if not answer():
                 raise TimeoutError(what)
@@ -169,10 +176,8 @@ class Service(abc.ABC):
         try:
             retrying(check)
         except tenacity.RetryError as error:
-            logs = '\n'.join(
-                files.end(self.lab.layout.log_of(name)) for name in names
-            )
+            ends = '\n'.join(files.end(log) for log in logs)
             raise errors.ServiceFailed(
                 f'{self.name}: waited {seconds:.0f} s in vain: {what} '
-                f'({error.last_attempt.exception()!r}). {logs}'
+                f'({error.last_attempt.exception()!r}). {ends}'
             ) from error

@@ -14,15 +14,13 @@
 
 from collections.abc import Sequence
 
-from lab import (
-    ceph,
-    glance,
-    keystone,
-    mariadb,
-    placement,
-    rabbitmq,
-    service,
-)
+from lab import ceph
+from lab import glance
+from lab import keystone
+from lab import mariadb
+from lab import placement
+from lab import rabbitmq
+from lab import service
 
 
 def services(lab: service.Lab) -> Sequence[service.Service]:

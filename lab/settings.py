@@ -16,7 +16,8 @@ import dataclasses
 import json
 from typing import Final
 
-from lab import files, layout
+from lab import files
+from lab import layout
 
 # Nova imports a driver as nova.virt.<value>.
 DRIVERS: Final = {

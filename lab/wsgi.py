@@ -12,13 +12,14 @@
 
 """An API of OpenStack: its own WSGI application, under gunicorn."""
 
+from collections.abc import Mapping, Sequence
 import pathlib
+from typing import ClassVar
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
-from typing import ClassVar
 
-from lab import programs, service
+from lab import programs
+from lab import service
 
 
 class WsgiService(service.Service):
