@@ -36,6 +36,7 @@ from nova_rbd_multistore import glance
 from nova_rbd_multistore import host
 from nova_rbd_multistore import image
 from nova_rbd_multistore import source
+from nova_rbd_multistore import text
 
 CONF = nova.conf.CONF
 LOG = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ class Rbd(imagebackend.Rbd):
     """One disk of one server, in Nova's pool of the local Ceph cluster."""
 
     def __init__(
-        self, instance: objects.Instance | None = None, **kwargs: Any
+        self, instance: 'objects.Instance | None' = None, **kwargs: Any
     ) -> None:
         super().__init__(instance, **kwargs)
         self.driver = disks.RBDDriver()
@@ -190,7 +191,7 @@ class Rbd(imagebackend.Rbd):
             # The conductor is away: no reason to give a boot up.
             LOG.warning(
                 'Cannot tell whether the server is being deleted: %s',
-                exc,
+                text.printable(exc, 120),
                 instance=self._instance,
             )
             return

@@ -61,6 +61,7 @@ class Host:
         )
         self._access = identity.GlanceAccess()
         self._copies = sharing.Shared()
+        self._fsid: str | None = None
         self._mismatch: tuple[float, frozenset[str]] | None = None
 
     @property
@@ -75,13 +76,17 @@ class Host:
         name: str = CONF.libvirt.images_rbd_pool
         return name
 
-    @functools.cached_property
+    @property
     def fsid(self) -> str:
         """The id of the local cluster.
 
         :raises ClusterUnreachable: if it does not answer
         """
-        return self.cluster.fsid()
+        # Not a cached_property: its lock would have the boots of a host time
+        # out one after another while the cluster is away.
+        if self._fsid is None:
+            self._fsid = self.cluster.fsid()
+        return self._fsid
 
     def glance_for(
         self, context: nova_context.RequestContext

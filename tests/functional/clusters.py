@@ -1,0 +1,120 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""A site's Ceph cluster, as its operator sees it."""
+
+from collections.abc import Iterator
+import contextlib
+import dataclasses
+import hashlib
+from typing import Any
+
+from lab import layout
+import rados
+import rbd
+
+
+@dataclasses.dataclass(frozen=True)
+class Parent:
+    """What a disk is a copy-on-write clone of."""
+
+    pool: str
+    image: str
+    snapshot: str
+
+
+class Cluster:
+    """RBD images of one site, over a connection as client.admin.
+
+    A context: the connection is closed with it.
+    """
+
+    def __init__(self, site: layout.Site) -> None:
+        self.fsid = site.fsid
+        self._rados = rados.Rados(
+            conffile=str(site.ceph_conf),
+            rados_id='admin',
+            conf={
+                'client_mount_timeout': '20',
+                'rados_mon_op_timeout': '20',
+                'rados_osd_op_timeout': '20',
+            },
+        )
+
+    def __enter__(self) -> 'Cluster':
+        self._rados.connect(timeout=20)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._rados.shutdown()
+
+    @contextlib.contextmanager
+    def pool(self, pool: str) -> Iterator[Any]:
+        with self._rados.open_ioctx(pool) as ioctx:
+            yield ioctx
+
+    def images(self, pool: str) -> set[str]:
+        """The names of a pool's RBD images."""
+        with self.pool(pool) as ioctx:
+            return set(rbd.RBD().list(ioctx))
+
+    def parent(self, disk: str) -> Parent | None:
+        """What a disk in Nova's pool was cloned from; None if it is flat."""
+        with self.pool('vms') as ioctx:
+            with rbd.Image(ioctx, disk, read_only=True) as image:
+                try:
+                    return Parent(*image.parent_info())
+                except rbd.ImageNotFound:
+                    return None
+
+    def size(self, disk: str) -> int:
+        with self.pool('vms') as ioctx:
+            with rbd.Image(ioctx, disk, read_only=True) as image:
+                return int(image.size())
+
+    def digest(self, pool: str, image: str, snapshot: str | None = None) -> str:
+        """SHA-256 of an image's bytes."""
+        digest = hashlib.sha256()
+        with (
+            self.pool(pool) as ioctx,
+            rbd.Image(ioctx, image, snapshot, read_only=True) as opened,
+        ):
+            size, step = opened.size(), 8 << 20
+            for offset in range(0, size, step):
+                digest.update(opened.read(offset, min(step, size - offset)))
+        return digest.hexdigest()
+
+    def create(self, pool: str, image: str, size: int) -> None:
+        """Make an empty RBD image, as a broken copy leaves one."""
+        with self.pool(pool) as ioctx:
+            rbd.RBD().create(ioctx, image, size)
+
+    def remove(self, pool: str, image: str) -> None:
+        """Remove an RBD image and its snapshots, if it is there."""
+        with self.pool(pool) as ioctx:
+            try:
+                with rbd.Image(ioctx, image) as opened:
+                    for snapshot in list(opened.list_snaps()):
+                        self._remove_snapshot(opened, snapshot['name'])
+                rbd.RBD().remove(ioctx, image)
+            except rbd.ImageNotFound:
+                return
+
+    def remove_snapshot(self, pool: str, image: str, snapshot: str) -> None:
+        with self.pool(pool) as ioctx, rbd.Image(ioctx, image) as opened:
+            self._remove_snapshot(opened, snapshot)
+
+    @staticmethod
+    def _remove_snapshot(opened: Any, snapshot: str) -> None:
+        if opened.is_protected_snap(snapshot):
+            opened.unprotect_snap(snapshot)
+        opened.remove_snap(snapshot)

@@ -1,0 +1,139 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""One compute host, as a process: boot disks made by Nova's own driver code.
+
+Run as a program by :mod:`tests.functional.hosts`. It loads the real
+LibvirtDriver, ours or Nova's, with a compute's nova.conf, and has it create
+the root disks of servers by the very method that Nova's spawn() calls. What
+is left out is the guest: no libvirt is spoken to.
+
+A job comes as JSON on standard input; the outcomes go as JSON into the file
+that it names, and Nova's log into another.
+"""
+
+# Nova's rule: before anything else is imported.
+from nova import monkey_patch
+
+monkey_patch.patch(backend='threading')
+
+from concurrent import futures  # noqa: E402
+import json  # noqa: E402
+import pathlib  # noqa: E402
+import sys  # noqa: E402
+import time  # noqa: E402
+from typing import Any  # noqa: E402
+
+from nova import config as nova_config  # noqa: E402
+from nova import context as nova_context  # noqa: E402
+from nova import objects  # noqa: E402
+from nova.compute import vm_states  # noqa: E402
+import nova.conf  # noqa: E402
+from nova.db.main import api as main_db  # noqa: E402
+from nova.virt import driver as virt_driver  # noqa: E402
+from oslo_log import log as logging  # noqa: E402
+from oslo_utils import importutils  # noqa: E402
+
+CONF = nova.conf.CONF
+
+
+def configure(job: dict[str, Any]) -> None:
+    nova_config.parse_args(
+        ['compute_host', '--config-file', job['nova_conf']],
+        default_config_files=[job['nova_conf']],
+        configure_db=False,
+    )
+    CONF.set_override('state_path', job['state_path'])
+    CONF.set_override('instances_path', job['state_path'] + '/instances')
+    CONF.set_override(
+        'lock_path', job['state_path'] + '/locks', group='oslo_concurrency'
+    )
+    CONF.set_override('log_file', job['log'])
+    # An empty one: these servers are in no database.
+    CONF.set_override('connection', 'sqlite://', group='database')
+    main_db.configure(CONF)
+
+
+def override(options: dict[str, Any]) -> None:
+    """Set options, by ``section.name``."""
+    for name, value in options.items():
+        group, _, option = name.rpartition('.')
+        CONF.set_override(option, value, group=group or None)
+
+
+def server(disk: dict[str, Any]) -> 'objects.Instance':
+    """A server in the middle of spawn(), with what its disk depends on."""
+    return objects.Instance(
+        uuid=disk['server'],
+        image_ref=disk['image'],
+        flavor=objects.Flavor(root_gb=disk['root_gib'], extra_specs={}),
+        system_metadata={},
+        trusted_certs=None,
+        migration_context=None,
+        task_state='spawning',
+        vm_state=vm_states.BUILDING,
+        config_drive='',
+    )
+
+
+def boot(
+    driver: Any, context: nova_context.RequestContext, disk: dict[str, Any]
+) -> dict[str, Any]:
+    """Make one root disk, as spawn() does."""
+    began = time.monotonic()
+    error = None
+    try:
+        driver._create_and_inject_local_root(
+            context,
+            server(disk),
+            {'disk': {'bus': 'virtio', 'dev': 'vda', 'type': 'disk'}},
+            False,
+            '',
+            {'image_id': disk['image']},
+            None,
+            None,
+        )
+    except Exception as exc:  # an outcome to be looked at
+        error = {
+            'classes': [kind.__name__ for kind in type(exc).__mro__],
+            'message': str(exc),
+        }
+    return {
+        'server': disk['server'],
+        'image': disk['image'],
+        'seconds': time.monotonic() - began,
+        'error': error,
+    }
+
+
+def main() -> None:
+    job = json.load(sys.stdin)
+    configure(job)
+    logging.setup(CONF, 'nova')
+    objects.register_all()
+    module = importutils.import_module(f'nova.virt.{job["driver"][0]}')
+    override(job['options'])
+    driver = getattr(module, job['driver'][1])(virtapi=None)
+    assert isinstance(driver, virt_driver.ComputeDriver)
+
+    def run(disk: dict[str, Any]) -> dict[str, Any]:
+        time.sleep(max(disk['at'] - time.time(), 0))
+        context = nova_context.RequestContext(**disk['user'])
+        return boot(driver, context, disk)
+
+    with futures.ThreadPoolExecutor(len(job['disks'])) as pool:
+        outcomes = list(pool.map(run, job['disks']))
+    pathlib.Path(job['outcomes']).write_text(json.dumps(outcomes))
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,211 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The lab's cloud, for tests that need real services.
+
+The lab must be up, with our driver: ``tools/lab up``. A service that does not
+run is an error, never a skip.
+"""
+
+from collections.abc import Callable, Iterator
+import contextlib
+import hashlib
+import pathlib
+from typing import Any
+import uuid
+
+from lab import cloud
+from lab import layout
+from lab import programs
+from openstack import connection
+import pytest
+
+from tests.functional import clusters
+from tests.functional import hosts
+from tests.functional import image_files
+
+
+@pytest.fixture(scope='session')
+def where() -> layout.Layout:
+    return layout.Layout.from_environment()
+
+
+@pytest.fixture(scope='session')
+def supervisor(where: layout.Layout) -> programs.Supervisor:
+    found = programs.Supervisor(where)
+    stopped = [
+        status.name
+        for status in found.status().values()
+        if not status.state.alive
+    ]
+    assert found.is_running(), 'the lab is down: tools/lab up'
+    assert not stopped, f'not running in the lab: {stopped}'
+    return found
+
+
+@pytest.fixture(scope='session')
+def admin(where: layout.Layout) -> connection.Connection:
+    return cloud.connect('admin', where)
+
+
+@pytest.fixture(scope='session')
+def demo(where: layout.Layout) -> connection.Connection:
+    return cloud.connect('demo', where)
+
+
+@pytest.fixture
+def demo_user(demo: connection.Connection) -> hosts.User:
+    return user_of(demo)
+
+
+def user_of(who: connection.Connection) -> hosts.User:
+    """One who is logged in, as Nova's API hands him on to a compute."""
+    access = who.session.auth.get_access(who.session)
+    return hosts.User(access.user_id, access.project_id, access.auth_token)
+
+
+@pytest.fixture(scope='session')
+def east(where: layout.Layout) -> Iterator[clusters.Cluster]:
+    with clusters.Cluster(where.sites[0]) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope='session')
+def west(where: layout.Layout) -> Iterator[clusters.Cluster]:
+    with clusters.Cluster(where.sites[1]) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def leftovers(
+    east: clusters.Cluster, west: clusters.Cluster
+) -> Iterator[None]:
+    """Remove the disks that a test leaves in the clusters."""
+    before = [(cluster, cluster.images('vms')) for cluster in (east, west)]
+    yield
+    for cluster, known in before:
+        for disk in cluster.images('vms') - known:
+            cluster.remove('vms', disk)
+
+
+ImageMaker = Callable[..., Any]
+
+
+@pytest.fixture
+def upload(
+    supervisor: programs.Supervisor,
+    admin: connection.Connection,
+    demo: connection.Connection,
+    east: clusters.Cluster,
+    west: clusters.Cluster,
+    leftovers: None,
+    tmp_path: pathlib.Path,
+) -> Iterator[ImageMaker]:
+    """Makes images of random bytes, in Glance's store "file" alone."""
+    made: list[str] = []
+
+    def make(
+        size_mib: int = 8,
+        *,
+        disk_format: str = 'raw',
+        owner: connection.Connection = demo,
+        **fields: Any,
+    ) -> Any:
+        path = tmp_path / f'image-{len(made)}'
+        image_files.write(path, disk_format, size_mib)
+        image = owner.image.create_image(
+            f'test-{uuid.uuid4()}',
+            filename=str(path),
+            disk_format=disk_format,
+            container_format='bare',
+            wait=True,
+            **fields,
+        )
+        path.unlink()
+        made.append(image.id)
+        return owner.image.get_image(image.id)
+
+    yield make
+    for image_id in made:
+        for cluster in (east, west):
+            for disk in cluster.images('vms'):
+                parent = cluster.parent(disk)
+                if parent and parent.image == image_id:
+                    cluster.remove('vms', disk)
+        with contextlib.suppress(Exception):
+            admin.image.delete_image(image_id)
+        for cluster in (east, west):
+            cluster.remove('images', image_id)
+
+
+HostMaker = Callable[..., hosts.Host]
+
+
+@pytest.fixture
+def make_host(
+    where: layout.Layout, tmp_path: pathlib.Path, leftovers: None
+) -> Iterator[HostMaker]:
+    """Makes hosts like one of the lab's computes."""
+    made: list[hosts.Host] = []
+    by_name = {compute.name: compute for compute in where.computes}
+
+    def make(
+        like: str = 'west-1',
+        *,
+        driver: tuple[str, str] = hosts.OURS,
+        eventlet: bool = False,
+        **options: Any,
+    ) -> hosts.Host:
+        host = hosts.Host(
+            by_name[like],
+            tmp_path / f'host-{len(made)}',
+            {
+                name.replace('__', '.'): value
+                for name, value in options.items()
+            },
+            driver,
+            eventlet,
+        )
+        made.append(host)
+        return host
+
+    with hosts.killed_at_the_end(made):
+        yield make
+
+
+@pytest.fixture
+def copy_tasks(
+    admin: connection.Connection,
+) -> Callable[[str], list[dict[str, Any]]]:
+    """Glance's tasks of an image, as its operator sees them."""
+
+    def tasks(image_id: str) -> list[dict[str, Any]]:
+        answer = admin.image.get(f'/images/{image_id}/tasks')
+        answer.raise_for_status()
+        found: list[dict[str, Any]] = answer.json()['tasks']
+        return found
+
+    return tasks
+
+
+@pytest.fixture
+def leave_in_cache() -> Callable[[hosts.Host, str], None]:
+    """Puts an image where Nova keeps what it has downloaded."""
+
+    def leave(host: hosts.Host, image_id: str) -> None:
+        # Nova's name for it (nova.virt.libvirt.imagecache).
+        name = hashlib.sha1(image_id.encode(), usedforsecurity=False)
+        base = host.state_path / 'instances' / '_base'
+        base.mkdir(parents=True)
+        image_files.write(base / name.hexdigest(), 'raw', size_mib=8)
+
+    return leave

@@ -1,0 +1,188 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Compute hosts to order: processes that make boot disks as Nova does."""
+
+from collections.abc import Iterator, Mapping, Sequence
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+from typing import Any
+import uuid
+
+from lab import layout
+
+OURS = ('rbd_multistore', 'LibvirtDriver')
+STOCK = ('libvirt', 'LibvirtDriver')
+
+#: A host that has not ended by then hangs, which no boot may.
+DEADLINE = 300.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What became of one boot disk."""
+
+    disk: str
+    image: str
+    seconds: float
+    error: str | None
+    message: str
+    classes: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class User:
+    """In whose name servers are booted."""
+
+    user_id: str
+    project_id: str
+    auth_token: str
+    roles: tuple[str, ...] = ('member',)
+    service_catalog: tuple[Any, ...] = ()
+
+
+class Host:
+    """One compute host, with a state path of its own.
+
+    :param compute: the lab's compute whose nova.conf it has
+    :param where: directory for its state, log and outcomes
+    :param options: of nova.conf, by ``section.name``, that differ
+    """
+
+    def __init__(
+        self,
+        compute: layout.Compute,
+        where: pathlib.Path,
+        options: Mapping[str, Any],
+        driver: tuple[str, str] = OURS,
+        eventlet: bool = False,
+    ) -> None:
+        self._compute = compute
+        self._where = where
+        self._options = dict(options)
+        self._driver = driver
+        self._eventlet = eventlet
+        self._process: subprocess.Popen[str] | None = None
+        where.mkdir(parents=True)
+
+    @property
+    def log(self) -> str:
+        """What its nova.log says."""
+        return (self._where / 'nova.log').read_text()
+
+    @property
+    def state_path(self) -> pathlib.Path:
+        return self._where / 'state'
+
+    def start(
+        self,
+        user: User,
+        images: Sequence[str],
+        at: float = 0.0,
+        root_gib: int = 1,
+    ) -> None:
+        """Begin to boot a server from each image, all at once.
+
+        :param at: seconds since the epoch, to boot on several hosts at once
+        """
+        job = {
+            'nova_conf': str(self._compute.nova_conf),
+            'state_path': str(self.state_path),
+            'log': str(self._where / 'nova.log'),
+            'outcomes': str(self._where / 'outcomes.json'),
+            'driver': self._driver,
+            'options': self._options,
+            'disks': [
+                {
+                    'server': str(uuid.uuid4()),
+                    'image': image,
+                    'root_gib': root_gib,
+                    'at': at,
+                    'user': dataclasses.asdict(user),
+                }
+                for image in images
+            ],
+        }
+        (self.state_path / 'instances').mkdir(parents=True, exist_ok=True)
+        environment = {
+            **os.environ,
+            'OS_NOVA_DISABLE_EVENTLET_PATCHING': str(not self._eventlet),
+        }
+        self._process = subprocess.Popen(
+            [sys.executable, '-m', 'tests.functional.compute_host'],
+            stdin=subprocess.PIPE,
+            stdout=(self._where / 'output').open('w'),
+            stderr=subprocess.STDOUT,
+            env=environment,
+            text=True,
+        )
+        assert self._process.stdin is not None
+        with self._process.stdin as job_input:
+            json.dump(job, job_input)
+
+    def outcomes(self) -> list[Outcome]:
+        """Wait for the boots to end, and tell what became of each."""
+        assert self._process is not None
+        try:
+            code = self._process.wait(timeout=DEADLINE)
+        finally:
+            self.kill()
+        if code:
+            output = (self._where / 'output').read_text()
+            raise AssertionError(f'the host ended with {code}:\n{output}')
+        entries = json.loads((self._where / 'outcomes.json').read_text())
+        return [_outcome(entry) for entry in entries]
+
+    def boot(
+        self, user: User, *images: str, root_gib: int = 1
+    ) -> list[Outcome]:
+        """Boot a server from each image, all at once, and wait."""
+        self.start(user, images, root_gib=root_gib)
+        return self.outcomes()
+
+    def kill(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+
+
+def _outcome(entry: dict[str, Any]) -> Outcome:
+    error = entry['error']
+    return Outcome(
+        disk=f'{entry["server"]}_disk',
+        image=entry['image'],
+        seconds=entry['seconds'],
+        error=error and error['classes'][0],
+        message=error['message'] if error else '',
+        classes=tuple(error['classes']) if error else (),
+    )
+
+
+@contextlib.contextmanager
+def killed_at_the_end(hosts: list[Host]) -> Iterator[None]:
+    """No host outlives its test."""
+    try:
+        yield
+    finally:
+        for host in hosts:
+            host.kill()
+
+
+def soon(seconds: float = 8.0) -> float:
+    """A time by which all hosts that are started now are ready."""
+    return time.time() + seconds
