@@ -22,6 +22,7 @@ import dataclasses
 import enum
 import hashlib
 import http.client
+import os
 import pathlib
 import signal
 import subprocess
@@ -195,26 +196,26 @@ class Supervisor:
         }
 
     def state(self, name: str) -> State:
-        return State(self._rpc().getProcessInfo(name)['state'])
+        return self.status()[name].state
+
+    def is_alive(self, name: str) -> bool:
+        status = self.status().get(name)
+        return status is not None and status.state.alive
 
     def pid(self, name: str) -> int:
         """0 if the program does not run."""
-        return int(self._rpc().getProcessInfo(name)['pid'])
-
-    def started(self, name: str) -> int:
-        """When, in seconds since the epoch."""
-        return int(self._rpc().getProcessInfo(name)['start'])
+        return self.status()[name].pid
 
     def start(self, *names: str) -> None:
         """Start those that do not run; whether they answer is not known."""
         for name in names:
-            if not self.state(name).alive:
+            if not self.is_alive(name):
                 self._rpc().startProcess(name, False)
 
     def stop(self, *names: str) -> None:
         """Stop those that run, all at once, and wait until they ended."""
         for name in names:
-            if self.state(name).alive:
+            if self.is_alive(name):
                 self._rpc().stopProcess(name, False)
         for attempt in tenacity.Retrying(
             stop=tenacity.stop_after_delay(60),
@@ -222,15 +223,13 @@ class Supervisor:
             reraise=True,
         ):
             with attempt:
-                alive = [
-                    name
-                    for name in names
-                    if self.state(name).alive
-                    or self.state(name) is State.STOPPING
+                known = self.status()
+                left = [
+                    name for name in names if name in known and known[name].pid
                 ]
-                if alive:
+                if left:
                     raise errors.ServiceFailed(
-                        f'cannot stop {", ".join(alive)}'
+                        f'cannot stop {", ".join(left)}'
                     )
 
     def restart(self, *names: str) -> None:
@@ -238,8 +237,14 @@ class Supervisor:
         self.start(*names)
 
     def signal(self, name: str, number: signal.Signals) -> None:
-        """Send a signal to the program's process, and to no child of it."""
-        self._rpc().signalProcess(name, str(int(number)))
+        """Send a signal to all processes of a program.
+
+        To all: a gunicorn that is killed alone has a worker left, which
+        notices, and ends in good order.
+        """
+        if pid := self.pid(name):
+            # Each child of supervisor leads a process group.
+            os.killpg(pid, number)
 
     def kill(self, name: str) -> None:
         self.signal(name, signal.SIGKILL)

@@ -161,7 +161,7 @@ class Service(abc.ABC):
 
         def check() -> None:
             for name, log in zip(names, logs, strict=True):
-                if not self.lab.supervisor.state(name).alive:
+                if not self.lab.supervisor.is_alive(name):
                     raise errors.ServiceFailed(
                         f'{name} died. {files.end(log)}'
                     )

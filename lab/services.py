@@ -16,8 +16,11 @@ from collections.abc import Sequence
 
 from lab import ceph
 from lab import glance
+from lab import hypervisor
 from lab import keystone
 from lab import mariadb
+from lab import neutron
+from lab import nova
 from lab import placement
 from lab import rabbitmq
 from lab import service
@@ -34,8 +37,19 @@ def services(lab: service.Lab) -> Sequence[service.Service]:
         rabbitmq.RabbitMQ(lab),
         keystone.keystone_schema(lab),
         keystone.Keystone(lab),
+        neutron.neutron_schema(lab),
+        neutron.Neutron(lab),
         placement.placement_schema(lab),
         placement.Placement(lab),
         glance.glance_schema(lab),
         *(glance.Glance(lab, api) for api in lab.layout.glance_apis),
+        nova.nova_schema(lab),
+        nova.Cell(lab),
+        nova.Api(lab),
+        nova.Conductor(lab),
+        nova.Scheduler(lab),
+        hypervisor.Namespaces(lab),
+        *(hypervisor.Hypervisor(lab, host) for host in lab.layout.computes),
+        *(nova.Compute(lab, host) for host in lab.layout.computes),
+        nova.Zones(lab),
     )
