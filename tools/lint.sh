@@ -1,0 +1,36 @@
+#!/bin/bash
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+# Every linter over every file that git knows, and the type checker. Goes on
+# to the next when one fails. Run by "tox -e pep8", which has the programs.
+
+set -uo pipefail
+
+cd "$(dirname "$(readlink -f "$0")")/.." || exit
+failed=0
+
+function lint {
+    echo "lint: $*" | cut -c 1-79
+    "$@" || failed=1
+}
+
+mapfile -t python < <(git grep --untracked -lI '^#!.*python')
+mapfile -t bash < <(git grep --untracked -lIE '^#!.*\b(ba)?sh$')
+
+lint ruff check . "${python[@]}"
+lint ruff format --check . "${python[@]}"
+lint mypy
+lint bashate "${bash[@]}"
+lint shellcheck "${bash[@]}"
+lint doc8 README.rst CONTRIBUTING.rst HACKING.rst doc/source releasenotes/notes
+exit "$failed"
