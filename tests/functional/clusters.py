@@ -18,9 +18,10 @@ import dataclasses
 import hashlib
 from typing import Any
 
-from lab import layout
 import rados
 import rbd
+
+from lab import layout
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +31,11 @@ class Parent:
     pool: str
     image: str
     snapshot: str
+
+
+def of_glance(image_id: str) -> Parent:
+    """What every clone of a Glance image is a clone of."""
+    return Parent('images', image_id, 'snap')
 
 
 class Cluster:
@@ -69,19 +75,25 @@ class Cluster:
 
     def parent(self, disk: str) -> Parent | None:
         """What a disk in Nova's pool was cloned from; None if it is flat."""
-        with self.pool('vms') as ioctx:
-            with rbd.Image(ioctx, disk, read_only=True) as image:
-                try:
-                    return Parent(*image.parent_info())
-                except rbd.ImageNotFound:
-                    return None
+        with (
+            self.pool('vms') as ioctx,
+            rbd.Image(ioctx, disk, read_only=True) as image,
+        ):
+            try:
+                return Parent(*image.parent_info())
+            except rbd.ImageNotFound:
+                return None
 
     def size(self, disk: str) -> int:
-        with self.pool('vms') as ioctx:
-            with rbd.Image(ioctx, disk, read_only=True) as image:
-                return int(image.size())
+        with (
+            self.pool('vms') as ioctx,
+            rbd.Image(ioctx, disk, read_only=True) as image,
+        ):
+            return int(image.size())
 
-    def digest(self, pool: str, image: str, snapshot: str | None = None) -> str:
+    def digest(
+        self, pool: str, image: str, snapshot: str | None = None
+    ) -> str:
         """SHA-256 of an image's bytes."""
         digest = hashlib.sha256()
         with (

@@ -23,13 +23,14 @@ import pathlib
 from typing import Any
 import uuid
 
-from lab import cloud
-from lab import layout
-from lab import programs
 from openstack import connection
 import pytest
 
+from lab import cloud
+from lab import layout
+from lab import programs
 from tests.functional import clusters
+from tests.functional import glance_apis
 from tests.functional import hosts
 from tests.functional import image_files
 
@@ -70,7 +71,33 @@ def demo_user(demo: connection.Connection) -> hosts.User:
 def user_of(who: connection.Connection) -> hosts.User:
     """One who is logged in, as Nova's API hands him on to a compute."""
     access = who.session.auth.get_access(who.session)
-    return hosts.User(access.user_id, access.project_id, access.auth_token)
+    return hosts.User(
+        access.user_id,
+        access.project_id,
+        access.auth_token,
+        service_catalog=tuple(
+            _as_keystonemiddleware_says(service)
+            for service in access.service_catalog.catalog
+        ),
+    )
+
+
+def _as_keystonemiddleware_says(service: dict[str, Any]) -> dict[str, Any]:
+    """A service of the catalog, in the format of Keystone's API v2.
+
+    That has one URL for each interface of a region: of several, the last.
+    """
+    regions: dict[str, dict[str, str]] = {}
+    for endpoint in service['endpoints']:
+        region = regions.setdefault(
+            endpoint['region'], {'region': endpoint['region']}
+        )
+        region[f'{endpoint["interface"]}URL'] = endpoint['url']
+    return {
+        'type': service['type'],
+        'name': service['name'],
+        'endpoints': list(regions.values()),
+    }
 
 
 @pytest.fixture(scope='session')
@@ -186,15 +213,30 @@ def make_host(
 def copy_tasks(
     admin: connection.Connection,
 ) -> Callable[[str], list[dict[str, Any]]]:
-    """Glance's tasks of an image, as its operator sees them."""
+    """The copies of an image that Glance was asked for, as it tells them."""
 
     def tasks(image_id: str) -> list[dict[str, Any]]:
         answer = admin.image.get(f'/images/{image_id}/tasks')
         answer.raise_for_status()
-        found: list[dict[str, Any]] = answer.json()['tasks']
-        return found
+        return [
+            task
+            for task in answer.json()['tasks']
+            if task['input']['import_req']['method']['name'] == 'copy-image'
+        ]
 
     return tasks
+
+
+@pytest.fixture
+def stores_of(admin: connection.Connection) -> Callable[[str], set[str]]:
+    """The stores that have an image, as Glance tells them."""
+
+    def stores(image_id: str) -> set[str]:
+        answer = admin.image.get(f'/images/{image_id}')
+        answer.raise_for_status()
+        return set(answer.json()['stores'].split(','))
+
+    return stores
 
 
 @pytest.fixture
@@ -209,3 +251,32 @@ def leave_in_cache() -> Callable[[hosts.Host, str], None]:
         image_files.write(base / name.hexdigest(), 'raw', size_mib=8)
 
     return leave
+
+
+GlanceMaker = Callable[..., glance_apis.GlanceApi]
+
+
+@pytest.fixture
+def make_glance(
+    where: layout.Layout, tmp_path: pathlib.Path
+) -> Iterator[GlanceMaker]:
+    """Runs further glance-apis with options of their own."""
+    made: list[glance_apis.GlanceApi] = []
+
+    def make(**options: dict[str, str | None]) -> glance_apis.GlanceApi:
+        api = glance_apis.GlanceApi(
+            where.glance_apis[0], tmp_path / f'glance-{len(made)}', options
+        )
+        made.append(api)
+        api.start()
+        return api
+
+    yield make
+    for api in made:
+        api.kill()
+
+
+@pytest.fixture
+def glance_for_stock(make_glance: GlanceMaker) -> glance_apis.GlanceApi:
+    """Glance with the setting that Nova's own driver cannot do without."""
+    return make_glance(DEFAULT={'show_multiple_locations': 'true'})

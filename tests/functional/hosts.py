@@ -123,14 +123,15 @@ class Host:
             **os.environ,
             'OS_NOVA_DISABLE_EVENTLET_PATCHING': str(not self._eventlet),
         }
-        self._process = subprocess.Popen(
-            [sys.executable, '-m', 'tests.functional.compute_host'],
-            stdin=subprocess.PIPE,
-            stdout=(self._where / 'output').open('w'),
-            stderr=subprocess.STDOUT,
-            env=environment,
-            text=True,
-        )
+        with (self._where / 'output').open('w') as output:
+            self._process = subprocess.Popen(
+                [sys.executable, '-m', 'tests.functional.compute_host'],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                text=True,
+            )
         assert self._process.stdin is not None
         with self._process.stdin as job_input:
             json.dump(job, job_input)

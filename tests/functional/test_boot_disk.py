@@ -19,15 +19,17 @@ from tests.functional import hosts
 
 
 def test_an_image_in_another_store_is_copied_and_cloned(
-    upload, make_host, demo, demo_user, west, copy_tasks
+    upload, make_host, demo_user, west, copy_tasks, stores_of
 ):
     image = upload()
 
     (boot,) = make_host('west-1').boot(demo_user, image.id)
 
     assert boot.error is None, boot.message
-    assert west.parent(boot.disk) == clusters.Parent('images', image.id, 'snap')
-    assert demo.image.get_image(image.id).stores == 'file,west'
+    assert west.parent(boot.disk) == clusters.Parent(
+        'images', image.id, 'snap'
+    )
+    assert stores_of(image.id) == {'file', 'west'}
     assert len(copy_tasks(image.id)) == 1
 
 
@@ -38,7 +40,9 @@ def test_an_image_in_the_local_store_is_cloned_without_a_copy(
 
     (boot,) = make_host('west-1').boot(demo_user, image.id)
 
-    assert west.parent(boot.disk) == clusters.Parent('images', image.id, 'snap')
+    assert west.parent(boot.disk) == clusters.Parent(
+        'images', image.id, 'snap'
+    )
     assert copy_tasks(image.id) == []
 
 
@@ -106,7 +110,9 @@ def test_an_image_left_in_nova_s_file_cache_does_not_prevent_the_clone(
 
     (boot,) = host.boot(demo_user, image.id)
 
-    assert west.parent(boot.disk) == clusters.Parent('images', image.id, 'snap')
+    assert west.parent(boot.disk) == clusters.Parent(
+        'images', image.id, 'snap'
+    )
 
 
 def test_stock_nova_goes_flat_when_its_file_cache_has_the_image(

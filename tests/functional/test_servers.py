@@ -17,7 +17,6 @@ import contextlib
 from typing import Any
 import uuid
 
-from lab import guest
 import pytest
 
 from tests.functional import clusters
@@ -27,7 +26,7 @@ BOOT_DEADLINE = 240
 
 
 @pytest.fixture
-def boot_servers(demo, admin) -> Iterator[Any]:
+def boot_servers(demo) -> Iterator[Any]:
     """Boots servers of m1.tiny without a network, all at once."""
     made = []
 
@@ -66,17 +65,13 @@ def disk(server) -> str:
 
 
 def test_a_user_boots_a_cold_image_on_both_sites(
-    upload, boot_servers, demo, east, west
+    upload, boot_servers, east, west, stores_of
 ):
     image = upload()
-    parent = clusters.Parent('images', image.id, 'snap')
+    parent = clusters.of_glance(image.id)
 
     in_east, in_west = boot_servers(image.id, 'east', 'west')
 
     assert east.parent(disk(in_east)) == parent
     assert west.parent(disk(in_west)) == parent
-    assert set(demo.image.get_image(image.id).stores.split(',')) == {
-        'file',
-        'east',
-        'west',
-    }
+    assert stores_of(image.id) == {'file', 'east', 'west'}

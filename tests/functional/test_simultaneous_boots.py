@@ -38,7 +38,7 @@ def test_16_boots_on_one_host_share_one_copy(
     upload, make_host, demo_user, west, copy_tasks, eventlet
 ):
     image = upload(size_mib=64)
-    parent = clusters.Parent('images', image.id, 'snap')
+    parent = clusters.of_glance(image.id)
 
     boots = make_host('west-1', eventlet=eventlet).boot(
         demo_user, *[image.id] * 16
@@ -65,7 +65,7 @@ def test_16_hosts_of_one_site_share_one_copy(
     upload, make_host, demo_user, west, copy_tasks
 ):
     image = upload(size_mib=64)
-    parent = clusters.Parent('images', image.id, 'snap')
+    parent = clusters.of_glance(image.id)
 
     boots = boot_together(
         [make_host('west-1') for _ in range(16)], demo_user, [image.id]
@@ -80,7 +80,7 @@ def test_both_sites_at_once_get_their_copies_one_after_the_other(
     upload, make_host, demo_user, east, west, copy_tasks
 ):
     image = upload(size_mib=64)
-    parent = clusters.Parent('images', image.id, 'snap')
+    parent = clusters.of_glance(image.id)
     in_east = make_host('east-1', **POLL)
     in_west = make_host('west-1', **POLL)
 
@@ -93,11 +93,16 @@ def test_both_sites_at_once_get_their_copies_one_after_the_other(
 
 
 def test_stock_nova_fails_the_loser_of_two_sites(
-    upload, make_host, demo_user, stock_glance
+    upload, make_host, demo_user, glance_for_stock
 ):
     image = upload(size_mib=64)
     making = [
-        make_host(like, driver=hosts.STOCK, **POLL)
+        make_host(
+            like,
+            driver=hosts.STOCK,
+            glance__endpoint_override=glance_for_stock.url,
+            **POLL,
+        )
         for like in ('east-1', 'west-1')
     ]
 
@@ -111,7 +116,7 @@ def test_stock_nova_fails_the_loser_of_two_sites(
 
 
 def test_different_images_are_copied_side_by_side(
-    upload, make_host, demo_user, west, copy_tasks
+    upload, make_host, demo_user, copy_tasks
 ):
     images = [upload(size_mib=64) for _ in range(4)]
 

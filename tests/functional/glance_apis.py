@@ -1,0 +1,138 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Further glance-apis beside the lab's two, over the same database.
+
+For a deployment that differs in some options: the lab's own stay as they are.
+"""
+
+from collections.abc import Mapping
+import configparser
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+
+from lab import layout
+
+
+class GlanceApi:
+    """A real glance-api with a configuration of its own.
+
+    :param like: the one of the lab that it is a copy of
+    :param where: directory for its configuration, staging and log
+    :param options: of glance-api.conf, by section and name, that differ;
+        None removes one
+    """
+
+    def __init__(
+        self,
+        like: layout.GlanceApi,
+        where: pathlib.Path,
+        options: Mapping[str, Mapping[str, str | None]],
+    ) -> None:
+        self._where = where
+        shutil.copytree(like.directory, where / 'etc')
+        with socket.socket() as probe:
+            probe.bind(('127.0.0.1', 0))
+            self._port = probe.getsockname()[1]
+        self._configure(options)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f'http://127.0.0.1:{self._port}'
+
+    def _configure(
+        self, options: Mapping[str, Mapping[str, str | None]]
+    ) -> None:
+        etc = self._where / 'etc'
+        own: dict[str, Mapping[str, str | None]] = {
+            'DEFAULT': {'worker_self_reference_url': self.url},
+            'paste_deploy': {
+                'config_file': str(self._where / 'etc/glance-api-paste.ini')
+            },
+            'oslo_policy': {
+                'policy_file': str(self._where / 'etc/policy.yaml')
+            },
+        }
+        for store in ('os_glance_staging_store', 'os_glance_tasks_store'):
+            path = self._where / store
+            path.mkdir()
+            own[store] = {'filesystem_store_datadir': str(path)}
+        path = etc / 'glance-api.conf'
+        conf = configparser.ConfigParser(interpolation=None, strict=False)
+        conf.read(path)
+        for changes in (own, options):
+            for section, values in changes.items():
+                if section != 'DEFAULT' and not conf.has_section(section):
+                    conf.add_section(section)
+                for name, value in values.items():
+                    if value is None:
+                        conf.remove_option(section, name)
+                    else:
+                        conf.set(section, name, value)
+        with path.open('w') as file:
+            conf.write(file)
+
+    def start(self) -> None:
+        """Run it, and wait until it answers."""
+        conf = self._where / 'gunicorn.conf.py'
+        conf.write_text(
+            "wsgi_app = 'glance.wsgi.api:application'\n"
+            f"bind = '127.0.0.1:{self._port}'\n"
+            "worker_class = 'gthread'\n"
+            'threads = 8\nkeepalive = 75\ntimeout = 300\n'
+        )
+        with (self._where / 'log').open('ab') as log:
+            self._process = subprocess.Popen(
+                [str(layout.Layout.from_environment().venv / 'bin/gunicorn')],
+                env={
+                    **os.environ,
+                    'GUNICORN_CMD_ARGS': f'--config={conf}',
+                    'OS_GLANCE_CONFIG_DIR': str(self._where / 'etc'),
+                },
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + 60
+        while not self._answers():
+            assert self._process.poll() is None, self.log
+            assert time.monotonic() < deadline, self.log
+            time.sleep(0.2)
+
+    def _answers(self) -> bool:
+        try:
+            urllib.request.urlopen(self.url, timeout=5).close()  # noqa: S310
+        except urllib.error.HTTPError as error:
+            return error.code == 300
+        except OSError:
+            return False
+        return True
+
+    @property
+    def log(self) -> str:
+        return (self._where / 'log').read_text()
+
+    def kill(self) -> None:
+        """End it as a crash does: it cleans nothing up."""
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
