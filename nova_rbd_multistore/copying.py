@@ -268,7 +268,7 @@ class Copy:
             return
         # The cluster shows nothing: Glance may stage the image, or copy it
         # to another store, or be dead. What does its task say?
-        holder = self._task(lambda task: task.id == lock)
+        holder = self._task(lock)
         if holder != self._holder:
             self._has_moved()
         self._holder = holder
@@ -279,7 +279,17 @@ class Copy:
 
     def _judge_ours(self) -> None:
         """The lock is gone and the image not there: what of our request?"""
-        ours = self._task(lambda task: task.request_id == self._request_id)
+        ours = max(
+            (
+                task
+                for task in self._images.tasks(self._image)
+                if task.request_id == self._request_id
+                and self._store in task.stores
+            ),
+            # A server that was built elsewhere before has earlier ones.
+            key=lambda task: task.updated_at,
+            default=None,
+        )
         if ours is not None and not ours.finished:
             # Glance drops the lock a moment before it closes the task.
             self._poll_soon()
@@ -290,13 +300,20 @@ class Copy:
             reason = ours.message or 'it gives no reason'
         else:
             reason = 'it says success, but the store does not have the image'
+        LOG.error(
+            'Glance failed to copy image %s to store %s: %s (task %s, '
+            'request %s)',
+            self._image,
+            self._store,
+            reason,
+            ours.id if ours else 'unknown',
+            self._request_id,
+        )
         raise exceptions.CopyFailed(self._image, self._store, reason)
 
-    def _task(
-        self, is_it: Callable[[image_values.CopyTask], bool]
-    ) -> image_values.CopyTask | None:
-        tasks = self._images.tasks(self._image)
-        return next((task for task in tasks if is_it(task)), None)
+    def _task(self, task_id: str | None) -> image_values.CopyTask | None:
+        tasks = {task.id: task for task in self._images.tasks(self._image)}
+        return tasks.get(task_id or '')
 
     def _has_moved(self) -> None:
         self._moved = self._time.clock()
@@ -342,7 +359,7 @@ class Copy:
                 self._limits.timeout,
                 str(self._progress),
             )
-        holder = self._task(lambda task: task.id == record.lock)
+        holder = self._task(record.lock)
         raise exceptions.CopyStalled(
             self._image,
             self._store,

@@ -57,6 +57,10 @@ from nova import exception
 from nova_rbd_multistore import text
 
 
+def _for_tenants(reason: object, limit: int) -> str:
+    return text.printable(text.without_urls(text.printable(reason)), limit)
+
+
 class ImageError(exception.ImageUnacceptable):
     """The image cannot become a boot disk, on this host or another."""
 
@@ -125,7 +129,7 @@ class CopyFailed(CopyError):
     )
 
     def __init__(self, image: str, store: str, reason: str) -> None:
-        super().__init__(image, store, reason=text.printable(reason, 80))
+        super().__init__(image, store, reason=_for_tenants(reason, 80))
 
 
 class CopyStalled(CopyError):
@@ -298,7 +302,7 @@ class ClusterUnreachable(HostError):
     )
 
     def __init__(self, reason: object) -> None:
-        super().__init__(reason=text.printable(reason, 80))
+        super().__init__(reason=_for_tenants(reason, 80))
 
 
 class PoolUnusable(HostError):
@@ -311,7 +315,7 @@ class PoolUnusable(HostError):
     )
 
     def __init__(self, pool: str, reason: object) -> None:
-        super().__init__(pool=pool, reason=text.printable(reason, 60))
+        super().__init__(pool=pool, reason=_for_tenants(reason, 60))
 
 
 class DiskUnusable(HostError):

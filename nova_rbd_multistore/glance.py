@@ -82,7 +82,9 @@ def _only_answers() -> Iterator[None]:
     except _REFUSALS:
         raise
     except _NO_ANSWER as exc:
-        raise _EndpointFailed(text.printable(exc)) from exc
+        raise _EndpointFailed(
+            text.without_credentials(text.printable(exc))
+        ) from exc
 
 
 class Reply(enum.Enum):
@@ -165,7 +167,7 @@ class Glance:
             # don't use: the record is read by image_values.
             _, body = client.http_client.get(_path(image))
             record = image_values.ImageRecord.from_answer(body)
-            if record.id != image:
+            if record.id.lower() != image.lower():
                 raise image_values.MalformedAnswer('record of another image')
             return record
 
@@ -310,10 +312,8 @@ class Glance:
                     _check_health(client)
                     self._known.healthy(url)
                 if store and not self._known.has_store(url, store):
-                    _, body = client.http_client.get('/v2/info/stores')
-                    stores = image_values.store_ids(body)
-                    self._known.learn_stores(url, stores)
-                    if store not in stores:
+                    self._known.learn_stores(url, _stores(client))
+                    if not self._known.has_store(url, store):
                         raise _StoreMissing(url)
                 return question(client)
         except _EndpointFailed as exc:
@@ -334,12 +334,22 @@ class Glance:
 
 
 def _check_health(client: Any) -> None:
-    """Ask ``/healthcheck`` (oslo.middleware): only 503 means sick.
+    """Ask ``/healthcheck`` (oslo.middleware): only 5xx means sick.
 
-    A glance-api without that application answers with a refusal.
+    A glance-api without that application takes the path for a version of its
+    API, and answers 300 with those that it has.
     """
-    with contextlib.suppress(*_REFUSALS):
+    with contextlib.suppress(*_REFUSALS, glance_exc.HTTPMultipleChoices):
         client.http_client.get('/healthcheck')
+
+
+def _stores(client: Any) -> frozenset[str]:
+    """The stores of one glance-api; none if it has not several (404)."""
+    try:
+        _, body = client.http_client.get('/v2/info/stores')
+    except glance_exc.HTTPNotFound:
+        return frozenset()
+    return image_values.store_ids(body)
 
 
 def _path(image: str, *below: str) -> str:

@@ -196,14 +196,17 @@ LOCK_KEPT_PENDING = datetime.timedelta(minutes=120)
 class CopyTask:
     """One entry of ``GET /v2/images/{id}/tasks``.
 
+    :ivar stores: names of the stores that it copies to, empty if not told
     :ivar message: progress while it runs, the reason if it failed
-    :ivar request_id: of the request that made the task
+    :ivar request_id: of the request that made the task, or of what the
+        client was doing for it: several tasks may have the same
     :ivar updated_at: last sign of life
     """
 
     id: str
     status: TaskStatus
     message: str
+    stores: frozenset[str]
     request_id: str | None
     updated_at: datetime.datetime
 
@@ -231,6 +234,7 @@ class CopyTask:
             id=_text(answer, 'id'),
             status=status,
             message=text.printable(answer.get('message') or ''),
+            stores=_task_stores(answer.get('input')),
             request_id=_optional_text(answer, 'request_id'),
             updated_at=timeutils.normalize_time(updated_at),
         )
@@ -245,6 +249,15 @@ class CopyTask:
         """When Glance lets another request take the image's lock over."""
         pending = self.status is TaskStatus.PENDING
         return self.updated_at + (LOCK_KEPT_PENDING if pending else LOCK_KEPT)
+
+
+def _task_stores(task_input: object) -> frozenset[str]:
+    stores = (
+        task_input.get('backend') if isinstance(task_input, Mapping) else None
+    )
+    if not isinstance(stores, list):
+        return frozenset()
+    return frozenset(store for store in stores if isinstance(store, str))
 
 
 def copy_tasks(answer: object) -> tuple[CopyTask, ...]:

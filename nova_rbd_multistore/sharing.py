@@ -59,10 +59,7 @@ class Shared:
                 self._work(key, outcome, work)
                 return
             try:
-                running.result(timeout=check_interval)
-            except TimeoutError:
-                check()
-                continue
+                _await(running, check, check_interval)
             except _Abandoned:
                 continue
             except exceptions.NotForThisUser:
@@ -89,3 +86,15 @@ class Shared:
             raise
         del self._running[key]
         outcome.set_result(None)
+
+
+def _await(
+    running: futures.Future[None],
+    check: Callable[[], None],
+    check_interval: float,
+) -> None:
+    while True:
+        try:
+            return running.result(timeout=check_interval)
+        except TimeoutError:
+            check()

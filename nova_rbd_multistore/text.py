@@ -12,6 +12,11 @@
 
 """Text from outside, made fit for a log line or an error message."""
 
+import re
+
+_URL = re.compile(r'\b[a-z][a-z0-9+.-]{0,20}://\S+', re.IGNORECASE)
+_USER_INFORMATION = re.compile(r'(?<=://)[^/@\s]*@')
+
 #: As much of a foreign text as an error needs: a sentence or two.
 LIMIT = 400
 
@@ -26,3 +31,13 @@ def printable(text: object, limit: int = LIMIT) -> str:
     cut = str(text)[: limit + 1]
     line = ''.join(c if c.isprintable() else ' ' for c in cut)
     return f'{line[: limit - 1]}…' if len(cut) > limit else line
+
+
+def without_credentials(text: str) -> str:
+    """``text`` without the user information of the URLs in it."""
+    return _USER_INFORMATION.sub('', text)
+
+
+def without_urls(text: str) -> str:
+    """``text`` for a tenant: the URLs in it are the operator's business."""
+    return _URL.sub('(an address)', text)

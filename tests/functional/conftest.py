@@ -137,29 +137,42 @@ def upload(
     leftovers: None,
     tmp_path: pathlib.Path,
 ) -> Iterator[ImageMaker]:
-    """Makes images of random bytes, in Glance's store "file" alone."""
+    """Makes images of random bytes, each in one store."""
     made: list[str] = []
 
     def make(
         size_mib: int = 8,
         *,
         disk_format: str = 'raw',
+        store: str = 'file',
         owner: connection.Connection = demo,
         **fields: Any,
     ) -> Any:
         path = tmp_path / f'image-{len(made)}'
         image_files.write(path, disk_format, size_mib)
-        image = owner.image.create_image(
-            f'test-{uuid.uuid4()}',
-            filename=str(path),
-            disk_format=disk_format,
-            container_format='bare',
-            wait=True,
-            **fields,
+        answer = owner.image.post(
+            '/images',
+            json={
+                'name': f'test-{uuid.uuid4()}',
+                'disk_format': disk_format,
+                'container_format': 'bare',
+                **fields,
+            },
         )
+        answer.raise_for_status()
+        image_id = answer.json()['id']
+        made.append(image_id)
+        with path.open('rb') as data:
+            owner.image.put(
+                f'/images/{image_id}/file',
+                data=data,
+                headers={
+                    'Content-Type': 'application/octet-stream',
+                    'X-Image-Meta-Store': store,
+                },
+            ).raise_for_status()
         path.unlink()
-        made.append(image.id)
-        return owner.image.get_image(image.id)
+        return owner.image.get_image(image_id)
 
     yield make
     for image_id in made:
