@@ -63,12 +63,22 @@ def demo(where: layout.Layout) -> connection.Connection:
     return cloud.connect('demo', where)
 
 
+@pytest.fixture(scope='session')
+def other(where: layout.Layout) -> connection.Connection:
+    return cloud.connect('other', where)
+
+
 @pytest.fixture
 def demo_user(demo: connection.Connection) -> hosts.User:
-    return user_of(demo)
+    return _user_of(demo)
 
 
-def user_of(who: connection.Connection) -> hosts.User:
+@pytest.fixture
+def user_of() -> Callable[[connection.Connection], hosts.User]:
+    return _user_of
+
+
+def _user_of(who: connection.Connection) -> hosts.User:
     """One who is logged in, as Nova's API hands him on to a compute."""
     access = who.session.auth.get_access(who.session)
     return hosts.User(
@@ -293,3 +303,18 @@ def make_glance(
 def glance_for_stock(make_glance: GlanceMaker) -> glance_apis.GlanceApi:
     """Glance with the setting that Nova's own driver cannot do without."""
     return make_glance(DEFAULT={'show_multiple_locations': 'true'})
+
+
+@pytest.fixture
+def hold_copy(
+    make_glance: GlanceMaker, admin: connection.Connection
+) -> Callable[[str, str], glance_apis.GlanceApi]:
+    """Begins somebody else's copy of an image, and stops it half-way."""
+
+    def hold(image_id: str, store: str) -> glance_apis.GlanceApi:
+        api = make_glance()
+        api.request_copy(admin, image_id, store)
+        api.freeze()
+        return api
+
+    return hold

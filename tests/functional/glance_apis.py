@@ -19,6 +19,7 @@ from collections.abc import Mapping
 import configparser
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -26,6 +27,8 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+
+from openstack import connection
 
 from lab import layout
 
@@ -96,6 +99,7 @@ class GlanceApi:
             "wsgi_app = 'glance.wsgi.api:application'\n"
             f"bind = '127.0.0.1:{self._port}'\n"
             "worker_class = 'gthread'\n"
+            f"accesslog = '{self._where / 'access'}'\n"
             'threads = 8\nkeepalive = 75\ntimeout = 300\n'
         )
         with (self._where / 'log').open('ab') as log:
@@ -126,9 +130,43 @@ class GlanceApi:
             return False
         return True
 
+    def lose_marker(self) -> None:
+        """Have the health check look for a marker that is not there."""
+        path = self._where / 'etc' / 'glance-api-paste.ini'
+        text = path.read_text()
+        marker = re.search(r'^enable_by_file_paths = (.*)$', text, re.M)
+        assert marker is not None
+        path.write_text(text.replace(marker[1], str(self._where / 'gone')))
+        self.kill()
+        self.start()
+
+    @property
+    def requests(self) -> str:
+        """The access log."""
+        return (self._where / 'access').read_text()
+
     @property
     def log(self) -> str:
         return (self._where / 'log').read_text()
+
+    def request_copy(
+        self, who: connection.Connection, image_id: str, store: str
+    ) -> None:
+        """Ask this very glance-api for a copy, so that it does the work."""
+        answer = who.session.post(
+            f'{self.url}/v2/images/{image_id}/import',
+            json={'method': {'name': 'copy-image'}, 'stores': [store]},
+        )
+        answer.raise_for_status()
+
+    def freeze(self) -> None:
+        """Stop it in the middle of whatever it does."""
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGCONT)
 
     def kill(self) -> None:
         """End it as a crash does: it cleans nothing up."""

@@ -85,6 +85,16 @@ class Host:
         """What its nova.log says."""
         return (self._where / 'nova.log').read_text()
 
+    def wait_for_log(
+        self, text: str, times: int = 1, seconds: float = 60.0
+    ) -> None:
+        """Wait until its log has said something, so many times."""
+        deadline = time.monotonic() + seconds
+        path = self._where / 'nova.log'
+        while not path.exists() or path.read_text().count(text) < times:
+            assert time.monotonic() < deadline, f'{text!r} is not in {path}'
+            time.sleep(0.1)
+
     @property
     def state_path(self) -> pathlib.Path:
         return self._where / 'state'

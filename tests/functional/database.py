@@ -1,0 +1,38 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Glance's database, for what only time could otherwise bring about."""
+
+import pymysql
+
+from lab import credentials
+from lab import layout
+
+
+def age_task(where: layout.Layout, task_id: str, minutes: int) -> None:
+    """Make a task's last sign of life lie ``minutes`` further back."""
+    password = credentials.Credentials.load(where).database('glance')
+    connection = pymysql.connect(
+        host=layout.HOST,
+        port=layout.PORTS['mariadb'],
+        user='glance',
+        password=password,
+        database='glance',
+        autocommit=True,
+    )
+    with connection, connection.cursor() as cursor:
+        changed = cursor.execute(
+            'UPDATE tasks SET updated_at = updated_at - INTERVAL %s MINUTE '
+            'WHERE id = %s',
+            (minutes, task_id),
+        )
+        assert changed == 1

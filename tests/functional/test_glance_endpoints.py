@@ -1,0 +1,214 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Several glance-apis: any may be down, sick, strange, or without our store."""
+
+import signal
+
+import pytest
+
+from tests.functional import clusters
+from tests.functional import strange_servers
+
+POLL = {'libvirt__images_rbd_glance_copy_poll_interval': 2}
+
+#: Nobody listens on this port of loopback.
+DEAD = 'http://127.0.0.1:9'
+
+
+@pytest.fixture
+def stop(supervisor):
+    """Stops programs of the lab, and starts them again at the end."""
+    stopped = []
+
+    def by_name(name, number=signal.SIGTERM):
+        stopped.append(name)
+        if number == signal.SIGTERM:
+            supervisor.stop(name)
+        else:
+            supervisor.kill(name, number)
+
+    yield by_name
+    for name in stopped:
+        supervisor.start(name)
+
+
+@pytest.fixture
+def urls(where):
+    return [api.url for api in where.glance_apis]
+
+
+def test_all_endpoints_of_the_catalog_are_used(
+    upload, make_host, demo_user, urls
+):
+    images = [upload(store='west').id for _ in range(12)]
+    host = make_host('west-1', debug=True)
+
+    host.boot(demo_user, *images)
+
+    assert all(f'{url}/v2/images/' in host.log for url in urls)
+
+
+@pytest.mark.parametrize('down', ['glance-api-1', 'glance-api-2'])
+def test_one_of_two_down_from_the_start_is_not_noticed(
+    upload, make_host, demo_user, west, stop, down
+):
+    image = upload()
+    stop(down)
+
+    boots = make_host('west-1').boot(demo_user, image.id, image.id)
+
+    assert [boot.error for boot in boots] == [None, None]
+    assert {west.parent(boot.disk) for boot in boots} == {
+        clusters.of_glance(image.id)
+    }
+
+
+def test_stock_nova_fails_with_the_one_endpoint_that_it_took(
+    upload, make_host, demo_user
+):
+    image = upload(store='west')
+    host = make_host(
+        'west-1',
+        driver=('libvirt', 'LibvirtDriver'),
+        glance__endpoint_override=DEAD,
+        glance__num_retries=1,
+    )
+
+    (boot,) = host.boot(demo_user, image.id)
+
+    assert boot.error == 'GlanceConnectionFailed'
+
+
+def test_one_dying_between_request_and_poll_is_not_noticed(
+    upload, make_host, demo_user, west, hold_copy, stop
+):
+    image = upload(size_mib=64)
+    theirs = hold_copy(image.id, 'west')
+    host = make_host('west-1', **POLL)
+    host.start(demo_user, [image.id])
+    host.wait_for_log('is being copied for somebody else')
+
+    stop('glance-api-1', signal.SIGKILL)
+    theirs.thaw()
+    (boot,) = host.outcomes()
+
+    assert boot.error is None, boot.message
+    assert west.parent(boot.disk) == clusters.of_glance(image.id)
+
+
+def test_one_whose_file_store_is_away_is_not_asked(
+    upload, make_host, make_glance, demo_user, west, urls
+):
+    image = upload()
+    sick = make_glance()
+    sick.lose_marker()
+    host = make_host('west-1', glance__api_servers=[sick.url, urls[0]])
+
+    (boot,) = host.boot(demo_user, image.id)
+
+    assert west.parent(boot.disk) == clusters.of_glance(image.id)
+    assert '/v2/' not in sick.requests
+
+
+def test_both_down_for_20_seconds_are_survived(
+    upload, make_host, demo_user, west, hold_copy, supervisor, stop
+):
+    image = upload(size_mib=64)
+    theirs = hold_copy(image.id, 'west')
+    host = make_host('west-1', **POLL)
+    host.start(demo_user, [image.id])
+    host.wait_for_log('is being copied for somebody else')
+
+    stop('glance-api-1')
+    stop('glance-api-2')
+    theirs.thaw()
+    host.wait_for_log('No glance-api answered')
+    host.wait_for_log('No glance-api answered', times=6)
+    supervisor.start('glance-api-1')
+    supervisor.start('glance-api-2')
+    (boot,) = host.outcomes()
+
+    assert boot.error is None, boot.message
+    assert west.parent(boot.disk) == clusters.of_glance(image.id)
+
+
+def test_both_down_for_good_are_both_named_with_what_each_said(
+    upload, make_host, demo_user
+):
+    image = upload()
+    other = 'http://127.0.0.1:10'
+    host = make_host(
+        'west-1', glance__api_servers=[DEAD, other], glance__num_retries=0
+    )
+
+    (boot,) = host.boot(demo_user, image.id)
+
+    assert boot.error == 'GlanceUnavailable'
+    assert 'ImageUnacceptable' not in boot.classes
+    (line,) = [
+        line
+        for line in host.log.splitlines()
+        if 'No glance-api answered' in line
+    ]
+    assert DEAD in line
+    assert other in line
+    assert line.count('Unable to establish connection') == 2
+
+
+def test_one_without_our_store_is_passed_over(
+    upload, make_host, make_glance, demo_user, west, urls
+):
+    image = upload()
+    without = make_glance(DEFAULT={'enabled_backends': 'file:file, east:rbd'})
+    host = make_host('west-1', glance__api_servers=[without.url, urls[0]])
+
+    (boot,) = host.boot(demo_user, image.id)
+
+    assert boot.error is None, boot.message
+    assert west.parent(boot.disk) == clusters.of_glance(image.id)
+
+
+def test_a_store_that_no_endpoint_knows_is_said_at_once(
+    upload, make_host, demo_user, copy_tasks
+):
+    image = upload()
+    host = make_host('west-1', libvirt__images_rbd_glance_store_name='wset')
+
+    (boot,) = host.boot(demo_user, image.id)
+
+    assert boot.error == 'StoreUnknown'
+    assert 'ImageUnacceptable' not in boot.classes
+    assert 'no store named wset' in boot.message[:120]
+    assert copy_tasks(image.id) == []
+
+
+@pytest.mark.parametrize('answer', strange_servers.ANSWERS)
+def test_a_malformed_answer_is_its_endpoint_s_failure(
+    upload, make_host, demo_user, west, urls, answer
+):
+    image = upload(store='west')
+    with strange_servers.answering(*strange_servers.ANSWERS[answer]) as (
+        url,
+        asked,
+    ):
+        host = make_host(
+            'west-1',
+            glance__api_servers=[url, urls[0]],
+            # Ask the stranger each time it is first in turn.
+            rbd_multistore__glance_endpoint_rest=1,
+        )
+
+        boots = host.boot(demo_user, *[image.id] * 6)
+
+        assert {boot.error for boot in boots} == {None}
+        assert asked() > 0
