@@ -25,12 +25,13 @@ function lint {
 }
 
 mapfile -t python < <(git grep --untracked -lI '^#!.*python')
-mapfile -t bash < <(git grep --untracked -lIE '^#!.*\b(ba)?sh$')
+mapfile -t bash < <(git grep --untracked -lIE \
+    '^(#!.*\b(ba)?sh|# shellcheck shell=bash)$')
 
 lint ruff check . "${python[@]}"
 lint ruff format --check . "${python[@]}"
 lint mypy
 lint bashate "${bash[@]}"
-lint shellcheck "${bash[@]}"
+lint shellcheck --external-sources "${bash[@]}"
 lint doc8 README.rst CONTRIBUTING.rst HACKING.rst doc/source releasenotes/notes
 exit "$failed"

@@ -1,0 +1,73 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+# shellcheck shell=bash
+# Sourced by tools/test.sh and tools/test-all.sh: run one stage after another,
+# go on when one fails, and take down in the end what was brought up.
+
+set -uo pipefail
+
+# A pytest of another tree must not reach in by way of the environment.
+unset PYTEST_ADDOPTS
+
+cd "$(dirname "$(readlink -f "$0")")/.." || exit
+readonly venv=${NOVA_RBD_VENV:-$PWD/.venv}
+export NOVA_RBD_VENV=$venv
+results=$(mktemp --directory)
+readonly results
+
+# stage NAME MINUTES COMMAND...
+# A stage that hangs is a stage that fails. What pytest counts in it goes to
+# NAME.xml, how it went to stages.tsv: both for tools/test-summary.
+function stage {
+    local name=$1 minutes=$2 began=$SECONDS code=0
+    shift 2
+    printf '\n=== %s: %s\n' "$name" "$*"
+    PYTEST_ADDOPTS="--junit-xml=$results/$name.xml" \
+        timeout --kill-after=60 "${minutes}m" "$@" < /dev/null || code=$?
+    printf '%s\t%s\t%s\n' "$name" "$((SECONDS - began))" "$code" \
+        >> "$results/stages.tsv"
+    return "$code"
+}
+
+function lab_is_up {
+    tools/lab status --format value --column PID 2> /dev/null |
+        grep --quiet '[0-9]'
+}
+
+# What a change has to pass.
+function basic_stages {
+    stage install 15 tools/install.sh || return
+    stage pep8 5 "$venv/bin/tox" -e pep8
+    stage docs 5 "$venv/bin/tox" -e docs
+    stage unit 10 "$venv/bin/tox" -e py3
+    if ! lab_is_up; then
+        trap take_down EXIT
+    fi
+    stage lab 10 tools/lab up
+    stage functional 25 "$venv/bin/tox" -e functional
+}
+
+function take_down {
+    trap - EXIT
+    stage down 5 tools/lab down
+}
+
+# conclude [OPTION...]
+# Ends the script, with the options of tools/test-summary.
+function conclude {
+    if [[ -n $(trap -p EXIT) ]]; then
+        take_down
+    fi
+    /usr/bin/python3 tools/test-summary "$@" "$results"
+    exit
+}

@@ -1,0 +1,29 @@
+#!/bin/bash
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+# All that tools/test.sh runs, and what takes longer. The result goes to
+# tests/last-full-run.json, with the commit that it is about.
+
+# shellcheck source=tools/stages.sh
+source "$(dirname "$(readlink -f "$0")")/stages.sh"
+
+if [[ -n $(git status --porcelain) ]]; then
+    echo "$0: the result is about a commit, so commit this first:" >&2
+    git status --short >&2
+    exit 1
+fi
+
+basic_stages
+stage unit-eventlet 10 \
+    env OS_NOVA_DISABLE_EVENTLET_PATCHING=false "$venv/bin/tox" -e py3
+conclude --json tests/last-full-run.json
