@@ -152,9 +152,14 @@ def _down(where: layout.Layout) -> None:
         credentials.Credentials.load(where),
         settings.Settings.load(where),
     )
-    if lab.supervisor.is_running():
-        order.in_reverse(every.services(lab), service.Service.stop)
+    order.in_reverse(every.services(lab), _stop)
     lab.supervisor.shut_down()
+
+
+def _stop(item: service.Service) -> None:
+    item.stop()
+    if item.daemons():
+        item.say('stopped')
 
 
 class Destroy(command.Command):

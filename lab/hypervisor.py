@@ -21,6 +21,7 @@ libvirt: a guest runs on while libvirtd or nova-compute starts anew.
 
 from collections.abc import Iterator, Sequence
 import contextlib
+import os
 import pathlib
 from typing import ClassVar, Final
 import uuid
@@ -30,6 +31,9 @@ import libvirt
 from lab import layout
 from lab import programs
 from lab import service
+
+# Libvirt raises what it also prints, unless it is told not to.
+libvirt.registerErrorHandler(lambda _context, _error: None, None)
 
 # What each libvirt has of its own, and where it looks for it.
 DIRECTORIES: Final = {
@@ -54,10 +58,10 @@ def inside(compute: layout.Compute, *command: str) -> Sequence[str]:
 
 
 class Namespaces(service.Service):
-    """The directory of the name spaces' files, which is a mount.
+    """The directory of the name spaces' files: a small file system.
 
-    It has to be a private one: the kernel lets no file of a mount name
-    space lie on a mount that is shared with that same name space.
+    It has to be a private mount: the kernel lets no file of a mount name
+    space lie on one that this name space would share.
     """
 
     executables: ClassVar[Sequence[str]] = ('mount', 'umount')
@@ -67,15 +71,17 @@ class Namespaces(service.Service):
         self._directory = lab.layout.namespaces
 
     def start(self) -> None:
-        self._directory.mkdir(exist_ok=True)
-        if not self._directory.is_mount():
-            path = self._directory
-            self.lab.run(self.name, 'mount', '--bind', path, path)
+        path = self._directory
+        if not os.path.ismount(path):
+            path.mkdir(exist_ok=True)
+            self.lab.run(
+                self.name, 'mount', '-t', 'tmpfs', '-o', 'mode=700', 'ns', path
+            )
             self.lab.run(self.name, 'mount', '--make-private', path)
 
     def stop(self) -> None:
-        if self._directory.is_mount():
-            self.lab.run(self.name, 'umount', self._directory)
+        if os.path.ismount(self._directory):
+            self.lab.run(self.name, 'umount', '--recursive', self._directory)
 
 
 class Hypervisor(service.Service):
@@ -146,7 +152,7 @@ class Hypervisor(service.Service):
         )
 
     def start(self) -> None:
-        if not self.compute.namespace('mnt').is_mount():
+        if not os.path.ismount(self.compute.namespace('mnt')):
             self._make_namespaces()
         self.lab.supervisor.start(self._virtlogd, self._libvirtd)
         self.wait(self._answers, 'libvirt')

@@ -137,6 +137,8 @@ class Daemon(service.Service):
                 self.command(),
                 {'OS_NOVA_DISABLE_EVENTLET_PATCHING': str(native).lower()},
                 (self.conf,),
+                # It would wait for minutes, for threads that never end.
+                patience=4,
             ),
         )
 

@@ -81,6 +81,8 @@ class Program:
     environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
     # It has to be restarted when one of these changes.
     files: Sequence[pathlib.Path] = ()
+    # How long it may take to end in good order.
+    patience: int = 20
 
     @property
     def digest(self) -> str:
