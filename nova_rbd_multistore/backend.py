@@ -76,15 +76,22 @@ class Rbd(imagebackend.Rbd):
         :raises HostError: if this host cannot do it now
         """
         image_id = kwargs.get('image_id')
-        if image_id is not None and not self.exists():
-            try:
-                self.clone(kwargs['context'], image_id)
-            except exceptions.ImageError as exc:
-                if not _may_download(exc):
-                    raise
-                LOG.warning('Downloading instead of cloning: %s', exc)
-                self._not_cloned = exc
-        super().cache(fetch_func, filename, size, safe, *args, **kwargs)
+        # Nova's own calls to RBD raise what librbd raises.
+        with host.this_host().cluster.errors():
+            if image_id is not None and not self.exists():
+                self._clone_first(kwargs['context'], image_id)
+            super().cache(fetch_func, filename, size, safe, *args, **kwargs)
+
+    def _clone_first(
+        self, context: nova_context.RequestContext, image_id: str
+    ) -> None:
+        try:
+            self.clone(context, image_id)
+        except exceptions.ImageError as exc:
+            if not _may_download(exc):
+                raise
+            LOG.warning('Downloading instead of cloning: %s', exc)
+            self._not_cloned = exc
 
     def clone(
         self,

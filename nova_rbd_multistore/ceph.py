@@ -95,7 +95,7 @@ class Cluster:
 
         :raises ClusterUnreachable: if it does not answer
         """
-        with self._translated():
+        with self.errors():
             return str(self._handle().get_fsid())
 
     def open_pool(self, pool: str) -> tuple[Any, Any]:
@@ -106,7 +106,7 @@ class Cluster:
         :raises PoolUnusable: if there is no such pool
         :raises ClusterUnreachable: if the cluster does not answer
         """
-        with self._translated():
+        with self.errors():
             handle = self._handle()
             try:
                 return handle, handle.open_ioctx(pool)
@@ -118,7 +118,7 @@ class Cluster:
 
         :raises ClusterUnreachable: if it does not answer
         """
-        with self._translated():
+        with self.errors():
             code, answer, error = self._handle().mon_command(
                 json.dumps({'prefix': 'mon dump', 'format': 'json'}), b''
             )
@@ -141,7 +141,7 @@ class Cluster:
         :raises PoolUnusable: if ``pool`` is missing or we may not write to it
         :raises ClusterUnreachable: if the cluster fails, or is too slow
         """
-        with self._translated(), contextlib.ExitStack() as stack:
+        with self.errors(), contextlib.ExitStack() as stack:
             handle = self._handle()
             try:
                 parent = stack.enter_context(handle.open_ioctx(source.pool))
@@ -176,7 +176,7 @@ class Cluster:
         :raises ArrivalsHidden: if that cannot be seen
         :raises ClusterUnreachable: if the cluster fails, or is too slow
         """
-        with self._translated(), contextlib.ExitStack() as stack:
+        with self.errors(), contextlib.ExitStack() as stack:
             handle = self._handle()
             try:
                 ioctx = stack.enter_context(handle.open_ioctx(pool))
@@ -193,6 +193,22 @@ class Cluster:
                 raise ArrivalsHidden(f'no pool {pool}') from exc
             except (rbd.PermissionError, rados.PermissionError) as exc:
                 raise ArrivalsHidden(f'no right to read {pool}') from exc
+
+    @contextlib.contextmanager
+    def errors(self) -> Iterator[None]:
+        """The door between librados and librbd, and us.
+
+        :raises ClusterUnreachable: for any error of theirs
+        """
+        try:
+            yield
+        except (rados.ConnectionShutdown, rbd.ConnectionShutdown) as exc:
+            # Our handle is dead for good (blocklisted, say). Threads that
+            # still use it keep it alive; it shuts down with the last.
+            self._handles.pop('current', None)
+            raise exceptions.ClusterUnreachable(exc) from exc
+        except (rados.Error, rbd.Error) as exc:
+            raise exceptions.ClusterUnreachable(exc) from exc
 
     def _handle(self) -> Any:
         handle = self._handles.get('current')
@@ -214,19 +230,6 @@ class Cluster:
             handle.shutdown()
             raise
         return handle
-
-    @contextlib.contextmanager
-    def _translated(self) -> Iterator[None]:
-        """The door between librados and librbd, and us."""
-        try:
-            yield
-        except (rados.ConnectionShutdown, rbd.ConnectionShutdown) as exc:
-            # Our handle is dead for good (blocklisted, say). Threads that
-            # still use it keep it alive; it shuts down with the last.
-            self._handles.pop('current', None)
-            raise exceptions.ClusterUnreachable(exc) from exc
-        except (rados.Error, rbd.Error) as exc:
-            raise exceptions.ClusterUnreachable(exc) from exc
 
 
 def _default_features(handle: Any) -> int:

@@ -16,6 +16,8 @@ from collections.abc import Iterator
 import contextlib
 import dataclasses
 import hashlib
+import json
+import time
 from typing import Any
 
 import rados
@@ -104,6 +106,21 @@ class Cluster:
             for offset in range(0, size, step):
                 digest.update(opened.read(offset, min(step, size - offset)))
         return digest.hexdigest()
+
+    def command(self, prefix: str, **arguments: object) -> Any:
+        """Give the monitors a command, as the program ``ceph`` does."""
+        code, answer, error = self._rados.mon_command(
+            json.dumps({'prefix': prefix, 'format': 'json', **arguments}), b''
+        )
+        assert code == 0, error
+        return json.loads(answer or 'null')
+
+    def wait_for_health(self, check: str, *, present: bool = True) -> None:
+        """Wait until the cluster has, or has no more, a health check."""
+        deadline = time.monotonic() + 60
+        while (check in self.command('health')['checks']) is not present:
+            assert time.monotonic() < deadline, f'{check}: {not present}'
+            time.sleep(0.5)
 
     def create(self, pool: str, image: str, size: int) -> None:
         """Make an empty RBD image, as a broken copy leaves one."""

@@ -44,6 +44,7 @@ from oslo_log import log as logging  # noqa: E402
 from oslo_utils import importutils  # noqa: E402
 
 CONF = nova.conf.CONF
+LOG = logging.getLogger('nova.tests.functional')
 
 
 def configure(job: dict[str, Any]) -> None:
@@ -107,6 +108,7 @@ def boot(
             'classes': [kind.__name__ for kind in type(exc).__mro__],
             'message': str(exc),
         }
+    LOG.info('DISK-OUTCOME %s %s', disk['server'], error)
     return {
         'server': disk['server'],
         'image': disk['image'],

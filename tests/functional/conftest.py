@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 import contextlib
 import hashlib
 import pathlib
+import signal
 from typing import Any
 import uuid
 
@@ -318,3 +319,68 @@ def hold_copy(
         return api
 
     return hold
+
+
+Stopper = Callable[..., None]
+
+
+@pytest.fixture
+def stop(
+    supervisor: programs.Supervisor, where: layout.Layout
+) -> Iterator[Stopper]:
+    """Stops programs of the lab, and starts them again at the end."""
+    stopped: list[str] = []
+
+    def by_name(name: str, number: signal.Signals = signal.SIGTERM) -> None:
+        stopped.append(name)
+        if number == signal.SIGTERM:
+            supervisor.stop(name)
+        else:
+            supervisor.signal(name, number)
+
+    yield by_name
+    supervisor.start(*stopped)
+    for api in where.glance_apis:
+        glance_apis.wait_for(api.url)
+
+
+@pytest.fixture
+def freeze(
+    supervisor: programs.Supervisor,
+) -> Iterator[Callable[[str], Callable[[], None]]]:
+    """Has programs of the lab stand still, with their sockets open.
+
+    Gives what thaws them; at the end, all are thawed.
+    """
+    frozen: list[str] = []
+
+    def by_name(name: str) -> Callable[[], None]:
+        frozen.append(name)
+        supervisor.signal(name, signal.SIGSTOP)
+        return lambda: supervisor.signal(name, signal.SIGCONT)
+
+    yield by_name
+    for name in frozen:
+        supervisor.signal(name, signal.SIGCONT)
+
+
+@pytest.fixture
+def full_cluster() -> Iterator[Callable[[clusters.Cluster], None]]:
+    """Has a cluster believe that it is full."""
+    full: list[clusters.Cluster] = []
+
+    def fill(cluster: clusters.Cluster) -> None:
+        full.append(cluster)
+        for ratio in ('nearfull', 'backfillfull', 'full'):
+            cluster.command(f'osd set-{ratio}-ratio', ratio=0.0001)
+        cluster.wait_for_health('OSD_FULL')
+
+    yield fill
+    for cluster in full:
+        for ratio, share in (
+            ('full', 0.95),
+            ('backfillfull', 0.9),
+            ('nearfull', 0.85),
+        ):
+            cluster.command(f'osd set-{ratio}-ratio', ratio=share)
+        cluster.wait_for_health('OSD_FULL', present=False)

@@ -115,20 +115,7 @@ class GlanceApi:
                 stderr=log,
                 start_new_session=True,
             )
-        deadline = time.monotonic() + 60
-        while not self._answers():
-            assert self._process.poll() is None, self.log
-            assert time.monotonic() < deadline, self.log
-            time.sleep(0.2)
-
-    def _answers(self) -> bool:
-        try:
-            urllib.request.urlopen(self.url, timeout=5).close()  # noqa: S310
-        except urllib.error.HTTPError as error:
-            return error.code == 300
-        except OSError:
-            return False
-        return True
+        wait_for(self.url)
 
     def lose_marker(self) -> None:
         """Have the health check look for a marker that is not there."""
@@ -174,3 +161,22 @@ class GlanceApi:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
             self._process = None
+
+
+def wait_for(url: str) -> None:
+    """Wait until a glance-api answers."""
+    deadline = time.monotonic() + 60
+    while not _answers(url):
+        assert time.monotonic() < deadline, f'{url} does not answer'
+        time.sleep(0.2)
+
+
+def _answers(url: str) -> bool:
+    try:
+        urllib.request.urlopen(url, timeout=5).close()  # noqa: S310
+    except urllib.error.HTTPError as error:
+        # The list of the API's versions.
+        return error.code == 300
+    except OSError:
+        return False
+    return True

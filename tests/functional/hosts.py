@@ -104,11 +104,13 @@ class Host:
         user: User,
         images: Sequence[str],
         at: float = 0.0,
+        apart: float = 0.0,
         root_gib: int = 1,
     ) -> None:
         """Begin to boot a server from each image, all at once.
 
         :param at: seconds since the epoch, to boot on several hosts at once
+        :param apart: seconds between two boots, if not all at once
         """
         job = {
             'nova_conf': str(self._compute.nova_conf),
@@ -122,10 +124,10 @@ class Host:
                     'server': str(uuid.uuid4()),
                     'image': image,
                     'root_gib': root_gib,
-                    'at': at,
+                    'at': at + apart * number,
                     'user': dataclasses.asdict(user),
                 }
-                for image in images
+                for number, image in enumerate(images)
             ],
         }
         (self.state_path / 'instances').mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Several glance-apis: any may be down, sick, strange, or without our store."""
+"""Several glance-apis: any may be down, sick, or without our store."""
 
 import signal
 
@@ -23,23 +23,6 @@ POLL = {'libvirt__images_rbd_glance_copy_poll_interval': 2}
 
 #: Nobody listens on this port of loopback.
 DEAD = 'http://127.0.0.1:9'
-
-
-@pytest.fixture
-def stop(supervisor):
-    """Stops programs of the lab, and starts them again at the end."""
-    stopped = []
-
-    def by_name(name, number=signal.SIGTERM):
-        stopped.append(name)
-        if number == signal.SIGTERM:
-            supervisor.stop(name)
-        else:
-            supervisor.kill(name, number)
-
-    yield by_name
-    for name in stopped:
-        supervisor.start(name)
 
 
 @pytest.fixture

@@ -1,0 +1,135 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The site's Ceph cluster is away, out of order, or not the store's."""
+
+import pytest
+
+from tests.functional import clusters
+from tests.functional import hosts
+
+#: Seconds, instead of Ceph's own "for ever" and our 30.
+TIMEOUTS = {
+    'libvirt__rbd_connect_timeout': 5,
+    'rbd_multistore__rados_mon_op_timeout': 5,
+    'rbd_multistore__rados_osd_op_timeout': 5,
+}
+
+
+def is_the_host_s(boot):
+    """Whether Nova would try another host after this error."""
+    return 'HostError' in boot.classes and (
+        'ImageUnacceptable' not in boot.classes
+    )
+
+
+@pytest.mark.parametrize('daemon', ['ceph-osd-west', 'ceph-mon-west'])
+def test_a_frozen_daemon_is_an_error_in_time_and_the_process_recovers(
+    upload, make_host, demo_user, west, freeze, daemon
+):
+    image = upload(store='west')
+    host = make_host('west-1', **TIMEOUTS)
+    thaw = freeze(daemon)
+    host.start(demo_user, [image.id] * 2, at=hosts.soon(), apart=40)
+    host.wait_for_log('DISK-OUTCOME', seconds=60)
+    thaw()
+    during, after = host.outcomes()
+
+    assert during.error == 'ClusterUnreachable'
+    assert is_the_host_s(during)
+    assert after.error is None, after.message
+    assert west.parent(after.disk) == clusters.of_glance(image.id)
+
+
+def test_a_wrong_key_is_the_host_s_error(
+    upload, make_host, demo_user, where, tmp_path
+):
+    image = upload(store='west')
+    keyring = tmp_path / 'keyring'
+    keyring.write_text(
+        '[client.nova]\nkey = AQAAAAAAAAAAABAAAAAAAAAAAAAAAAAAAAAAAA==\n'
+    )
+    conf = tmp_path / 'ceph.conf'
+    conf.write_text(
+        where.sites[1].ceph_conf.read_text()
+        + f'\n[client.nova]\nkeyring = {keyring}\n'
+    )
+    host = make_host(
+        'west-1', libvirt__images_rbd_ceph_conf=str(conf), **TIMEOUTS
+    )
+
+    (boot,) = host.boot(demo_user, image.id)
+
+    assert boot.error == 'ClusterUnreachable'
+    assert is_the_host_s(boot)
+
+
+def test_a_missing_pool_is_named(upload, make_host, demo_user):
+    image = upload(store='west')
+    host = make_host('west-1', libvirt__images_rbd_pool='nope', **TIMEOUTS)
+
+    (boot,) = host.boot(demo_user, image.id)
+
+    assert boot.error == 'PoolUnusable'
+    assert is_the_host_s(boot)
+    assert 'nope' in boot.message[:120]
+
+
+def test_a_full_cluster_is_an_error_in_time(
+    upload, make_host, demo_user, west, full_cluster
+):
+    image = upload(store='west')
+    full_cluster(west)
+
+    (boot,) = make_host('west-1', **TIMEOUTS).boot(demo_user, image.id)
+
+    assert boot.error == 'ClusterUnreachable'
+    assert is_the_host_s(boot)
+
+
+def test_when_the_snapshot_is_gone_what_to_do_is_said(
+    upload, make_host, demo_user, west
+):
+    image = upload(store='west')
+    west.remove_snapshot('images', image.id, 'snap')
+
+    (boot,) = make_host('west-1').boot(demo_user, image.id)
+
+    assert boot.error == 'NotInCluster'
+    assert 'missing' in boot.message[:120]
+
+
+def test_a_store_of_another_cluster_is_an_error_with_both_fsids(
+    upload, make_host, demo_user, east, west, copy_tasks
+):
+    image = upload()
+    host = make_host('west-1', libvirt__images_rbd_glance_store_name='east')
+
+    (boot,) = host.boot(demo_user, image.id)
+
+    assert boot.error == 'StoreNotLocal'
+    assert is_the_host_s(boot)
+    assert west.fsid in boot.message
+    assert east.fsid in boot.message
+
+
+def test_no_further_copies_go_to_a_store_of_another_cluster(
+    upload, make_host, demo_user, copy_tasks
+):
+    first, second = upload(), upload()
+    host = make_host('west-1', libvirt__images_rbd_glance_store_name='east')
+    host.start(demo_user, [first.id, second.id], at=hosts.soon(), apart=15)
+
+    boots = host.outcomes()
+
+    assert [boot.error for boot in boots] == ['StoreNotLocal'] * 2
+    assert copy_tasks(second.id) == []
