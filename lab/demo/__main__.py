@@ -49,20 +49,22 @@ def main() -> int:
     if arguments.size_mib < guest.SMALLEST_MIB:
         parser.error(f'--size-mib: {guest.SMALLEST_MIB} at least')
     try:
-        with story.Story(layout.Layout.from_environment()) as told:
-            told.tell(arguments.size_mib)
-            if arguments.keep:
-                told.keep()
+        told = story.Story(layout.Layout.from_environment())
+    except errors.LabError as error:
+        parser.exit(1, f'{parser.prog}: {error}\n')
+    try:
+        told.tell(arguments.size_mib)
     except (
         errors.LabError,
         openstack.exceptions.OpenStackCloudException,
         rados.Error,
         rbd.Error,
     ) as error:
-        print(f'\nThe demonstration could not go on: {error}', file=sys.stderr)
-        return 1
-    print()
-    print(told.checklist)
+        told.checklist.add('The story came to its end', False, error)
+    finally:
+        if not arguments.keep:
+            told.clear_away()
+    print(f'\n{told.checklist}')
     return 0 if told.checklist.held else 1
 
 

@@ -12,14 +12,15 @@
 
 """The story that is told: cold image, two sites, then a warm boot."""
 
-import contextlib
+from collections.abc import Callable
 import dataclasses
+import functools
 import hashlib
 import pathlib
 import time
-from typing import Self
 
 from openstack.compute.v2.server import Server
+import openstack.exceptions
 import prettytable
 
 from lab import cloud
@@ -61,19 +62,8 @@ class Story:
         self._layout = layout
         self._user = cloud.connect('demo')
         self._admin = cloud.connect('admin')
-        self._ends = contextlib.ExitStack()
+        self._made: dict[str, Callable[[], None]] = {}
         self.checklist = checklist.Checklist()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ends.close()
-
-    def keep(self) -> None:
-        """Leave servers and image behind at the end."""
-        self._ends.pop_all()
-        print('\nKept: servers and image; eval "$(tools/lab env)" to go on.')
 
     def tell(self, size_mib: int) -> None:
         east, west = self._layout.sites
@@ -99,6 +89,21 @@ class Story:
             self._check_guest(boot)
         self._check_bytes(file, image_id, cold + warm)
 
+    def clear_away(self) -> None:
+        """Delete the servers and then the image, whatever became of them."""
+        _headline('Clearing away')
+        left = []
+        for what, delete in reversed(self._made.items()):
+            try:
+                delete()
+            except openstack.exceptions.OpenStackCloudException as error:
+                left.append(f'{what}: {error}')
+        self.checklist.add(
+            'Nothing is left behind',
+            not left,
+            '; '.join(left) or f'deleted: {", ".join(self._made)}',
+        )
+
     def _make_the_image(self, size_mib: int) -> pathlib.Path:
         _headline(f'A guest image of {size_mib} MiB, into one store of three')
         directory = self._layout.root / 'guest'
@@ -113,7 +118,9 @@ class Story:
             container_format='bare',
             allow_duplicates=True,
         )
-        self._ends.callback(self._user.image.delete_image, image.id)
+        self._made[f'image {image.id}'] = functools.partial(
+            self._user.image.delete_image, str(image.id)
+        )
         stores = progress.Stores.of(self._user, image.id)
         print(f'image {image.id}, raw, {file.stat().st_size >> 20} MiB')
         print(f'before: {stores}')
@@ -137,7 +144,9 @@ class Story:
                 availability_zone=site.zone,
                 networks='none',
             )
-            self._ends.callback(self._delete_server, server)
+            self._made[f'server {server.id}'] = functools.partial(
+                self._delete_server, server
+            )
             boots.append(Boot(name, site, str(server.id), asked))
         self._follow(image_id, boots)
         return boots
