@@ -70,6 +70,8 @@ class RbdTestCase(test_imagebackend.RbdTestCase):
         # Made from the options that each test sets.
         self.addCleanup(host.this_host.cache_clear)
         super().setUp()
+        # There is no Glance: asking again only takes time.
+        self.flags(num_retries=0, group='glance')
 
 
 NAMES = unittest.defaultTestLoader.getTestCaseNames(RbdTestCase)
