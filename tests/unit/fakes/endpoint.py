@@ -1,0 +1,159 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""One glance-api process, in good health or bad."""
+
+import json
+import urllib.parse
+import uuid
+
+import requests
+
+from tests.unit.fakes import glance_api
+from tests.unit.fakes import network
+
+USER = 'token-of-demo'
+SERVICE = 'token-of-nova'
+
+_ERROR_PAGE = """<html>
+ <head>
+  <title>{title}</title>
+ </head>
+ <body>
+  <h1>{title}</h1>
+  {explanation}<br /><br />
+
+
+ </body>
+</html>"""
+
+_REASONS = {
+    400: 'Bad Request',
+    401: 'Unauthorized',
+    403: 'Forbidden',
+    404: 'Not Found',
+    409: 'Conflict',
+    413: 'Request Entity Too Large',
+    500: 'Internal Server Error',
+    503: 'Service Unavailable',
+}
+
+
+def error_page(status: int, explanation: str) -> network.Answer:
+    """An error as Glance (webob) writes it."""
+    title = f'{status} {_REASONS[status]}'
+    page = _ERROR_PAGE.format(title=title, explanation=explanation)
+    return network.Answer(status, page.encode(), 'text/html; charset=UTF-8')
+
+
+#: A Glance without a health check takes the path for an unknown version.
+NO_HEALTHCHECK = network.Answer(300, b'{"versions": []}')
+
+HEALTHY = network.Answer(200, b'OK', 'text/plain; charset=UTF-8')
+SICK = network.Answer(503, b'FILE PATH MISSING', 'text/plain; charset=UTF-8')
+
+
+class Endpoint:
+    """Answers for Glance, behind the check of the tokens.
+
+    :param api: what it answers from
+    :ivar answers: answers or exceptions of its own, by the end of the path
+    :ivar fault: answer or exception to everything, None to be well
+    :ivar expired: whether the user's token is good beside a service token
+        only
+    :ivar asked: requests so far
+    """
+
+    def __init__(self, api: glance_api.GlanceApi) -> None:
+        self._api = api
+        self.answers: dict[str, network.Answer | Exception] = {
+            '/healthcheck': HEALTHY
+        }
+        self.fault: network.Answer | Exception | None = None
+        self.expired = False
+        self.asked: list[requests.PreparedRequest] = []
+
+    @property
+    def paths(self) -> list[str]:
+        """Methods and paths that were asked for."""
+        return [
+            f'{request.method} {urllib.parse.urlsplit(request.url).path}'
+            for request in self.asked
+        ]
+
+    def __call__(self, request: requests.PreparedRequest) -> network.Answer:
+        self.asked.append(request)
+        path = urllib.parse.urlsplit(request.url).path
+        own = self.fault or next(
+            (
+                answer
+                for end, answer in self.answers.items()
+                if path.endswith(end)
+            ),
+            None,
+        )
+        if isinstance(own, Exception):
+            raise own
+        if own is not None:
+            return own
+        try:
+            return self._answer(request, path.partition('/v2/')[2])
+        except glance_api.Refusal as refusal:
+            return error_page(refusal.status, refusal.explanation)
+
+    def _answer(
+        self, request: requests.PreparedRequest, path: str
+    ) -> network.Answer:
+        requester = self._requester(request)
+        given = request.headers.get('X-OpenStack-Request-ID')
+        headers = {
+            'x-openstack-request-id': _text(given) or f'req-{uuid.uuid4()}'
+        }
+        match path.split('/'):
+            case ['info', 'stores']:
+                body = self._api.show_stores()
+            case ['images', image]:
+                body = self._api.show(requester, image)
+            case ['images', image, 'locations']:
+                body = self._api.locations(requester, image)
+            case ['images', image, 'tasks']:
+                body = self._api.show_tasks(requester, image)
+            case ['images', image, 'import']:
+                request_id = self._api.import_image(
+                    requester, image, json.loads(request.body)
+                )
+                return network.Answer(
+                    202,
+                    content_type='text/html; charset=UTF-8',
+                    headers={'x-openstack-request-id': request_id},
+                )
+            case _:
+                raise glance_api.Refusal(404, 'The resource was not found')
+        return network.Answer(200, json.dumps(body).encode(), headers=headers)
+
+    def _requester(
+        self, request: requests.PreparedRequest
+    ) -> glance_api.Requester:
+        service = _text(request.headers.get('X-Service-Token'))
+        user = _text(request.headers.get('X-Auth-Token'))
+        if user != USER or service not in (None, SERVICE):
+            raise glance_api.Refusal(401, 'This server could not verify')
+        if self.expired and service is None:
+            raise glance_api.Refusal(401, 'This server could not verify')
+        return glance_api.Requester(
+            service=service is not None,
+            request_id=_text(request.headers.get('X-OpenStack-Request-ID')),
+        )
+
+
+def _text(header: str | bytes | None) -> str | None:
+    return header.decode() if isinstance(header, bytes) else header

@@ -1,0 +1,400 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Glance, kept in memory: its records, its rules, its words on the wire.
+
+The rules are those of Glance 33, from glance.api.v2.images and
+glance.async_.flows.api_image_import, in their order in time.
+"""
+
+from collections.abc import Callable, Mapping
+import dataclasses
+import datetime
+import json
+from typing import Any
+import uuid
+
+from nova_rbd_multistore import image as image_values
+from tests.unit.fakes import clock as clocks
+from tests.unit.fakes import cluster as clusters
+
+MIB = 1024 * 1024
+
+#: What Glance says of a failure in the store's driver.
+INTERNAL_ERROR = 'Task failed due to Internal Error'
+
+LOCK = 'os_glance_import_task'
+IMPORTING = 'os_glance_importing_to_stores'
+FAILED = 'os_glance_failed_import'
+
+
+class Refusal(Exception):
+    """An answer from 400 on."""
+
+    def __init__(self, status: int, explanation: str) -> None:
+        super().__init__(f'HTTP {status}: {explanation}')
+        self.status = status
+        self.explanation = explanation
+
+
+@dataclasses.dataclass(frozen=True)
+class Requester:
+    """Who asks.
+
+    :ivar service: whether a service token came along
+    """
+
+    project: str = 'demo'
+    admin: bool = False
+    service: bool = False
+    request_id: str | None = None
+
+
+@dataclasses.dataclass
+class Image:
+    """A row of Glance's database; locations are URLs by store."""
+
+    id: str
+    owner: str = 'demo'
+    visibility: str = 'public'
+    status: str = 'active'
+    disk_format: str | None = 'raw'
+    container_format: str | None = 'bare'
+    size: int = 256 * MIB
+    locations: dict[str, str] = dataclasses.field(default_factory=dict)
+    properties: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def merge(self, name: str, store: str) -> None:
+        stores = set(filter(None, self._listed(name))) | {store}
+        self.properties[name] = ','.join(sorted(stores))
+
+    def subtract(self, name: str, store: str) -> None:
+        stores = set(filter(None, self._listed(name))) - {store}
+        # The property stays, empty: so does Glance's.
+        self.properties[name] = ','.join(sorted(stores))
+
+    def _listed(self, name: str) -> list[str]:
+        listed: list[str] = self.properties.get(name, '').split(',')
+        return listed
+
+
+@dataclasses.dataclass
+class Task:
+    """The task of one copy."""
+
+    id: str
+    image: str
+    store: str
+    owner: str
+    request_id: str
+    updated_at: datetime.datetime
+    status: str = 'pending'
+    message: str = ''
+
+
+@dataclasses.dataclass
+class Pace:
+    """How long each part of a copy takes, in seconds."""
+
+    start: float = 0.2
+    staging: float = 2.0
+    upload: float = 8.0
+    record: float = 0.04
+    revert: float = 0.01
+    close: float = 0.01
+
+
+class GlanceApi:
+    """All glance-apis of a cloud: they share database and stores.
+
+    :param stores: the cluster behind each store, None for a file store
+    :ivar pace: of the copies from now on
+    :ivar failures: of the copies to come: where (``staging``, ``upload``,
+        ``half-way`` in it, ``lost`` after it), and why
+    :ivar show_locations: Glance's ``show_multiple_locations``
+    :ivar over_quota: whether ``image_size_total`` is used up
+    :ivar admits_copy: policy ``copy_image``
+    :ivar admits_locations: policy ``fetch_image_location``
+    :ivar requests: copies that were asked for: second, store, answer
+    """
+
+    def __init__(
+        self,
+        clock: clocks.Clock,
+        stores: Mapping[str, clusters.Cluster | None],
+    ) -> None:
+        self.clock = clock
+        self.stores = dict(stores)
+        self.images: dict[str, Image] = {}
+        self.tasks: dict[str, Task] = {}
+        self.pace = Pace()
+        self.failures: list[tuple[str, str]] = []
+        self.show_locations = False
+        self.over_quota = False
+        self.admits_copy: Callable[[Requester], bool] = _service_or_admin
+        self.admits_locations: Callable[[Requester], bool] = _service_or_admin
+        self.requests: list[tuple[float, str, int]] = []
+        self._boots = 0
+        self._lost = False
+
+    def add_image(self, *stores: str, **fields: Any) -> Image:
+        """Upload an image to some stores."""
+        image = Image(str(uuid.uuid4()), **fields)
+        self.images[image.id] = image
+        for store in stores or ('file',):
+            self._locate(image, store)
+        return image
+
+    def kill(self) -> None:
+        """End all copies as ``kill -9`` does: nothing is cleaned up."""
+        self._boots += 1
+
+    # The API
+
+    def show(self, requester: Requester, image_id: str) -> dict[str, Any]:
+        """``GET /v2/images/{id}``."""
+        image = self._visible(requester, image_id)
+        shown = {
+            'id': image.id,
+            'name': 'an image',
+            'status': image.status,
+            'owner': image.owner,
+            'visibility': image.visibility,
+            'disk_format': image.disk_format,
+            'container_format': image.container_format,
+            'size': image.size,
+            'virtual_size': None,
+            'tags': [],
+            'self': f'/v2/images/{image.id}',
+            'schema': '/v2/schemas/image',
+            **image.properties,
+        }
+        if self.show_locations:
+            shown['locations'] = self._locations(image)
+        if image.locations:
+            shown['stores'] = ','.join(image.locations)
+        return shown
+
+    def locations(
+        self, requester: Requester, image_id: str
+    ) -> list[dict[str, Any]]:
+        """``GET /v2/images/{id}/locations``."""
+        image = self._visible(requester, image_id)
+        if not self.admits_locations(requester):
+            raise Refusal(403, 'You are not authorized to complete this')
+        return self._locations(image)
+
+    def show_tasks(
+        self, requester: Requester, image_id: str
+    ) -> dict[str, Any]:
+        """``GET /v2/images/{id}/tasks``: those of the requester's project."""
+        self._visible(requester, image_id)
+        return {
+            'tasks': [
+                {
+                    'id': task.id,
+                    'type': 'api_image_import',
+                    'status': task.status,
+                    'owner': task.owner,
+                    'image_id': task.image,
+                    'request_id': task.request_id,
+                    'updated_at': f'{task.updated_at:%Y-%m-%dT%H:%M:%S.%f}',
+                    'input': {'backend': [task.store]},
+                    'result': None,
+                    'message': task.message,
+                }
+                for task in self.tasks.values()
+                if task.image == image_id
+                and (requester.admin or task.owner == requester.project)
+            ]
+        }
+
+    def show_stores(self) -> dict[str, Any]:
+        """``GET /v2/info/stores``."""
+        return {'stores': [{'id': store} for store in self.stores]}
+
+    def import_image(
+        self, requester: Requester, image_id: str, body: dict[str, Any]
+    ) -> str:
+        """``POST /v2/images/{id}/import``; returns the request's id.
+
+        Method copy-image to one store, which must succeed.
+        """
+        assert body['method'] == {'name': 'copy-image'}
+        assert body.get('all_stores_must_succeed', True)
+        (store,) = body['stores']
+        try:
+            request_id = self._import(requester, image_id, store)
+        except Refusal as refusal:
+            self.requests.append((self.clock.now, store, refusal.status))
+            raise
+        self.requests.append((self.clock.now, store, 202))
+        return request_id
+
+    def _import(self, requester: Requester, image_id: str, store: str) -> str:
+        if self.over_quota:
+            raise Refusal(413, 'Project is over a limit for image_size_total')
+        image = self._visible(requester, image_id)
+        if image.status != 'active':
+            raise Refusal(
+                409, 'Only images with status active can be targeted'
+            )
+        if not self.admits_copy(requester):
+            raise Refusal(403, 'You are not authorized to complete copy_image')
+        if LOCK in image.properties:
+            self._enforce_lock(image)
+        if store not in self.stores:
+            raise Refusal(409, f'Store for identifier {store} not found')
+        if store in image.locations:
+            raise Refusal(400, f"Image is already present at store '{store}'")
+        # Glance takes the id that the client sends for its own.
+        request_id = requester.request_id or f'req-{uuid.uuid4()}'
+        task = Task(
+            id=str(uuid.uuid4()),
+            image=image.id,
+            store=store,
+            owner=requester.project,
+            request_id=request_id,
+            updated_at=self.clock.utcnow(),
+        )
+        self.tasks[task.id] = task
+        image.properties[LOCK] = task.id
+        self._after(self.pace.start, lambda: self._start(image, task))
+        return request_id
+
+    def _enforce_lock(self, image: Image) -> None:
+        task = self.tasks.get(image.properties[LOCK])
+        if task is not None:
+            kept = (
+                image_values.LOCK_KEPT_PENDING
+                if task.status == 'pending'
+                else image_values.LOCK_KEPT
+            )
+            if self.clock.utcnow() - task.updated_at < kept:
+                raise Refusal(409, 'Image has active task')
+            if task.status in ('pending', 'processing'):
+                self._say(task, 'failure', 'Expired lock preempted')
+            image.subtract(IMPORTING, task.store)
+            image.subtract(FAILED, task.store)
+        del image.properties[LOCK]
+
+    # The copy, in its pool thread
+
+    def _start(self, image: Image, task: Task) -> None:
+        self._say(task, 'processing', '')
+        image.merge(IMPORTING, task.store)
+        image.subtract(FAILED, task.store)
+        self._after(self.pace.staging, lambda: self._staged(image, task))
+
+    def _staged(self, image: Image, task: Task) -> None:
+        where, why = self.failures.pop(0) if self.failures else ('', '')
+        if where == 'staging':
+            # Nothing of the store's was begun, so nothing of it is reverted.
+            self._unlock(image, task, why)
+        elif where == 'upload':
+            self._revert(image, task, why)
+        else:
+            self._upload(image, task, 0.0)
+        if where == 'half-way':
+            self._after(
+                self.pace.upload / 2, lambda: self._revert(image, task, why)
+            )
+        self._lost = where == 'lost'
+
+    def _upload(self, image: Image, task: Task, seconds: float) -> None:
+        if task.store in image.properties[FAILED].split(','):
+            return
+        share = min(seconds / self.pace.upload, 1.0)
+        written = int(image.size * share) // MIB * MIB
+        cluster = self.stores[task.store]
+        if cluster is not None:
+            cluster.write(image.id, written)
+        if share >= 1.0:
+            if cluster is not None:
+                cluster.complete(image.id)
+            self._after(self.pace.record, lambda: self._finish(image, task))
+            return
+        if seconds and seconds % 60 == 0:
+            self._say(task, 'processing', f'Copied {written // MIB} MiB')
+        step = min(1.0, self.pace.upload - seconds)
+        self._after(step, lambda: self._upload(image, task, seconds + step))
+
+    def _finish(self, image: Image, task: Task) -> None:
+        if not self._lost:
+            self._locate(image, task.store)
+        image.subtract(IMPORTING, task.store)
+
+        def close() -> None:
+            self._say(task, 'success', '')
+            del image.properties[LOCK]
+
+        self._after(self.pace.close, close)
+
+    def _revert(self, image: Image, task: Task, reason: str) -> None:
+        cluster = self.stores[task.store]
+        if cluster is not None:
+            cluster.remove(image.id)
+        image.subtract(IMPORTING, task.store)
+        image.merge(FAILED, task.store)
+        self._after(
+            self.pace.revert, lambda: self._unlock(image, task, reason)
+        )
+
+    def _unlock(self, image: Image, task: Task, reason: str) -> None:
+        del image.properties[LOCK]
+        self._after(
+            self.pace.close, lambda: self._say(task, 'failure', reason)
+        )
+
+    def _after(self, seconds: float, step: Callable[[], None]) -> None:
+        boots = self._boots
+        self.clock.after(seconds, lambda: boots == self._boots and step())
+
+    def _say(self, task: Task, status: str, message: str) -> None:
+        task.status = status
+        task.message = message
+        task.updated_at = self.clock.utcnow()
+
+    # Records
+
+    def _visible(self, requester: Requester, image_id: str) -> Image:
+        image = self.images.get(image_id)
+        if image is None or not (
+            image.visibility == 'public'
+            or image.owner == requester.project
+            or requester.admin
+        ):
+            raise Refusal(404, f'No image found with ID {image_id}')
+        return image
+
+    def _locate(self, image: Image, store: str) -> None:
+        cluster = self.stores[store]
+        image.locations[store] = (
+            f'file:///var/lib/glance/images/{image.id}'
+            if cluster is None
+            else cluster.complete(image.id)
+        )
+
+    def _locations(self, image: Image) -> list[dict[str, Any]]:
+        return [
+            {'url': url, 'metadata': {'store': store}}
+            for store, url in image.locations.items()
+        ]
+
+
+def _service_or_admin(requester: Requester) -> bool:
+    return requester.service or requester.admin
+
+
+def wire(answer: object) -> Any:
+    """An answer as it comes out of the wire."""
+    return json.loads(json.dumps(answer))

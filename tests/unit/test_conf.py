@@ -1,0 +1,99 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The options, as an operator meets them."""
+
+import importlib.metadata
+
+from oslo_config import cfg
+from oslo_config import generator
+import pytest
+
+from nova_rbd_multistore import conf
+
+
+@pytest.fixture
+def options():
+    options = cfg.ConfigOpts()
+    conf.register(options)
+    return options
+
+
+def test_every_option_has_a_default_that_it_accepts(options):
+    options([])
+    for option in conf.OPTIONS:
+        value = options.rbd_multistore[option.dest]
+        assert value is not None
+        if value != []:
+            option.type(str(value))
+
+
+@pytest.mark.parametrize('option', conf.OPTIONS, ids=lambda o: o.name)
+def test_every_option_says_what_it_does(option):
+    first, _, _ = option.help.strip().partition('.')
+    assert len(first.split()) > 5
+
+
+@pytest.mark.parametrize('option', conf.OPTIONS, ids=lambda o: o.name)
+def test_help_fits_a_line(option):
+    assert max(map(len, option.help.split('\n'))) < 80
+
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        'copy_stall_timeout',
+        'copy_probe_interval',
+        'glance_request_timeout',
+        'glance_endpoint_rest',
+        'rados_mon_op_timeout',
+        'rados_osd_op_timeout',
+    ],
+)
+@pytest.mark.parametrize('value', ['0', '-1', 'soon'])
+def test_a_time_must_be_a_number_above_zero(options, tmp_path, name, value):
+    path = tmp_path / 'nova.conf'
+    path.write_text(f'[rbd_multistore]\n{name} = {value}\n')
+    options(['--config-file', str(path)])
+    with pytest.raises(cfg.ConfigFileValueError):
+        _ = options.rbd_multistore[name]
+
+
+def test_options_can_be_registered_twice(options):
+    conf.register(options)
+
+
+def test_no_pool_is_trusted_by_default(options):
+    options([])
+    assert options.rbd_multistore.trusted_clone_pools == []
+
+
+def test_list_opts_is_the_generators_entry_point():
+    (entry,) = (
+        entry
+        for entry in importlib.metadata.entry_points(group='oslo.config.opts')
+        if entry.name == 'nova_rbd_multistore'
+    )
+    assert entry.value == 'nova_rbd_multistore.conf:list_opts'
+    assert entry.load() is conf.list_opts
+
+
+def test_the_generator_lists_every_option(tmp_path):
+    path = tmp_path / 'sample.conf'
+    options = cfg.ConfigOpts()
+    generator.register_cli_opts(options)
+    options(['--namespace', 'nova_rbd_multistore', '--output-file', str(path)])
+    generator.generate(options)
+    sample = path.read_text()
+    assert '[rbd_multistore]' in sample
+    for option in conf.OPTIONS:
+        assert f'\n#{option.name} =' in sample

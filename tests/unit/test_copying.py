@@ -1,0 +1,746 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The story of a copy, on a clock of its own."""
+
+import itertools
+import logging
+
+import pytest
+
+from nova_rbd_multistore import ceph
+from nova_rbd_multistore import copying
+from nova_rbd_multistore import exceptions
+from nova_rbd_multistore import glance
+from nova_rbd_multistore import image as image_values
+from tests.unit.fakes import clock as clocks
+from tests.unit.fakes import cluster as clusters
+from tests.unit.fakes import glance_api
+from tests.unit.fakes import image_service
+
+MIB = glance_api.MIB
+
+LIMITS = copying.Limits(
+    poll_interval=15, probe_interval=0.5, timeout=600, stall_timeout=300
+)
+
+TO_EAST = {'method': {'name': 'copy-image'}, 'stores': ['east']}
+TO_WEST = {'method': {'name': 'copy-image'}, 'stores': ['west']}
+
+SOMEBODY = glance_api.Requester(project='somebody-else', service=True)
+
+
+class Site:
+    """A host on site west, whose store the image is to be copied to."""
+
+    def __init__(self):
+        self.clock = clocks.Clock()
+        self.east = clusters.Cluster('fsid-east')
+        self.west = clusters.Cluster('fsid-west')
+        self.api = glance_api.GlanceApi(
+            self.clock, {'file': None, 'east': self.east, 'west': self.west}
+        )
+        self.image = self.api.add_image('file')
+        self.glance = image_service.ImageService(self.api)
+        self.checks = []
+        self.deleted = False
+        self.uniform = lambda low, high: (low + high) / 2
+
+    def copy(self, **limits):
+        """Follow a copy to its end; returns the seconds it took."""
+        began = self.clock.now
+        wanted = {
+            field: limits.get(field, getattr(LIMITS, field))
+            for field in copying.Limits.__slots__
+        }
+        copying.Copy(
+            self.record(),
+            'west',
+            self.glance,
+            lambda: self.west.arrival('images', self.image.id),
+            copying.Limits(**wanted),
+            self.clock.time(self.uniform),
+            self.check,
+        ).run()
+        return self.clock.now - began
+
+    def check(self):
+        self.checks.append(self.clock.now)
+        if self.deleted:
+            raise RuntimeError('the server was deleted')
+
+    def record(self):
+        return image_values.ImageRecord.from_answer(
+            glance_api.wire(
+                self.api.show(self.glance.requester, self.image.id)
+            )
+        )
+
+    def somebody_copies(self, body=TO_WEST):
+        self.api.import_image(SOMEBODY, self.image.id, body)
+
+    @property
+    def statuses(self):
+        """Of the requests for a copy to our store, as answered by Glance."""
+        return [
+            status for _, store, status in self.api.requests if store == 'west'
+        ]
+
+    @property
+    def task(self):
+        """The newest task."""
+        return list(self.api.tasks.values())[-1]
+
+
+@pytest.fixture
+def site():
+    return Site()
+
+
+def gaps(moments):
+    return [
+        round(after - before, 3)
+        for before, after in itertools.pairwise(moments)
+    ]
+
+
+# A copy that goes well
+
+
+def test_a_copy_is_requested_once_and_followed_until_the_store_has_it(site):
+    site.copy()
+    assert site.record().holds('west')
+    assert site.statuses == [202]
+
+
+def test_the_boot_goes_on_as_soon_as_the_snapshot_is_seen(site):
+    # 0.2 s start, 2 s staging, 8 s upload, 0.04 s until the record says so.
+    assert site.copy() < 10.2 + 0.04 + LIMITS.probe_interval + 0.2
+
+
+def test_glance_is_not_asked_before_a_poll_interval_or_the_snapshot(site):
+    began = site.clock.now
+    site.copy()
+    assert site.glance.polls[0] - began >= 10.2
+
+
+def test_after_the_snapshot_glance_is_asked_at_once_then_doubling(site):
+    site.api.pace.record = 60
+    site.copy()
+    seen = gaps(site.glance.polls)
+    assert seen[:8] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8]
+    assert all(gap <= LIMITS.poll_interval for gap in seen)
+
+
+def test_a_slow_copy_is_polled_at_most_once_an_interval(site):
+    site.api.pace.upload = 400
+    took = site.copy()
+    before_due = [at for at in site.glance.polls if at < 1000 + 402]
+    assert len(before_due) <= took / LIMITS.poll_interval
+    assert min(gaps(before_due)) >= LIMITS.poll_interval
+
+
+def test_the_cluster_is_looked_into_every_probe_interval(site):
+    took = site.copy()
+    looks = took / LIMITS.probe_interval
+    assert looks - 1 <= site.west.looks <= looks + 4
+
+
+@pytest.mark.parametrize('edge', [min, max])
+def test_polls_vary_by_a_fifth_of_the_interval(site, edge):
+    site.api.pace.upload = 400
+    site.uniform = edge
+    site.copy()
+    before_due = [at for at in site.glance.polls if at < 1000 + 402]
+    wanted = LIMITS.poll_interval * edge(0.8, 1.2)
+    for gap in gaps(before_due):
+        assert gap == pytest.approx(wanted, abs=LIMITS.probe_interval)
+
+
+def test_a_copy_that_is_there_already_is_seen_after_one_request(site):
+    site.api.import_image(site.glance.requester, site.image.id, TO_WEST)
+    site.clock.advance(60)
+    assert site.copy() < 1
+    assert site.statuses == [202, 400]
+
+
+def test_the_end_of_a_copy_is_logged_with_its_seconds(site, caplog):
+    caplog.set_level(logging.INFO)
+    site.copy()
+    assert f'Image {site.image.id} is in store west' in caplog.messages[-1]
+
+
+def test_progress_is_logged_at_most_every_ten_seconds(site, caplog):
+    caplog.set_level(logging.INFO)
+    site.api.pace.upload = 100
+    site.copy()
+    lines = [line for line in caplog.messages if '% copied' in line]
+    assert 8 <= len(lines) <= 10
+    assert 'MiB/s' in lines[-1]
+
+
+# An old failure
+
+
+def test_the_failure_flag_of_an_earlier_attempt_is_not_ours(site):
+    site.image.merge(glance_api.FAILED, 'west')
+    site.api.pace.start = 40  # until then the flag stays
+    site.copy()
+    assert site.statuses == [202]
+
+
+def test_an_importing_list_left_by_an_earlier_attempt_does_not_matter(site):
+    site.image.merge(glance_api.IMPORTING, 'west')
+    site.copy()
+    assert site.statuses == [202]
+
+
+def test_a_failure_for_another_store_is_not_ours(site):
+    site.image.merge(glance_api.FAILED, 'west-2,dcn-west')
+    site.copy()
+    assert site.statuses == [202]
+
+
+# Somebody else's copy
+
+
+def test_a_copy_that_somebody_else_holds_is_waited_for_and_shared(site):
+    site.somebody_copies()
+    site.copy()
+    assert site.statuses == [202, 409]
+
+
+def test_a_copy_to_another_store_is_waited_for_then_ours_is_asked_for(site):
+    site.api.pace.upload = 40
+    site.somebody_copies(TO_EAST)
+    site.copy()
+    assert site.record().holds('west')
+    assert site.statuses == [409, 202]
+
+
+def test_a_copy_that_somebody_else_holds_is_asked_for_again_when_it_fails(
+    site,
+):
+    site.api.failures.append(('upload', 'disk full'))
+    site.somebody_copies()
+    site.copy()
+    assert site.statuses == [202, 409, 202]
+
+
+def test_of_our_copy_after_somebody_elses_the_failure_is_final(site):
+    site.api.failures += [('upload', 'theirs'), ('upload', 'ours')]
+    site.somebody_copies()
+    with pytest.raises(exceptions.CopyFailed, match='ours'):
+        site.copy()
+    assert site.statuses == [202, 409, 202]
+
+
+def test_who_loses_the_race_for_the_lock_again_waits_again(site):
+    site.api.pace.upload = 40
+    site.somebody_copies(TO_EAST)
+    record = site.glance.record
+
+    def overtaken(image):
+        # Just after our look, a third one takes the lock.
+        found = record(image)
+        if not found.lock and len(site.api.tasks) == 1:
+            site.api.stores['north'] = None
+            site.somebody_copies({**TO_EAST, 'stores': ['north']})
+        return found
+
+    site.glance.record = overtaken
+    site.copy()
+    assert site.statuses == [409, 409, 202]
+
+
+def test_a_busy_image_is_asked_for_at_most_once_an_interval(site):
+    site.api.pace.upload = 200
+    site.somebody_copies(TO_EAST)
+    site.copy()
+    asked = [at for at, store, _ in site.api.requests if store == 'west']
+    assert len(asked) == 2
+
+
+def test_a_409_without_a_lock_is_repeated_at_the_pace_of_polls(site):
+    # Glance says 409 for other reasons too; nothing tells them apart.
+    site.glance.request_copy = lambda _image, _store: (
+        site.api.requests.append((site.clock.now, 'west', 409))
+        or glance.CopyReply(glance.Reply.BUSY, reason='whatever')
+    )
+    with pytest.raises(exceptions.CopyStalled):
+        site.copy()
+    asked = [at for at, _, _ in site.api.requests]
+    assert min(gaps(asked)) >= LIMITS.poll_interval
+    assert len(asked) <= LIMITS.stall_timeout / LIMITS.poll_interval + 1
+
+
+# Answers that do not fit together
+
+
+def test_a_400_twice_in_a_row_is_a_failure_with_glances_reason(site):
+    # "copy-image is not enabled" comes as 400, too.
+    site.glance.request_copy = lambda _image, _store: glance.CopyReply(
+        glance.Reply.NOT_NEEDED, reason='copy-image is not enabled'
+    )
+    with pytest.raises(exceptions.CopyFailed, match='is not enabled'):
+        site.copy()
+
+
+def test_refusals_409_202_and_400_may_come_in_any_order(site):
+    replies = [
+        glance.CopyReply(glance.Reply.BUSY, reason='Image has active task'),
+        glance.CopyReply(glance.Reply.NOT_NEEDED, reason='already present'),
+        glance.CopyReply(glance.Reply.BUSY, reason='Image has active task'),
+    ]
+    request = site.glance.request_copy
+    site.glance.request_copy = lambda image, store: (
+        replies.pop(0) if replies else request(image, store)
+    )
+    site.copy()
+    assert site.statuses == [202]
+
+
+# Our copy fails
+
+
+@pytest.mark.parametrize('reason', ['disk full', 'Connection to OSD lost'])
+def test_a_failed_copy_is_reported_with_the_tasks_own_reason(site, reason):
+    site.api.failures.append(('upload', reason))
+    with pytest.raises(exceptions.CopyFailed, match=reason):
+        site.copy()
+    assert site.statuses == [202]
+
+
+def test_a_failed_copy_is_reported_within_a_poll(site):
+    site.api.failures.append(('upload', 'disk full'))
+    began = site.clock.now
+    with pytest.raises(exceptions.CopyFailed):
+        site.copy()
+    failed_at = began + 2.2
+    assert site.clock.now - failed_at <= LIMITS.poll_interval * 1.2 + 0.2
+
+
+def test_a_copy_that_failed_half_way_is_noticed_in_the_cluster(site):
+    site.api.failures.append(('half-way', 'disk full'))
+    began = site.clock.now
+    with pytest.raises(exceptions.CopyFailed, match='disk full'):
+        site.copy()
+    assert site.clock.now - began < 6.2 + 2 * LIMITS.probe_interval
+
+
+def test_a_failed_staging_sets_no_flag_and_is_reported_all_the_same(site):
+    site.api.failures.append(('staging', glance_api.INTERNAL_ERROR))
+    with pytest.raises(exceptions.CopyFailed, match='Internal Error'):
+        site.copy()
+    assert not site.record().failed
+    assert site.record().importing
+
+
+def test_a_lock_dropped_before_the_task_has_failed_is_waited_out(site):
+    site.api.failures.append(('staging', 'no space in staging'))
+    site.api.pace.close = 20
+    with pytest.raises(exceptions.CopyFailed, match='no space in staging'):
+        site.copy()
+
+
+def test_a_task_that_is_never_closed_ends_in_a_stall(site):
+    site.api.failures.append(('staging', 'never said'))
+    site.api.pace.close = 10_000
+    with pytest.raises(exceptions.CopyStalled):
+        site.copy()
+    assert min(gaps(site.glance.polls)) >= copying.FIRST_RECHECK
+    assert len(site.glance.polls) < 40
+
+
+def test_a_failure_without_a_reason_says_so(site):
+    site.api.failures.append(('upload', ''))
+    with pytest.raises(exceptions.CopyFailed, match='it gives no reason'):
+        site.copy()
+
+
+def test_our_task_is_found_among_those_of_the_same_nova_request(site):
+    # Nova sends one request id with all it asks of Glance for one server.
+    site.glance.requester = glance_api.Requester(
+        service=True, request_id='req-of-nova'
+    )
+    for body, reason in [(TO_WEST, 'on the first host'), (TO_EAST, 'east')]:
+        site.api.failures.append(('upload', reason))
+        site.api.import_image(site.glance.requester, site.image.id, body)
+        site.clock.advance(60)
+    site.api.failures.append(('upload', 'on this host'))
+    with pytest.raises(exceptions.CopyFailed, match='on this host'):
+        site.copy()
+
+
+def test_a_task_that_glance_has_forgotten_is_a_failure(site):
+    site.api.failures.append(('upload', 'disk full'))
+    tasks = site.glance.tasks
+    site.glance.tasks = lambda image: tasks(image) and ()
+    with pytest.raises(exceptions.CopyFailed, match='its task is gone'):
+        site.copy()
+
+
+def test_a_success_without_the_image_is_a_failure(site):
+    site.api.failures.append(('lost', ''))
+    with pytest.raises(exceptions.CopyFailed, match='it says success'):
+        site.copy()
+
+
+def test_after_a_failure_the_next_boot_succeeds_with_the_old_flag_there(site):
+    site.api.failures.append(('upload', 'image exists'))
+    with pytest.raises(exceptions.CopyFailed):
+        site.copy()
+    assert site.record().failed == {'west'}
+    site.copy()
+    assert site.statuses == [202, 202]
+
+
+# Nothing moves
+
+
+def test_a_copy_that_does_not_move_ends_after_the_stall_timeout(site):
+    site.clock.after(4, site.api.kill)
+    began = site.clock.now
+    with pytest.raises(exceptions.CopyStalled) as caught:
+        site.copy()
+    assert site.clock.now - began <= 5 + 2 * 18 + LIMITS.stall_timeout
+    said = str(caught.value)
+    assert site.task.id in said
+    assert f'since {site.task.updated_at:%H:%M:%S} UTC' in said
+    until = site.task.updated_at + image_values.LOCK_KEPT
+    assert f'at {until:%Y-%m-%d %H:%M:%S} UTC' in said
+
+
+def test_a_stalled_copy_is_polled_at_most_once_an_interval(site):
+    site.clock.after(1, site.api.kill)
+    with pytest.raises(exceptions.CopyStalled):
+        site.copy()
+    asked = site.glance.polls[:-1]  # the last is a last look
+    assert min(gaps(asked)) >= LIMITS.poll_interval
+    assert min(gaps(site.glance.task_polls[:-1])) >= LIMITS.poll_interval
+
+
+def test_a_stall_behind_a_task_that_we_may_not_see_says_what_is_known(site):
+    site.somebody_copies()
+    site.clock.after(4, site.api.kill)
+    with pytest.raises(exceptions.CopyStalled) as caught:
+        site.copy()
+    assert site.task.id in str(caught.value)
+    assert 'an hour after its last sign of life' in str(caught.value)
+
+
+def test_a_task_that_was_never_begun_keeps_its_lock_for_two_hours(site):
+    site.clock.after(0.1, site.api.kill)
+    with pytest.raises(exceptions.CopyStalled) as caught:
+        site.copy()
+    until = site.task.updated_at + image_values.LOCK_KEPT_PENDING
+    assert f'at {until:%Y-%m-%d %H:%M:%S} UTC' in str(caught.value)
+
+
+def test_a_lock_that_has_expired_is_taken_over_by_the_next_boot(site):
+    site.clock.after(4, site.api.kill)
+    with pytest.raises(exceptions.CopyStalled):
+        site.copy()
+    site.clock.advance(3600)
+    site.west.remove(site.image.id)
+    site.copy()
+    assert site.statuses == [202, 202]
+
+
+def test_bytes_in_the_cluster_reset_the_stall_clock(site):
+    # A MiB every few seconds; the task speaks too seldom.
+    site.api.pace.upload = 400
+    site.copy(stall_timeout=20)
+
+
+def test_the_tasks_message_resets_the_stall_clock(site):
+    # The cluster cannot be looked into, so only the task tells.
+    site.west.hidden = True
+    site.api.pace.upload = 400
+    site.copy(stall_timeout=100)
+
+
+def test_the_tasks_time_stamp_resets_the_stall_clock(site):
+    site.west.hidden = True
+    site.api.pace.staging = 250
+
+    def sign_of_life():
+        site.task.updated_at = site.clock.utcnow()
+        site.clock.after(50, sign_of_life)
+
+    site.clock.after(50, sign_of_life)
+    site.copy(stall_timeout=100)
+
+
+def test_a_change_of_the_record_resets_the_stall_clock(site):
+    # Three of somebody's copies to other stores, each shorter than a stall.
+    site.west.hidden = True
+    site.api.pace.staging = 30
+    site.api.pace.upload = 40
+    site.api.stores['north'] = None
+    site.somebody_copies(TO_EAST)
+    record = site.glance.record
+
+    def next_one(image):
+        found = record(image)
+        if not found.lock and 'north' not in found.stores:
+            site.somebody_copies({**TO_EAST, 'stores': ['north']})
+        return found
+
+    site.glance.record = next_one
+    assert site.copy(stall_timeout=100) > 140
+
+
+def test_staging_shows_nothing_and_may_take_as_long_as_a_stall(site):
+    site.api.pace.staging = LIMITS.stall_timeout - 20
+    site.copy()
+
+
+def test_a_copy_that_moves_too_slowly_ends_after_the_timeout(site):
+    site.api.pace.upload = 1200
+    began = site.clock.now
+    with pytest.raises(exceptions.CopyTimedOut, match='% copied') as caught:
+        site.copy()
+    assert site.clock.now - began == pytest.approx(LIMITS.timeout)
+    assert '600 s' in str(caught.value)
+
+
+def test_a_copy_that_ends_after_the_timeout_serves_the_next_boot(site):
+    site.api.pace.upload = 700
+    with pytest.raises(exceptions.CopyTimedOut):
+        site.copy()
+    site.clock.advance(200)
+    assert site.copy() < 1
+    assert site.statuses == [202, 400]
+
+
+def test_a_copy_that_ends_with_the_timeout_is_good(site):
+    # The last look is after the last probe.
+    site.west.hidden = True
+    site.api.pace.upload = LIMITS.timeout - 3
+    site.copy(poll_interval=50)
+
+
+def test_waiting_for_others_counts_for_the_timeout(site):
+    site.api.pace.upload = 450
+    site.api.import_image(site.glance.requester, site.image.id, TO_EAST)
+    began = site.clock.now
+    with pytest.raises(exceptions.CopyTimedOut):
+        site.copy()
+    assert site.clock.now - began == pytest.approx(LIMITS.timeout)
+
+
+def test_another_projects_copy_to_another_store_is_not_taken_for_stalled(site):
+    # Neither its task nor its bytes are for us to see.
+    site.api.pace.upload = 400
+    site.somebody_copies(TO_EAST)
+    site.copy()
+    assert site.statuses == [409, 202]
+
+
+def test_a_timeout_shorter_than_an_interval_is_kept(site):
+    site.api.pace.upload = 100
+    began = site.clock.now
+    with pytest.raises(exceptions.CopyTimedOut):
+        site.copy(timeout=5)
+    assert site.clock.now - began == pytest.approx(5)
+
+
+# Glance is away
+
+
+def test_glance_away_for_20_seconds_while_copying_is_survived(site):
+    def away(gone):
+        site.glance.away = gone
+
+    site.clock.after(5, lambda: away(True))
+    site.clock.after(25, lambda: away(False))
+    site.api.pace.upload = 40
+    site.copy()
+    assert site.statuses == [202]
+
+
+def test_glance_away_when_asked_is_asked_again_a_poll_later(site):
+    site.glance.away = True
+    site.clock.after(20, lambda: setattr(site.glance, 'away', False))
+    site.copy()
+    assert site.statuses == [202]
+
+
+def test_glance_away_is_asked_at_most_once_an_interval(site):
+    site.clock.after(5, lambda: setattr(site.glance, 'away', True))
+    site.api.pace.upload = 1000
+    with pytest.raises(exceptions.GlanceUnavailable):
+        site.copy()
+    assert min(gaps(site.glance.polls[:-1])) >= LIMITS.poll_interval
+
+
+def test_glance_away_for_good_ends_the_wait_with_that_reason(site):
+    site.clock.after(5, lambda: setattr(site.glance, 'away', True))
+    site.clock.after(5, site.api.kill)
+    began = site.clock.now
+    with pytest.raises(exceptions.GlanceUnavailable):
+        site.copy()
+    assert site.clock.now - began <= LIMITS.stall_timeout + 20
+
+
+def test_glance_away_while_its_tasks_are_asked_for_is_survived(site):
+    site.api.failures.append(('upload', 'disk full'))
+    tasks = site.glance.tasks
+    failures = [exceptions.GlanceUnavailable(2)]
+
+    def once_away(image):
+        if failures:
+            raise failures.pop()
+        return tasks(image)
+
+    site.glance.tasks = once_away
+    with pytest.raises(exceptions.CopyFailed, match='disk full'):
+        site.copy()
+
+
+def test_a_store_that_no_glance_knows_is_said_at_once(site):
+    def unknown(_image, store):
+        raise exceptions.StoreUnknown(store)
+
+    site.glance.request_copy = unknown
+    began = site.clock.now
+    with pytest.raises(exceptions.StoreUnknown):
+        site.copy()
+    assert site.clock.now == began
+
+
+# The image changes
+
+
+def test_an_image_deleted_meanwhile_ends_the_wait_at_the_next_poll(site):
+    site.clock.after(1, lambda: site.api.images.clear())
+    site.api.pace.staging = 100
+    began = site.clock.now
+    with pytest.raises(exceptions.ImageGone):
+        site.copy()
+    assert site.clock.now - began <= LIMITS.poll_interval + 1
+
+
+def test_an_image_hidden_from_the_user_meanwhile_ends_the_wait(site):
+    def hide():
+        site.image.visibility = 'private'
+        site.image.owner = 'somebody-else'
+
+    site.api.pace.staging = 100
+    site.clock.after(1, hide)
+    with pytest.raises(exceptions.ImageGone):
+        site.copy()
+
+
+def test_an_image_deactivated_meanwhile_ends_the_wait(site):
+    site.clock.after(1, lambda: setattr(site.image, 'status', 'deactivated'))
+    site.api.pace.staging = 100
+    with pytest.raises(exceptions.NotActive, match='deactivated'):
+        site.copy()
+
+
+def test_an_image_that_is_not_active_is_not_asked_for_without_end(site):
+    # Glance says 409 to the request, as if it were busy.
+    request = site.glance.request_copy
+
+    def deactivated(image, store):
+        site.image.status = 'deactivated'
+        return request(image, store)
+
+    site.glance.request_copy = deactivated
+    with pytest.raises(exceptions.NotActive):
+        site.copy()
+    assert site.statuses == [409]
+
+
+# The server is deleted
+
+
+def test_a_server_deleted_meanwhile_ends_the_wait_at_the_next_poll(site):
+    site.api.pace.upload = 200
+    site.clock.after(20, lambda: setattr(site, 'deleted', True))
+    began = site.clock.now
+    with pytest.raises(RuntimeError, match='the server was deleted'):
+        site.copy()
+    assert site.clock.now - began <= 20 + LIMITS.poll_interval + 1
+
+
+def test_a_server_deleted_while_glance_is_away_ends_the_wait_too(site):
+    site.clock.after(1, lambda: setattr(site.glance, 'away', True))
+    site.clock.after(2, lambda: setattr(site, 'deleted', True))
+    with pytest.raises(RuntimeError, match='the server was deleted'):
+        site.copy()
+
+
+# The cluster
+
+
+def test_without_a_look_into_the_cluster_the_polls_do(site, caplog):
+    site.west.hidden = True
+    took = site.copy()
+    assert took <= LIMITS.poll_interval * 1.2
+    assert site.west.looks == 1
+    assert [r.levelno for r in caplog.records].count(logging.WARNING) == 1
+    assert 'glance_rbd_pool' in caplog.text
+
+
+def test_without_a_look_into_the_cluster_nobody_wakes_in_vain(site):
+    site.west.hidden = True
+    site.api.pace.upload = 400
+    site.copy()
+    assert min(site.clock.naps) >= 1
+
+
+def test_a_cluster_that_does_not_answer_is_looked_into_again(site):
+    site.west.away = True
+    site.clock.after(5, lambda: setattr(site.west, 'away', False))
+    assert site.copy() < 12
+
+
+def test_a_cluster_away_for_the_whole_copy_leaves_the_polls(site, caplog):
+    site.west.away = True
+    assert site.copy() <= LIMITS.poll_interval * 1.2
+    assert not [r for r in caplog.records if r.levelno >= logging.WARNING]
+
+
+def test_a_complete_image_left_over_in_the_cluster_is_not_trusted(site):
+    # Its snapshot is there, but Glance does not know of it.
+    site.west.complete(site.image.id)
+    site.api.failures.append(('upload', 'image exists'))
+    with pytest.raises(exceptions.CopyFailed, match='image exists'):
+        site.copy()
+    # Asked at once, doubling, then at the interval: never without end.
+    assert len(site.glance.polls) <= 8
+
+
+def test_the_wait_never_spins(site):
+    site.api.pace.upload = 100
+    site.copy()
+    assert site.clock.naps.count(0) <= 1
+    assert all(nap >= 0 for nap in site.clock.naps)
+
+
+def test_no_progress_is_made_up_where_bytes_are_not_known(site, caplog):
+    caplog.set_level(logging.INFO)
+    arrival = site.west.arrival
+
+    def without_object_map(pool, image):
+        seen = arrival(pool, image)
+        return ceph.Arrival(seen.exists, seen.complete, allocated=None)
+
+    site.west.arrival = without_object_map
+    site.api.pace.upload = 50
+    site.copy()
+    lines = [line for line in caplog.messages if '% copied' in line]
+    assert lines
+    assert all(line.endswith('0% copied (0 MiB)') for line in lines)

@@ -1,0 +1,305 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Messages that a tenant reads, and their kinds, which Nova tells apart."""
+
+import datetime
+import inspect
+import re
+
+from nova import exception
+import pytest
+
+from nova_rbd_multistore import exceptions
+
+IMAGE = '5e0d2c5a-9a6b-4c0e-8f0a-0b9d7c3e1f22'
+STORE = 'dcn-west-17'
+TASK = '0c6a2f4e-1111-4222-8333-444455556666'
+FSID = 'a1b2c3d4-0000-4000-8000-a1b2c3d4e5f6'
+ELSEWHERE = 'ffffffff-0000-4000-8000-ffffffffffff'
+NOON = datetime.datetime(2026, 1, 1, 12)
+
+#: What a user, Glance or Ceph could put into a message of ours.
+HOSTILE = (
+    'Error:\n2026-01-01 CRITICAL\x1b[31m\u202e http://10.1.2.3:9292/v2 '
+    'rbd://fsid/pool/image/snap user:secret@host ' * 50
+)
+
+#: How to make each, and what its cause reads like in the first 120
+#: characters.
+INSTANCES = {
+    'NotRaw': (
+        lambda text: exceptions.NotRaw(IMAGE, text or 'qcow2'),
+        'only raw and iso images can be cloned.*qcow2',
+    ),
+    'NotActive': (
+        lambda text: exceptions.NotActive(IMAGE, text or 'deactivated'),
+        'is deactivated, not active',
+    ),
+    'NotInLocalStore': (
+        lambda _text: exceptions.NotInLocalStore(IMAGE),
+        'no copy in the ceph cluster of this host',
+    ),
+    'NotInCluster': (
+        lambda _text: exceptions.NotInCluster(IMAGE, STORE),
+        'data is missing',
+    ),
+    'CopyFailed': (
+        lambda text: exceptions.CopyFailed(IMAGE, STORE, text or 'disk full'),
+        'glance failed to copy the image: disk full',
+    ),
+    'CopyStalled': (
+        lambda text: exceptions.CopyStalled(
+            IMAGE, STORE, 300, text or TASK, NOON, NOON
+        ),
+        f'copy stalled for 300 s: glance task {TASK}',
+    ),
+    'CopyTimedOut': (
+        lambda _text: exceptions.CopyTimedOut(
+            IMAGE, STORE, 600, '42% copied (107 MiB)'
+        ),
+        'copy timed out after 600 s, 42% copied',
+    ),
+    'ImageGone': (
+        lambda _text: exceptions.ImageGone(IMAGE),
+        'is gone: it was deleted',
+    ),
+    'CopyForbidden': (
+        lambda _text: exceptions.CopyForbidden(IMAGE, STORE),
+        'glance forbids the copy: policy copy_image',
+    ),
+    'CopyOverQuota': (
+        lambda _text: exceptions.CopyOverQuota(IMAGE, STORE),
+        'quota of this project is used up',
+    ),
+    'LocationsForbidden': (
+        lambda _text: exceptions.LocationsForbidden(IMAGE),
+        'glance hides where the image lies: policy fetch_image_location',
+    ),
+    'TokenRefused': (
+        lambda _text: exceptions.TokenRefused(IMAGE),
+        'refuses the user.s token: it has expired or was revoked',
+    ),
+    'LocationRefused': (
+        lambda _text: exceptions.LocationRefused(IMAGE),
+        'is refused: one of its locations',
+    ),
+    'ClusterUnreachable': (
+        lambda text: exceptions.ClusterUnreachable(
+            text or '[errno 110] timed out'
+        ),
+        r'ceph cluster of this host cannot be used: \[errno 110\] timed out',
+    ),
+    'PoolUnusable': (
+        lambda text: exceptions.PoolUnusable('vms', text or 'no such pool'),
+        'pool vms .* cannot be written: no such pool',
+    ),
+    'DiskUnusable': (
+        lambda _text: exceptions.DiskUnusable('vms', f'{IMAGE}_disk'),
+        'is in pool vms, but cannot be opened',
+    ),
+    'GlanceUnavailable': (
+        lambda _text: exceptions.GlanceUnavailable(2),
+        'no glance-api answered',
+    ),
+    'StoreUnknown': (
+        lambda _text: exceptions.StoreUnknown(STORE),
+        f'glance has no store named {STORE}',
+    ),
+    'StoreNotLocal': (
+        lambda text: exceptions.StoreNotLocal(
+            IMAGE, STORE, FSID, frozenset({text or ELSEWHERE})
+        ),
+        f'store {STORE} is not the ceph cluster of this host.*{FSID}',
+    ),
+}
+
+#: Only derived from.
+ABSTRACT = {
+    'ImageError',
+    'CopyError',
+    'NotForThisUser',
+    'SecurityRefusal',
+    'HostError',
+}
+
+CLASSES = {
+    name: cls
+    for name, cls in vars(exceptions).items()
+    if inspect.isclass(cls) and cls.__module__ == exceptions.__name__
+}
+
+each = pytest.mark.parametrize('name', sorted(INSTANCES))
+
+
+def make(name, text=None):
+    factory, _cause = INSTANCES[name]
+    return factory(text)
+
+
+def takes(name, parameter):
+    return parameter in inspect.signature(CLASSES[name].__init__).parameters
+
+
+def test_every_class_is_tested_here():
+    assert set(CLASSES) == set(INSTANCES) | ABSTRACT
+
+
+@each
+def test_the_cause_is_in_the_first_120_characters(name):
+    _factory, cause = INSTANCES[name]
+    assert re.search(cause, str(make(name))[:120].lower())
+
+
+@each
+def test_the_message_says_what_to_do(name):
+    said = str(make(name))
+    assert len(said) > 60
+    assert not said.endswith(':')
+
+
+@each
+@pytest.mark.parametrize('text', [None, HOSTILE], ids=['usual', 'hostile'])
+def test_a_message_is_two_or_three_sentences(name, text):
+    assert len(str(make(name, text))) <= 400
+
+
+@each
+@pytest.mark.parametrize('text', [None, HOSTILE], ids=['usual', 'hostile'])
+def test_a_message_has_no_address(name, text):
+    assert '://' not in str(make(name, text))
+
+
+@each
+def test_a_message_is_one_line_whatever_comes_in(name):
+    assert str(make(name, HOSTILE)).isprintable()
+
+
+@each
+def test_the_image_is_named(name):
+    if takes(name, 'image'):
+        assert IMAGE in str(make(name))
+        assert IMAGE in str(make(name, HOSTILE))
+
+
+@each
+def test_the_store_is_named(name):
+    if takes(name, 'store'):
+        assert STORE in str(make(name))
+        assert STORE in str(make(name, HOSTILE))
+
+
+@each
+def test_no_placeholder_is_left_open(name):
+    assert '%(' not in str(make(name))
+    assert 'None' not in str(make(name))
+
+
+@each
+def test_a_percent_sign_in_foreign_text_is_text(name):
+    assert '%(image)s' not in exceptions.CopyFailed.msg_fmt % {
+        'reason': '100%',
+        'image': IMAGE,
+        'store': STORE,
+    }
+    make(name, '100% %s %(nothing)s %d')
+
+
+@each
+def test_an_error_can_be_remembered_and_shown_again(name):
+    error = make(name)
+    assert str(error) == str(error)
+    assert error.args == (str(error),)
+
+
+def test_a_stall_without_a_visible_task_says_what_is_known():
+    said = str(exceptions.CopyStalled(IMAGE, STORE, 300, None, None, None))
+    assert 'None' not in said
+    assert 'an hour after its last sign of life' in said
+
+
+def test_a_stall_names_since_when_and_until_when():
+    said = str(make('CopyStalled'))
+    assert 'since 12:00:00 UTC' in said
+    assert 'at 2026-01-01 12:00:00 UTC' in said
+
+
+def test_a_store_in_no_cluster_says_none():
+    said = str(exceptions.StoreNotLocal(IMAGE, STORE, FSID, frozenset()))
+    assert 'lies in none' in said
+
+
+def test_a_store_elsewhere_names_both_fsids():
+    said = str(make('StoreNotLocal'))
+    assert FSID in said
+    assert ELSEWHERE in said
+
+
+# Kinds
+
+
+def test_the_images_failures_end_the_build_or_are_downloaded():
+    assert issubclass(exceptions.ImageError, exception.ImageUnacceptable)
+
+
+def test_the_hosts_failures_make_nova_try_another_host():
+    assert issubclass(exceptions.HostError, exception.NovaException)
+    assert not issubclass(exceptions.HostError, exception.ImageUnacceptable)
+
+
+@each
+def test_every_error_is_of_exactly_one_kind(name):
+    kinds = (exceptions.ImageError, exceptions.HostError)
+    assert sum(issubclass(CLASSES[name], kind) for kind in kinds) == 1
+
+
+def test_only_an_image_that_is_gone_is_not_found():
+    # On a resize Nova then takes the disk from the source host.
+    not_found = {
+        name
+        for name, cls in CLASSES.items()
+        if issubclass(cls, exception.ImageNotFound)
+    }
+    assert not_found == {'ImageGone'}
+
+
+def parents_drawn():
+    """The class above each class in the module's drawing, by indentation."""
+    drawn = {}
+    path = []
+    for line in exceptions.__doc__.splitlines():
+        root = re.match(r'    nova\.exception\.(\w+)$', line)
+        entry = re.match(r'(    [│ ]*)[├└]── (\w+)', line)
+        if root:
+            path = [(4, root[1])]
+        elif entry:
+            depth = len(entry[1])
+            while len(path) > 1 and path[-1][0] > depth:
+                path.pop()
+            drawn[entry[2]] = path[-1][1]
+            path.append((depth + 4, entry[2]))
+    return drawn
+
+
+def test_the_tree_drawn_is_the_tree():
+    drawn = parents_drawn()
+    # CopyError gathers what names image and store: no kind to catch.
+    assert set(drawn) == set(CLASSES) - {'CopyError'}
+    for name, parent in drawn.items():
+        above = CLASSES.get(parent) or getattr(exception, parent)
+        assert issubclass(CLASSES[name], above)
+        between = set(CLASSES[name].__mro__) & {
+            CLASSES[other] for other in drawn if other != name
+        }
+        assert not any(
+            issubclass(cls, above) and cls is not above for cls in between
+        )

@@ -1,0 +1,103 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""How far a copy has come."""
+
+import pytest
+
+from nova_rbd_multistore import progress
+from tests.unit.fakes import clock as clocks
+
+MIB = 1024 * 1024
+
+
+@pytest.fixture
+def clock():
+    return clocks.Clock()
+
+
+def test_a_tasks_message_tells_bytes():
+    assert progress.bytes_in_message('Copied 128 MiB') == 128 * MIB
+
+
+@pytest.mark.parametrize(
+    'message',
+    [
+        '',
+        'Copied',
+        'Copied MiB',
+        'Copied -1 MiB',
+        'Copied ١٢٨ MiB',
+        'Copied 9999999999999 MiB',
+        'Task failed due to Internal Error',
+    ],
+)
+def test_any_other_message_tells_none(message):
+    assert progress.bytes_in_message(message) is None
+
+
+def test_before_anything_arrived_there_is_no_rate(clock):
+    assert str(progress.Progress(256 * MIB, clock.monotonic)) == (
+        '0% copied (0 MiB)'
+    )
+
+
+def test_of_an_unknown_size_only_the_bytes_are_told(clock):
+    copy = progress.Progress(None, clock.monotonic)
+    copy.saw(64 * MIB)
+    assert str(copy) == '64 MiB copied'
+
+
+def test_percent_rate_and_time_left_come_from_the_bytes(clock):
+    copy = progress.Progress(256 * MIB, clock.monotonic)
+    copy.saw(0)
+    clock.advance(4)
+    copy.saw(128 * MIB)
+    assert str(copy) == '50% copied (128 MiB), 32.0 MiB/s, 4 s left'
+
+
+def test_the_rate_counts_from_the_first_bytes_seen(clock):
+    copy = progress.Progress(256 * MIB, clock.monotonic)
+    clock.advance(1000)  # Glance stages
+    copy.saw(64 * MIB)
+    clock.advance(2)
+    copy.saw(128 * MIB)
+    assert '32.0 MiB/s' in str(copy)
+
+
+def test_more_than_all_is_all(clock):
+    copy = progress.Progress(100 * MIB, clock.monotonic)
+    copy.saw(0)
+    clock.advance(1)
+    copy.saw(104 * MIB)
+    assert str(copy).startswith('100% copied (104 MiB)')
+    assert str(copy).endswith('0 s left')
+
+
+def test_a_copy_that_started_over_has_no_rate(clock):
+    copy = progress.Progress(256 * MIB, clock.monotonic)
+    copy.saw(128 * MIB)
+    clock.advance(1)
+    copy.saw(16 * MIB)
+    assert str(copy) == '6% copied (16 MiB)'
+
+
+def test_all_at_once_divides_by_nothing(clock):
+    copy = progress.Progress(256 * MIB, clock.monotonic)
+    copy.saw(0)
+    copy.saw(256 * MIB)
+    assert str(copy) == '100% copied (256 MiB)'
+
+
+@pytest.mark.parametrize('size', [0, None])
+def test_an_empty_image_divides_by_nothing(clock, size):
+    assert str(progress.Progress(size, clock.monotonic)) == '0 MiB copied'

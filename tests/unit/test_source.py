@@ -1,0 +1,136 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What may be cloned, and what is refused."""
+
+import logging
+
+import pytest
+
+from nova_rbd_multistore import exceptions
+from nova_rbd_multistore import image
+from nova_rbd_multistore import location
+from nova_rbd_multistore import source
+
+OURS = 'fsid-of-west'
+IMAGE = image.ImageRecord(
+    id='an-id', status='active', owner='mallory', disk_format='raw'
+)
+OWN = f'rbd://{OURS}/images/an-id/snap'
+FOREIGN = f'rbd://{OURS}/vms/disk-of-somebody-else/snap'
+
+
+def sources(*urls, trusted=()):
+    return source.local_sources(IMAGE, urls, OURS, trusted)
+
+
+def with_(**fields):
+    return image.ImageRecord(**{'id': 'an-id', 'status': 'active', **fields})
+
+
+@pytest.mark.parametrize('disk_format', ['raw', 'iso'])
+def test_an_active_image_of_plain_bytes_passes(disk_format):
+    source.require_cloneable(with_(disk_format=disk_format))
+
+
+def test_any_other_format_is_refused_and_named():
+    with pytest.raises(exceptions.NotRaw, match='qcow2'):
+        source.require_cloneable(with_(disk_format='qcow2'))
+
+
+def test_an_image_that_is_not_active_is_refused_and_its_status_named():
+    with pytest.raises(exceptions.NotActive, match='deactivated'):
+        source.require_cloneable(
+            with_(status='deactivated', disk_format='qcow2')
+        )
+
+
+def test_a_location_in_our_cluster_is_a_source():
+    assert sources(OWN) == [
+        location.RbdLocation(OURS, 'images', 'an-id', 'snap')
+    ]
+
+
+def test_sources_keep_glances_order():
+    second = f'rbd://{OURS}/more-images/an-id/snap'
+    assert [found.pool for found in sources(second, OWN)] == [
+        'more-images',
+        'images',
+    ]
+
+
+@pytest.mark.parametrize(
+    'url',
+    [
+        'rbd://fsid-of-east/images/an-id/snap',
+        f'rbd://{OURS}0/images/an-id/snap',
+        'file:///var/lib/glance/images/an-id',
+        'cinder://fast/a-volume',
+    ],
+)
+def test_data_elsewhere_is_no_source(url):
+    assert sources(url) == []
+
+
+@pytest.mark.parametrize('url', ['rbd://x', 'nonsense', f'{OWN}/more'])
+def test_a_malformed_location_is_ignored_and_logged(url, caplog):
+    assert [found.pool for found in sources(url, OWN)] == ['images']
+    (entry,) = caplog.records
+    assert entry.levelno == logging.WARNING
+    assert 'an-id' in entry.getMessage()
+
+
+@pytest.mark.parametrize('urls', [[FOREIGN], [OWN, FOREIGN], [FOREIGN, OWN]])
+def test_one_location_under_a_foreign_name_refuses_the_image(urls):
+    with pytest.raises(exceptions.LocationRefused):
+        sources(*urls)
+
+
+@pytest.mark.parametrize(
+    'name', ['an-id2', 'AN-ID', 'an-id_disk', 'an-i', '%61n-id%20']
+)
+def test_a_name_that_only_looks_like_the_images_is_foreign(name):
+    with pytest.raises(exceptions.LocationRefused):
+        sources(f'rbd://{OURS}/images/{name}/snap')
+
+
+def test_the_log_tells_the_operator_what_was_pointed_at(caplog):
+    with pytest.raises(exceptions.LocationRefused) as caught:
+        sources(f'rbd://{OURS}/vms/a%0Adisk/snap')
+    line = caplog.messages[-1]
+    assert 'a disk' in line
+    assert 'vms' in line
+    assert 'mallory' in line
+    assert '\n' not in line
+    assert 'vms' not in str(caught.value)
+
+
+def test_a_foreign_name_in_another_cluster_is_not_ours_to_judge():
+    assert sources('rbd://fsid-of-east/vms/whatever/snap') == []
+
+
+def test_a_trusted_pool_admits_any_name():
+    shared = f'rbd://{OURS}/golden/debian-12/snap'
+    assert [found.image for found in sources(shared, trusted=['golden'])] == [
+        'debian-12'
+    ]
+
+
+def test_trust_in_one_pool_does_not_spread():
+    with pytest.raises(exceptions.LocationRefused):
+        sources(FOREIGN, trusted=['golden', 'vms2'])
+
+
+def test_the_clusters_of_an_image_are_those_of_its_rbd_locations():
+    assert source.clusters(
+        [OWN, 'rbd://east/images/an-id/snap', 'file:///x', 'rbd://x', '']
+    ) == {OURS, 'east'}
