@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 import json
 import shutil
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import rados
 import rbd
@@ -219,7 +219,7 @@ class Ceph(service.Service):
             yield cluster
 
 
-def _order(cluster: rados.Rados, prefix: str, **arguments: object) -> dict:
+def _order(cluster: rados.Rados, prefix: str, **arguments: object) -> Any:
     """Have the monitor carry out a command, as the program ceph would."""
     command = {'prefix': prefix, 'format': 'json', **arguments}
     code, output, reason = cluster.mon_command(json.dumps(command), b'')

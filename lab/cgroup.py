@@ -90,6 +90,7 @@ class ControlGroup:
 def lab_of(pid: int) -> str | None:
     """The root of the lab to which somebody's process belongs, if any."""
     try:
-        return psutil.Process(pid).environ().get('NOVA_RBD_LAB_DIR')
+        environment: dict[str, str] = psutil.Process(pid).environ()
     except psutil.Error:
         return None
+    return environment.get('NOVA_RBD_LAB_DIR')

@@ -126,7 +126,7 @@ class Up(lister.Lister):
         lab.supervisor.configure(
             program for item in services for program in item.daemons()
         )
-        order.in_order(services, _start)
+        order.in_order(services, _start, lab.given_up)
 
 
 def _start(item: service.Service) -> None:
@@ -140,9 +140,7 @@ class Down(command.Command):
     def take_action(self, parsed_args: argparse.Namespace) -> None:  # noqa: ARG002
         preflight.superuser()
         where = layout.Layout.from_environment()
-        if not where.root.exists():
-            return
-        with _alone(where):
+        if where.root.exists():
             _down(where)
 
 
@@ -152,8 +150,11 @@ def _down(where: layout.Layout) -> None:
         credentials.Credentials.load(where),
         settings.Settings.load(where),
     )
-    order.in_reverse(every.services(lab), _stop)
-    lab.supervisor.shut_down()
+    with _alone(where):
+        try:
+            order.in_reverse(every.services(lab), _stop, lab.given_up)
+        finally:
+            lab.supervisor.shut_down()
 
 
 def _stop(item: service.Service) -> None:
@@ -168,10 +169,9 @@ class Destroy(command.Command):
     def take_action(self, parsed_args: argparse.Namespace) -> None:  # noqa: ARG002
         preflight.superuser()
         where = layout.Layout.from_environment()
-        if not where.root.exists():
-            return
-        with _alone(where):
-            # Whatever is in NOVA_RBD_LAB_DIR: only a lab is removed.
+        if where.root.exists():
+            # Refuses a directory, whatever is in NOVA_RBD_LAB_DIR, in which
+            # there is no lab.
             _down(where)
             shutil.rmtree(where.root)
 

@@ -43,6 +43,8 @@ DIRECTORIES: Final = {
     'log': '/var/log/libvirt',
     'run': '/run/libvirt',
 }
+# KiB that each hypervisor says it has.
+MEMORY: Final = 8 * 1024 * 1024
 
 
 def inside(compute: layout.Compute, *command: str) -> Sequence[str]:
@@ -104,7 +106,9 @@ class Hypervisor(service.Service):
         self._virtlogd = f'virtlogd-{compute.name}'
         self._libvirtd = f'libvirtd-{compute.name}'
         self._etc = compute.libvirt / 'etc'
-        self._script = lab.layout.etc / self.name / 'namespaces.sh'
+        etc = lab.layout.etc / self.name
+        self._script = etc / 'namespaces.sh'
+        self._meminfo = etc / 'meminfo'
 
     def configure(self) -> None:
         for name in DIRECTORIES:
@@ -114,7 +118,9 @@ class Hypervisor(service.Service):
             self._script,
             compute=self.compute,
             directories=DIRECTORIES,
+            meminfo=self._meminfo,
         )
+        self.lab.render('meminfo.j2', self._meminfo, kibibytes=MEMORY)
         for name in ('libvirtd.conf', 'qemu.conf', 'virtlogd.conf'):
             self.lab.render(
                 f'{name}.j2',

@@ -13,9 +13,10 @@
 """Keystone: who may do what, and where the services are."""
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Final
+import pathlib
+from typing import ClassVar, Final, cast
 
-from openstack import connection
+from openstack.identity.v3 import _proxy as v3
 
 from lab import cloud
 from lab import layout
@@ -69,7 +70,7 @@ class Keystone(wsgi.WsgiService):
     def environment(self) -> Mapping[str, str]:
         return {'OS_KEYSTONE_CONFIG_DIR': str(self.directory)}
 
-    def files(self) -> Sequence:
+    def files(self) -> Sequence[pathlib.Path]:
         return (self._conf,)
 
     def start(self) -> None:
@@ -78,8 +79,9 @@ class Keystone(wsgi.WsgiService):
         marker = self.lab.marker('identities')
         if not marker.exists():
             with cloud.connect('admin', self.lab.layout) as admin:
-                self._make_services(admin)
-                self._make_tenants(admin)
+                identity = cast(v3.Proxy, admin.identity)
+                self._make_services(identity)
+                self._make_tenants(identity)
             self.say('users, projects and catalog made')
             marker.touch()
 
@@ -103,13 +105,13 @@ class Keystone(wsgi.WsgiService):
         )
         marker.touch()
 
-    def _make_services(self, admin: connection.Connection) -> None:
-        identity = admin.identity
-        project = _project(admin, 'service')
+    def _make_services(self, identity: v3.Proxy) -> None:
+        project = _project(identity, 'service')
         for name, (kind, path, apis) in CATALOG.items():
-            self._make_user(admin, name, project, 'service')
-            found = identity.find_service(name)
-            entry = found or identity.create_service(name=name, type=kind)
+            self._make_user(identity, name, project, 'service')
+            entry = identity.find_service(name) or identity.create_service(
+                name=name, type=kind
+            )
             known = {
                 (endpoint.interface, endpoint.url)
                 for endpoint in identity.endpoints(service_id=entry.id)
@@ -125,18 +127,14 @@ class Keystone(wsgi.WsgiService):
                             url=url,
                         )
 
-    def _make_tenants(self, admin: connection.Connection) -> None:
+    def _make_tenants(self, identity: v3.Proxy) -> None:
         for name in TENANTS:
-            self._make_user(admin, name, _project(admin, name), 'member')
+            project = _project(identity, name)
+            self._make_user(identity, name, project, 'member')
 
     def _make_user(
-        self,
-        admin: connection.Connection,
-        name: str,
-        project: str,
-        role: str,
+        self, identity: v3.Proxy, name: str, project: str, role: str
     ) -> None:
-        identity = admin.identity
         user = identity.find_user(name) or identity.create_user(
             name=name,
             default_project_id=project,
@@ -147,7 +145,6 @@ class Keystone(wsgi.WsgiService):
         )
 
 
-def _project(admin: connection.Connection, name: str) -> str:
-    identity = admin.identity
-    project = identity.find_project(name)
-    return (project or identity.create_project(name=name)).id
+def _project(identity: v3.Proxy, name: str) -> str:
+    found = identity.find_project(name)
+    return (found or identity.create_project(name=name)).id

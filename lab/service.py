@@ -24,6 +24,7 @@ import logging
 import os
 import pathlib
 import subprocess
+import threading
 import time
 from typing import Any, ClassVar
 
@@ -48,6 +49,10 @@ class Lab:
     layout: layout.Layout
     credentials: credentials.Credentials
     settings: settings.Settings
+    # Set when one service failed: the others need not wait any longer.
+    given_up: threading.Event = dataclasses.field(
+        default_factory=threading.Event
+    )
 
     @functools.cached_property
     def supervisor(self) -> programs.Supervisor:
@@ -169,7 +174,8 @@ class Service(abc.ABC):
                 raise TimeoutError(what)
 
         retrying = tenacity.Retrying(
-            stop=tenacity.stop_after_delay(seconds),
+            stop=tenacity.stop_after_delay(seconds)
+            | tenacity.stop_when_event_set(self.lab.given_up),
             wait=tenacity.wait_fixed(0.2),
             retry=tenacity.retry_if_not_exception_type(errors.ServiceFailed),
         )
