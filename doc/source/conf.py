@@ -12,8 +12,12 @@
 
 """Sphinx's configuration: docs.openstack.org's look, warnings are errors."""
 
+import importlib.metadata
+
 project = 'nova-rbd-multistore'
 copyright = 'nova-rbd-multistore developers'  # noqa: A001
+
+release = version = importlib.metadata.version(project)
 
 extensions = [
     'openstackdocstheme',
@@ -23,4 +27,5 @@ extensions = [
 
 html_theme = 'openstackdocs'
 openstackdocs_auto_name = False
+openstackdocs_auto_version = False
 pygments_style = 'native'
