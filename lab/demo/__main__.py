@@ -62,7 +62,13 @@ def main() -> int:
     ) as error:
         told.checklist.add('The story came to its end', False, error)
     finally:
-        if not arguments.keep:
+        if arguments.keep:
+            print('\nServers and image are kept. To look at them:')
+            print(
+                f'  eval "$(tools/lab env)"; '
+                f'{sys.prefix}/bin/openstack server list --all-projects'
+            )
+        else:
             told.clear_away()
     print(f'\n{told.checklist}')
     return 0 if told.checklist.held else 1

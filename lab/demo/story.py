@@ -257,7 +257,7 @@ class Story:
             and seen.uuid == boot.server_id
             and seen.found == guest.PRISTINE
             and seen.wrote,
-            seen or 'the console shows no guest',
+            f'{seen.uuid} {seen}' if seen else 'the console shows no guest',
         )
 
     def _check_bytes(

@@ -43,10 +43,10 @@ class Sighting:
 
     def __str__(self) -> str:
         if self.failure:
-            return f'{self.uuid} failed: {self.failure}'
-        text = f'{self.uuid} booted, found {self.found}'
+            return f'booted, then failed: {self.failure}'
+        text = f'booted, found its disk {self.found}'
         if self.wrote:
-            text += ', wrote to its disk and read it back'
+            text += ', wrote to it and read it back'
         return text
 
     @classmethod
