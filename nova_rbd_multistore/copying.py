@@ -269,7 +269,10 @@ class Copy:
         # The cluster shows nothing: Glance may stage the image, or copy it
         # to another store, or be dead. What does its task say?
         holder = self._task(lock)
-        if holder != self._holder:
+        unseen = holder is None and self._store not in self._record.importing
+        if holder != self._holder or unseen:
+            # Unseen: another project's copy to another store. Nothing of it
+            # is to be seen here, so it cannot be said to stand still.
             self._has_moved()
         self._holder = holder
         copied = progress.bytes_in_message(holder.message) if holder else None

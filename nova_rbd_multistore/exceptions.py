@@ -374,5 +374,5 @@ class StoreNotLocal(HostError):
             image=image,
             store=store,
             local=local,
-            found=text.printable(', '.join(sorted(found)) or 'none', 120),
+            found=_for_tenants(', '.join(sorted(found)) or 'none', 120),
         )

@@ -62,6 +62,7 @@ _NO_ANSWER = (
     requests.RequestException,
     AttributeError,
     KeyError,
+    RecursionError,
     TypeError,
     ValueError,
 )

@@ -46,7 +46,7 @@ def _text(fields: Mapping[str, Any], name: str) -> str:
 
 
 def _optional_text(fields: Mapping[str, Any], name: str) -> str | None:
-    return None if fields.get(name) is None else _text(fields, name)
+    return None if fields.get(name) in (None, '') else _text(fields, name)
 
 
 def _stores(fields: Mapping[str, Any], name: str) -> frozenset[str]:
@@ -117,7 +117,7 @@ class ImageRecord:
             stores=_stores(answer, 'stores'),
             importing=_stores(answer, 'os_glance_importing_to_stores'),
             failed=_stores(answer, 'os_glance_failed_import'),
-            lock=answer.get('os_glance_import_task') or None,
+            lock=_optional_text(answer, 'os_glance_import_task'),
             locations=cls._locations(answer),
         )
 

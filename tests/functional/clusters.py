@@ -86,6 +86,15 @@ class Cluster:
             except rbd.ImageNotFound:
                 return None
 
+    def clones(self, image_id: str) -> list[str]:
+        """The disks that are clones of a Glance image."""
+        with self.pool('images') as ioctx:
+            try:
+                with rbd.Image(ioctx, image_id, 'snap', read_only=True) as it:
+                    return [name for _pool, name in it.list_children()]
+            except rbd.ImageNotFound:
+                return []
+
     def size(self, disk: str) -> int:
         with (
             self.pool('vms') as ioctx,

@@ -25,6 +25,7 @@ from typing import Any
 import uuid
 
 from openstack import connection
+from openstack import exceptions as sdk_exceptions
 import pytest
 
 from lab import cloud
@@ -123,18 +124,6 @@ def west(where: layout.Layout) -> Iterator[clusters.Cluster]:
         yield cluster
 
 
-@pytest.fixture
-def leftovers(
-    east: clusters.Cluster, west: clusters.Cluster
-) -> Iterator[None]:
-    """Remove the disks that a test leaves in the clusters."""
-    before = [(cluster, cluster.images('vms')) for cluster in (east, west)]
-    yield
-    for cluster, known in before:
-        for disk in cluster.images('vms') - known:
-            cluster.remove('vms', disk)
-
-
 ImageMaker = Callable[..., Any]
 
 
@@ -145,7 +134,6 @@ def upload(
     demo: connection.Connection,
     east: clusters.Cluster,
     west: clusters.Cluster,
-    leftovers: None,
     tmp_path: pathlib.Path,
 ) -> Iterator[ImageMaker]:
     """Makes images of random bytes, each in one store."""
@@ -188,13 +176,12 @@ def upload(
     yield make
     for image_id in made:
         for cluster in (east, west):
-            for disk in cluster.images('vms'):
-                parent = cluster.parent(disk)
-                if parent and parent.image == image_id:
-                    cluster.remove('vms', disk)
-        with contextlib.suppress(Exception):
-            admin.image.delete_image(image_id)
+            for disk in cluster.clones(image_id):
+                cluster.remove('vms', disk)
+        with contextlib.suppress(sdk_exceptions.NotFoundException):
+            admin.image.delete_image(image_id, ignore_missing=False)
         for cluster in (east, west):
+            # What a copy that was stopped on the way has left.
             cluster.remove('images', image_id)
 
 
@@ -203,7 +190,10 @@ HostMaker = Callable[..., hosts.Host]
 
 @pytest.fixture
 def make_host(
-    where: layout.Layout, tmp_path: pathlib.Path, leftovers: None
+    where: layout.Layout,
+    tmp_path: pathlib.Path,
+    east: clusters.Cluster,
+    west: clusters.Cluster,
 ) -> Iterator[HostMaker]:
     """Makes hosts like one of the lab's computes."""
     made: list[hosts.Host] = []
@@ -231,6 +221,10 @@ def make_host(
 
     with hosts.killed_at_the_end(made):
         yield make
+    for host in made:
+        for disk in host.disks:
+            for cluster in (east, west):
+                cluster.remove('vms', disk)
 
 
 @pytest.fixture

@@ -62,6 +62,7 @@ class Host:
     :param compute: the lab's compute whose nova.conf it has
     :param where: directory for its state, log and outcomes
     :param options: of nova.conf, by ``section.name``, that differ
+    :ivar disks: names of the disks that it was to make
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Host:
         self._driver = driver
         self._eventlet = eventlet
         self._process: subprocess.Popen[str] | None = None
+        self.disks: list[str] = []
         where.mkdir(parents=True)
 
     @property
@@ -112,7 +114,7 @@ class Host:
         :param at: seconds since the epoch, to boot on several hosts at once
         :param apart: seconds between two boots, if not all at once
         """
-        job = {
+        job: dict[str, Any] = {
             'nova_conf': str(self._compute.nova_conf),
             'state_path': str(self.state_path),
             'log': str(self._where / 'nova.log'),
@@ -130,6 +132,7 @@ class Host:
                 for number, image in enumerate(images)
             ],
         }
+        self.disks += [f'{disk["server"]}_disk' for disk in job['disks']]
         (self.state_path / 'instances').mkdir(parents=True, exist_ok=True)
         environment = {
             **os.environ,
