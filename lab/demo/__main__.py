@@ -15,7 +15,6 @@
 import argparse
 import sys
 
-import openstack.exceptions
 import rados
 import rbd
 
@@ -56,7 +55,7 @@ def main() -> int:
         told.tell(arguments.size_mib)
     except (
         errors.LabError,
-        openstack.exceptions.OpenStackCloudException,
+        *story.CLOUD_FAILURES,
         rados.Error,
         rbd.Error,
     ) as error:

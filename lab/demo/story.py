@@ -19,6 +19,7 @@ import hashlib
 import pathlib
 import time
 
+import keystoneauth1.exceptions
 from openstack.compute.v2.server import Server
 import openstack.exceptions
 import prettytable
@@ -36,6 +37,12 @@ FLAVOR = 'm1.tiny'
 ACTIVE_WITHIN = 300.0
 SPOKEN_WITHIN = 120.0
 DELETED_WITHIN = 120
+
+CLOUD_FAILURES = (
+    openstack.exceptions.OpenStackCloudException,
+    keystoneauth1.exceptions.ClientException,
+)
+"""What openstacksdk raises when a service refuses, or cannot be reached."""
 
 
 @dataclasses.dataclass
@@ -96,12 +103,13 @@ class Story:
         for what, delete in reversed(self._made.items()):
             try:
                 delete()
-            except openstack.exceptions.OpenStackCloudException as error:
+            except CLOUD_FAILURES as error:
                 left.append(f'{what}: {error}')
         self.checklist.add(
             'Nothing is left behind',
             not left,
-            '; '.join(left) or f'deleted: {", ".join(self._made)}',
+            '; '.join(left)
+            or f'deleted: {", ".join(self._made) or "nothing"}',
         )
 
     def _make_the_image(self, size_mib: int) -> pathlib.Path:
