@@ -27,11 +27,13 @@ function lint {
 mapfile -t python < <(git grep --untracked -lI '^#!.*python')
 mapfile -t bash < <(git grep --untracked -lIE \
     '^(#!.*\b(ba)?sh|# shellcheck shell=bash)$')
+mapfile -t text < <(git ls-files --cached --others --exclude-standard \
+    '*.rst' 'releasenotes/notes/*.yaml')
 
 lint ruff check . "${python[@]}"
 lint ruff format --check . "${python[@]}"
 lint mypy
 lint bashate "${bash[@]}"
 lint shellcheck --external-sources "${bash[@]}"
-lint doc8 README.rst CONTRIBUTING.rst HACKING.rst doc/source releasenotes/notes
+lint doc8 "${text[@]}"
 exit "$failed"
