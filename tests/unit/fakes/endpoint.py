@@ -116,7 +116,7 @@ class Endpoint:
         requester = self._requester(request)
         given = request.headers.get('X-OpenStack-Request-ID')
         headers = {
-            'x-openstack-request-id': _text(given) or f'req-{uuid.uuid4()}'
+            'x-openstack-request-id': text(given) or f'req-{uuid.uuid4()}'
         }
         match path.split('/'):
             case ['info', 'stores']:
@@ -143,17 +143,17 @@ class Endpoint:
     def _requester(
         self, request: requests.PreparedRequest
     ) -> glance_api.Requester:
-        service = _text(request.headers.get('X-Service-Token'))
-        user = _text(request.headers.get('X-Auth-Token'))
+        service = text(request.headers.get('X-Service-Token'))
+        user = text(request.headers.get('X-Auth-Token'))
         if user != USER or service not in (None, SERVICE):
             raise glance_api.Refusal(401, 'This server could not verify')
         if self.expired and service is None:
             raise glance_api.Refusal(401, 'This server could not verify')
         return glance_api.Requester(
             service=service is not None,
-            request_id=_text(request.headers.get('X-OpenStack-Request-ID')),
+            request_id=text(request.headers.get('X-OpenStack-Request-ID')),
         )
 
 
-def _text(header: str | bytes | None) -> str | None:
+def text(header: str | bytes | None) -> str | None:
     return header.decode() if isinstance(header, bytes) else header

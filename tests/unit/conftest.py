@@ -1,0 +1,48 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Nova's options, as each test sets them."""
+
+from collections.abc import Iterator
+
+import nova.conf
+from oslo_config import fixture as config_fixture
+import pytest
+
+from nova_rbd_multistore import conf
+from nova_rbd_multistore import host
+
+
+@pytest.fixture
+def options() -> Iterator[config_fixture.Config]:
+    """Set options of Nova by ``options.config(group=…, name=value)``.
+
+    What is made from the options, once per process, is made anew.
+    """
+    conf.register(nova.conf.CONF)
+    nova.conf.CONF([], project='nova', default_config_files=[])
+    fixture = config_fixture.Config(nova.conf.CONF)
+    fixture.setUp()
+    fixture.config(
+        group='libvirt',
+        images_type='rbd',
+        images_rbd_pool='vms',
+        images_rbd_glance_store_name='west',
+        rbd_user='nova',
+    )
+    host.this_host.cache_clear()
+    try:
+        yield fixture
+    finally:
+        host.this_host.cache_clear()
+        fixture.cleanUp()
+        nova.conf.CONF.reset()

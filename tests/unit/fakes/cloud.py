@@ -1,0 +1,84 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""A cloud with several glance-apis, reached over HTTP."""
+
+from collections.abc import Callable, Sequence
+
+from keystoneauth1 import service_token
+from keystoneauth1 import session as ksa_session
+from keystoneauth1 import token_endpoint
+
+from nova_rbd_multistore import endpoints
+from nova_rbd_multistore import glance
+from tests.unit.fakes import clock as clocks
+from tests.unit.fakes import cluster as clusters
+from tests.unit.fakes import endpoint as endpoint_fakes
+from tests.unit.fakes import glance_api
+from tests.unit.fakes import network
+
+
+class Cloud:
+    """Sites east and west, their clusters, and glance-apis a, b, ….
+
+    :param count: of glance-apis
+    :ivar known: what is remembered of the endpoints; asked in order
+    """
+
+    def __init__(self, count: int = 2) -> None:
+        self.clock = clocks.Clock()
+        self.east = clusters.Cluster('fsid-east')
+        self.west = clusters.Cluster('fsid-west')
+        self.api = glance_api.GlanceApi(
+            self.clock, {'file': None, 'east': self.east, 'west': self.west}
+        )
+        self.network = network.Network()
+        self.endpoints = [
+            endpoint_fakes.Endpoint(self.api) for _ in range(count)
+        ]
+        hosts = [f'glance-{name}:9292' for name in 'abcdefgh'[:count]]
+        self.urls = [f'http://{host}/' for host in hosts]
+        self.network.servers.update(zip(hosts, self.endpoints, strict=True))
+        self.session = ksa_session.Session(session=self.network.session())
+        self.known = endpoints.Endpoints(
+            30, self.clock.monotonic, shuffle=_as_given
+        )
+
+    def glance(
+        self,
+        *,
+        token: str = endpoint_fakes.USER,
+        service: str | None = endpoint_fakes.SERVICE,
+        urls: Sequence[str] | None = None,
+        request_id: str | None = None,
+        retries: int = 0,
+        sleep: Callable[[float], None] | None = None,
+    ) -> glance.Glance:
+        """Glance as a user sees it, with Nova's service token or without."""
+        auth = token_endpoint.Token('http://not-from-here', token)
+        if service is not None:
+            auth = service_token.ServiceTokenAuthWrapper(
+                auth, token_endpoint.Token('http://nor-from-here', service)
+            )
+        return glance.Glance(
+            self.session,
+            auth,
+            self.urls if urls is None else urls,
+            self.known,
+            sleep=sleep or self.clock.sleep,
+            request_id=request_id,
+            retries=retries,
+        )
+
+
+def _as_given(_urls: list[str]) -> None:
+    """In place of a shuffle."""

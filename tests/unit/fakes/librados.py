@@ -1,0 +1,213 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""librados and librbd without a cluster, for the errors that they raise.
+
+What works on a real cluster is for the functional tests to show.
+"""
+
+from collections.abc import Callable
+import dataclasses
+import functools
+import json
+from typing import Any, Self
+
+import rados
+import rbd
+
+
+@dataclasses.dataclass
+class Image:
+    """An RBD image; ``extents`` are the lengths of its objects."""
+
+    snapshots: dict[str, bool] = dataclasses.field(default_factory=dict)
+    features: int = rbd.RBD_FEATURE_LAYERING | rbd.RBD_FEATURE_FAST_DIFF
+    extents: list[int] = dataclasses.field(default_factory=list)
+
+
+class Librados:
+    """A cluster, and all that a process has open of it.
+
+    :ivar pools: images by name, by pool
+    :ivar unreadable: pools that our user may not read
+    :ivar read_only: pools that our user may not write to
+    :ivar faults: exceptions to raise instead of doing, by operation
+    :ivar features: Ceph's option rbd_default_features
+    :ivar monitors: addresses as in ``ceph mon dump``
+    :ivar connections: arguments of each connection that was made
+    :ivar open: ioctx and images that are open now
+    """
+
+    def __init__(self) -> None:
+        self.pools: dict[str, dict[str, Image]] = {'images': {}, 'vms': {}}
+        self.unreadable: set[str] = set()
+        self.read_only: set[str] = {'images'}
+        self.faults: dict[str, Exception] = {}
+        self.features = '61'
+        self.monitors = ['192.0.2.1:6789/0']
+        self.connections: list[dict[str, Any]] = []
+        self.open = 0
+        self.shut_down = 0
+        # In place of rados.Rados, rbd.RBD and rbd.Image
+        self.Rados: Any = functools.partial(Handle, self)
+        self.Rados.DEFAULT_CONF_FILES = rados.Rados.DEFAULT_CONF_FILES
+        self.RBD = functools.partial(Cloner, self)
+        self.Image = functools.partial(OpenImage, self)
+
+    def reach(self, operation: str) -> None:
+        """Raise what is to go wrong with an operation."""
+        fault = self.faults.get(operation)
+        if fault is not None:
+            raise fault
+
+
+class _Closed:
+    """Something that is open within ``with``, or until closed."""
+
+    def __init__(self, library: Librados) -> None:
+        self.library = library
+        library.open += 1
+
+    def close(self) -> None:
+        self.library.open -= 1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+
+class Handle:
+    """As ``rados.Rados``."""
+
+    def __init__(self, library: Librados, **arguments: Any) -> None:
+        library.reach('configure')
+        library.connections.append(arguments)
+        self._library = library
+
+    def connect(self, timeout: float) -> None:
+        assert timeout > 0
+        self._library.reach('connect')
+
+    def shutdown(self) -> None:
+        self._library.shut_down += 1
+
+    def get_fsid(self) -> str:
+        self._library.reach('fsid')
+        return 'fsid-west'
+
+    def conf_get(self, option: str) -> str:
+        assert option == 'rbd_default_features'
+        return self._library.features
+
+    def mon_command(
+        self, command: str, _input: bytes, **_kwargs: Any
+    ) -> tuple[int, bytes, str]:
+        assert json.loads(command)['prefix'] == 'mon dump'
+        self._library.reach('monitors')
+        if 'monitors say' in self._library.faults:
+            return -13, b'', str(self._library.faults['monitors say'])
+        mons = [{'addr': address} for address in self._library.monitors]
+        return 0, json.dumps({'mons': mons}).encode(), ''
+
+    def open_ioctx(self, pool: str) -> 'Ioctx':
+        self._library.reach('pool')
+        if pool not in self._library.pools:
+            raise rados.ObjectNotFound('error opening pool', errno=2)
+        return Ioctx(self._library, pool)
+
+
+class Ioctx(_Closed):
+    """As ``rados.Ioctx``."""
+
+    def __init__(self, library: Librados, pool: str) -> None:
+        super().__init__(library)
+        self.pool = pool
+
+
+class Cloner:
+    """As ``rbd.RBD``."""
+
+    def __init__(self, library: Librados) -> None:
+        self._library = library
+
+    def clone(
+        self,
+        parent: Ioctx,
+        image: str,
+        snapshot: str,
+        child: Ioctx,
+        name: str,
+        features: int,
+    ) -> None:
+        self._library.reach('clone')
+        if parent.pool in self._library.unreadable:
+            raise rbd.PermissionError('error creating clone', errno=1)
+        found = self._library.pools[parent.pool].get(image)
+        if found is None or snapshot not in found.snapshots:
+            raise rbd.ImageNotFound('error creating clone', errno=2)
+        if not found.snapshots[snapshot]:
+            raise rbd.InvalidArgument('error creating clone', errno=22)
+        if child.pool in self._library.read_only:
+            raise rbd.PermissionError('error creating clone', errno=1)
+        if name in self._library.pools[child.pool]:
+            raise rbd.ImageExists('error creating clone', errno=17)
+        self._library.pools[child.pool][name] = Image(features=features)
+
+
+class OpenImage(_Closed):
+    """As ``rbd.Image``."""
+
+    def __init__(
+        self,
+        library: Librados,
+        ioctx: Ioctx,
+        name: str,
+        snapshot: str | None = None,
+        read_only: bool = False,
+    ) -> None:
+        assert read_only
+        library.reach('open')
+        if ioctx.pool in library.unreadable:
+            raise rbd.PermissionError('error opening image', errno=1)
+        image = library.pools[ioctx.pool].get(name)
+        if image is None or snapshot not in (None, *image.snapshots):
+            raise rbd.ImageNotFound('error opening image', errno=2)
+        super().__init__(library)
+        self._image = image
+
+    def list_snaps(self) -> list[dict[str, Any]]:
+        self.library.reach('snapshots')
+        return [{'name': name} for name in self._image.snapshots]
+
+    def features(self) -> int:
+        return self._image.features
+
+    def size(self) -> int:
+        return sum(self._image.extents)
+
+    def diff_iterate(
+        self,
+        offset: int,
+        length: int,
+        from_snapshot: str | None,
+        iterate: Callable[[int, int, bool], None],
+        *,
+        whole_object: bool,
+    ) -> None:
+        assert (offset, from_snapshot, whole_object) == (0, None, True)
+        assert length == self.size()
+        self.library.reach('diff')
+        for extent in self._image.extents:
+            iterate(offset, abs(extent), extent > 0)
+            offset += abs(extent)

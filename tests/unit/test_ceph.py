@@ -1,0 +1,368 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The door between librados and librbd, and us."""
+
+import pytest
+import rados
+import rbd
+
+from nova_rbd_multistore import ceph
+from nova_rbd_multistore import exceptions
+from nova_rbd_multistore import location
+from tests.unit.fakes import librados
+
+MIB = 1024 * 1024
+IMAGE = 'an-id'
+SOURCE = location.RbdLocation('fsid-west', 'images', IMAGE, 'snap')
+DISK = 'a-server_disk'
+
+#: What librados and librbd raise when the cluster is not well.
+FAULTS = {
+    'no answer': rados.TimedOut('error', errno=110),
+    'no monitor': rados.ObjectNotFound('error connecting', errno=2),
+    'wrong key': rados.PermissionDeniedError('error', errno=13),
+    'no connection': rados.NotConnected('error', errno=107),
+    'wrong state': rados.RadosStateError('not connected'),
+    'input/output': rados.IOError('error', errno=5),
+    'something of rados': rados.Error('something', errno=95),
+    'blocklisted': rados.ConnectionShutdown('error', errno=108),
+}
+RBD_FAULTS = {
+    'no answer': rbd.Timeout('error', errno=110),
+    'full': rbd.NoSpace('error', errno=28),
+    'over quota': rbd.DiskQuotaExceeded('error', errno=122),
+    'input/output': rbd.IOError('error', errno=5),
+    'read-only': rbd.ReadOnlyImage('error', errno=30),
+    'busy': rbd.ImageBusy('error', errno=16),
+    'something of rbd': rbd.OSError('something', errno=95),
+    'blocklisted': rbd.ConnectionShutdown('error', errno=108),
+}
+
+
+@pytest.fixture
+def library(monkeypatch):
+    library = librados.Librados()
+    library.pools['images'][IMAGE] = librados.Image({'snap': True})
+    monkeypatch.setattr(rados, 'Rados', library.Rados)
+    monkeypatch.setattr(rbd, 'RBD', library.RBD)
+    monkeypatch.setattr(rbd, 'Image', library.Image)
+    return library
+
+
+@pytest.fixture
+def cluster(library):
+    del library
+    return ceph.Cluster(
+        '/etc/ceph/west.conf', 'nova', 5, {'rados_osd_op_timeout': '30'}
+    )
+
+
+# The connection
+
+
+def test_every_operation_on_the_connection_has_a_time_out(cluster, library):
+    cluster.fsid()
+    (connection,) = library.connections
+    assert connection['conf'] == {
+        'client_mount_timeout': '5',
+        'rados_osd_op_timeout': '30',
+    }
+
+
+def test_the_connection_is_as_the_user_of_the_configuration(cluster, library):
+    cluster.fsid()
+    (connection,) = library.connections
+    assert connection['rados_id'] == 'nova'
+    assert connection['conffile'] == '/etc/ceph/west.conf'
+
+
+@pytest.mark.parametrize('unset', [None, ''])
+def test_without_a_configuration_ceph_searches_its_own(library, unset):
+    ceph.Cluster(unset, unset, 5, {}).fsid()
+    (connection,) = library.connections
+    assert connection['rados_id'] is None
+    assert connection['conffile'] == rados.Rados.DEFAULT_CONF_FILES
+
+
+def test_one_connection_serves_all(cluster, library):
+    cluster.fsid()
+    cluster.clone(SOURCE, 'vms', DISK)
+    cluster.arrival('images', IMAGE)
+    cluster.monitors()
+    assert len(library.connections) == 1
+
+
+def test_nothing_is_connected_before_it_is_needed(cluster, library):
+    del cluster
+    assert library.connections == []
+
+
+@pytest.mark.parametrize('fault', FAULTS.values(), ids=FAULTS)
+@pytest.mark.parametrize('operation', ['configure', 'connect', 'fsid'])
+def test_a_cluster_that_does_not_answer_is_unreachable(
+    cluster, library, operation, fault
+):
+    library.faults[operation] = fault
+    with pytest.raises(exceptions.ClusterUnreachable):
+        cluster.fsid()
+
+
+def test_a_connection_that_failed_is_shut_down(cluster, library):
+    library.faults['connect'] = rados.TimedOut('error', errno=110)
+    with pytest.raises(exceptions.ClusterUnreachable):
+        cluster.fsid()
+    assert library.shut_down == 1
+
+
+def test_after_a_failed_connection_the_next_call_connects_anew(
+    cluster, library
+):
+    library.faults['connect'] = rados.TimedOut('error', errno=110)
+    with pytest.raises(exceptions.ClusterUnreachable):
+        cluster.fsid()
+    library.faults.clear()
+    assert cluster.fsid() == 'fsid-west'
+
+
+def test_a_time_out_keeps_the_connection(cluster, library):
+    library.faults['fsid'] = rados.TimedOut('error', errno=110)
+    with pytest.raises(exceptions.ClusterUnreachable):
+        cluster.fsid()
+    library.faults.clear()
+    assert cluster.fsid() == 'fsid-west'
+    assert len(library.connections) == 1
+
+
+@pytest.mark.parametrize(
+    ('operation', 'fault'),
+    [
+        ('fsid', rados.ConnectionShutdown('error', errno=108)),
+        ('clone', rbd.ConnectionShutdown('error', errno=108)),
+    ],
+)
+def test_a_connection_that_the_cluster_has_shut_is_opened_anew(
+    cluster, library, operation, fault
+):
+    library.faults[operation] = fault
+    call = {
+        'fsid': cluster.fsid,
+        'clone': lambda: cluster.clone(SOURCE, 'vms', DISK),
+    }[operation]
+    with pytest.raises(exceptions.ClusterUnreachable):
+        call()
+    library.faults.clear()
+    cluster.clone(SOURCE, 'vms', DISK)
+    assert len(library.connections) == 2
+
+
+# Clone
+
+
+def test_a_clone_has_the_features_that_ceph_gives_new_images(cluster, library):
+    cluster.clone(SOURCE, 'vms', DISK)
+    assert library.pools['vms'][DISK].features == 61
+
+
+@pytest.mark.parametrize('features', ['', '0'])
+def test_a_clone_has_layering_at_least(cluster, library, features):
+    library.features = features
+    cluster.clone(SOURCE, 'vms', DISK)
+    assert library.pools['vms'][DISK].features == rbd.RBD_FEATURE_LAYERING
+
+
+def test_a_source_that_is_not_there_is_missing(cluster, library):
+    library.pools['images'].clear()
+    with pytest.raises(ceph.SourceMissing):
+        cluster.clone(SOURCE, 'vms', DISK)
+
+
+def test_a_source_without_the_snapshot_is_missing(cluster, library):
+    library.pools['images'][IMAGE].snapshots.clear()
+    with pytest.raises(ceph.SourceMissing):
+        cluster.clone(SOURCE, 'vms', DISK)
+
+
+def test_a_source_that_is_not_protected_is_missing(cluster, library):
+    library.pools['images'][IMAGE].snapshots['snap'] = False
+    with pytest.raises(ceph.SourceMissing):
+        cluster.clone(SOURCE, 'vms', DISK)
+
+
+def test_a_source_in_a_pool_that_is_not_there_is_missing(cluster, library):
+    del library.pools['images']
+    with pytest.raises(ceph.SourceMissing, match='no pool images'):
+        cluster.clone(SOURCE, 'vms', DISK)
+
+
+def test_a_source_that_we_may_not_read_is_missing(cluster, library):
+    library.unreadable.add('images')
+    with pytest.raises(ceph.SourceMissing):
+        cluster.clone(SOURCE, 'vms', DISK)
+
+
+def test_our_pool_that_is_not_there_is_the_hosts_fault(cluster, library):
+    del library.pools['vms']
+    with pytest.raises(exceptions.PoolUnusable, match='no such pool'):
+        cluster.clone(SOURCE, 'vms', DISK)
+
+
+def test_our_pool_that_we_may_not_write_to_is_the_hosts_fault(
+    cluster, library
+):
+    library.read_only.add('vms')
+    with pytest.raises(exceptions.PoolUnusable):
+        cluster.clone(SOURCE, 'vms', DISK)
+
+
+def test_a_disk_that_is_there_already_is_said_so(cluster, library):
+    library.pools['vms'][DISK] = librados.Image()
+    with pytest.raises(ceph.DiskExists):
+        cluster.clone(SOURCE, 'vms', DISK)
+
+
+@pytest.mark.parametrize(
+    'fault',
+    [*FAULTS.values(), *RBD_FAULTS.values()],
+    ids=[*FAULTS, *(f'{name} (rbd)' for name in RBD_FAULTS)],
+)
+def test_a_clone_that_the_cluster_fails_is_the_hosts_fault(
+    cluster, library, fault
+):
+    library.faults['clone'] = fault
+    with pytest.raises(exceptions.ClusterUnreachable):
+        cluster.clone(SOURCE, 'vms', DISK)
+
+
+# Arrival
+
+
+def test_an_image_that_is_not_there_is_absent(cluster):
+    assert cluster.arrival('images', 'another-id') == ceph.ABSENT
+
+
+def test_an_image_with_glances_snapshot_is_complete(cluster):
+    assert cluster.arrival('images', IMAGE).complete
+
+
+def test_an_image_with_another_snapshot_is_not_complete(cluster, library):
+    library.pools['images'][IMAGE].snapshots = {'before': True}
+    assert not cluster.arrival('images', IMAGE).complete
+
+
+def test_an_image_that_arrives_shows_the_bytes_of_its_objects(
+    cluster, library
+):
+    library.pools['images'][IMAGE] = librados.Image(
+        extents=[8 * MIB, 8 * MIB, 4 * MIB]
+    )
+    assert cluster.arrival('images', IMAGE) == ceph.Arrival(
+        exists=True, allocated=20 * MIB
+    )
+
+
+def test_without_fast_diff_nobody_counts_objects(cluster, library):
+    library.pools['images'][IMAGE] = librados.Image(
+        features=rbd.RBD_FEATURE_LAYERING, extents=[8 * MIB]
+    )
+    library.faults['diff'] = AssertionError('counted')
+    assert cluster.arrival('images', IMAGE) == ceph.Arrival(exists=True)
+
+
+def test_arrivals_in_a_pool_that_we_may_not_read_are_hidden(cluster, library):
+    library.unreadable.add('images')
+    with pytest.raises(ceph.ArrivalsHidden, match='images'):
+        cluster.arrival('images', IMAGE)
+
+
+def test_arrivals_in_a_pool_that_is_not_there_are_hidden(cluster):
+    with pytest.raises(ceph.ArrivalsHidden, match='no pool golden'):
+        cluster.arrival('golden', IMAGE)
+
+
+def test_an_image_removed_while_we_look_is_absent(cluster, library):
+    library.faults['diff'] = rbd.ImageNotFound('error', errno=2)
+    library.pools['images'][IMAGE] = librados.Image()
+    assert cluster.arrival('images', IMAGE) == ceph.ABSENT
+
+
+@pytest.mark.parametrize('operation', ['pool', 'open', 'snapshots'])
+def test_an_arrival_that_cannot_be_seen_now_is_the_clusters_fault(
+    cluster, library, operation
+):
+    library.faults[operation] = rbd.Timeout('error', errno=110)
+    with pytest.raises(exceptions.ClusterUnreachable):
+        cluster.arrival('images', IMAGE)
+
+
+@pytest.mark.parametrize('fault', FAULTS.values(), ids=FAULTS)
+def test_a_connection_that_fails_hides_no_arrivals(cluster, library, fault):
+    # "No such pool" and "no such monitor" are the same error of librados.
+    library.faults['connect'] = fault
+    with pytest.raises(exceptions.ClusterUnreachable):
+        cluster.arrival('images', IMAGE)
+
+
+# What is opened is closed
+
+
+@pytest.mark.parametrize('fault', [None, *FAULTS.values()])
+@pytest.mark.parametrize('operation', ['clone', 'open', 'snapshots'])
+def test_whatever_happens_all_is_closed(cluster, library, operation, fault):
+    if fault is not None:
+        library.faults[operation] = fault
+    for call in (
+        lambda: cluster.clone(SOURCE, 'vms', DISK),
+        lambda: cluster.arrival('images', IMAGE),
+    ):
+        try:
+            call()
+        except exceptions.ClusterUnreachable:
+            assert fault is not None
+    assert library.open == 0
+
+
+# For Nova's own calls
+
+
+def test_a_pool_is_opened_on_the_one_connection(cluster, library):
+    _, ioctx = cluster.open_pool('vms')
+    assert ioctx.pool == 'vms'
+    ioctx.close()
+    assert library.open == 0
+    assert len(library.connections) == 1
+
+
+def test_a_pool_that_is_not_there_cannot_be_opened(cluster):
+    with pytest.raises(exceptions.PoolUnusable, match='golden'):
+        cluster.open_pool('golden')
+
+
+def test_monitors_are_hosts_and_ports(cluster, library):
+    library.monitors = ['192.0.2.1:6789/0', '[2001:db8::1]:3300/0']
+    assert cluster.monitors() == [
+        ('192.0.2.1', '6789'),
+        ('[2001:db8::1]', '3300'),
+    ]
+
+
+@pytest.mark.parametrize('fault', FAULTS.values(), ids=FAULTS)
+def test_monitors_that_do_not_answer_are_unreachable(cluster, library, fault):
+    library.faults['monitors'] = fault
+    with pytest.raises(exceptions.ClusterUnreachable):
+        cluster.monitors()
+
+
+def test_monitors_that_refuse_say_why(cluster, library):
+    library.faults['monitors say'] = Exception('access denied')
+    with pytest.raises(exceptions.ClusterUnreachable, match='access denied'):
+        cluster.monitors()

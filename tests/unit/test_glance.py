@@ -1,0 +1,602 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Glance over HTTP: real keystoneauth, real glanceclient, no network."""
+
+import contextlib
+import json
+import logging
+
+from keystoneauth1 import exceptions as ksa_exc
+import pytest
+import requests
+
+from nova_rbd_multistore import exceptions
+from nova_rbd_multistore import glance
+from tests.unit.fakes import cloud as clouds
+from tests.unit.fakes import endpoint as endpoints
+from tests.unit.fakes import glance_api
+from tests.unit.fakes import network
+
+UNKNOWN = '00000000-0000-4000-8000-000000000000'
+
+
+@pytest.fixture
+def cloud():
+    return clouds.Cloud()
+
+
+@pytest.fixture
+def image(cloud):
+    return cloud.api.add_image('file', 'east').id
+
+
+def questions(images, image):
+    """All that can be asked, by name."""
+    return {
+        'record': lambda: images.record(image),
+        'locations': lambda: images.locations(image),
+        'tasks': lambda: images.tasks(image),
+        'request_copy': lambda: images.request_copy(image, 'west'),
+    }
+
+
+each_question = pytest.mark.parametrize(
+    'question', ['record', 'locations', 'tasks', 'request_copy']
+)
+
+
+def page(body, status=200, content_type='application/json', **kwargs):
+    return network.Answer(status, body, content_type, **kwargs)
+
+
+# Answers
+
+
+def test_the_record_is_read(cloud, image):
+    record = cloud.glance().record(image)
+    assert record.id == image
+    assert record.stores == {'file', 'east'}
+
+
+def test_the_locations_are_read_where_the_record_hides_them(cloud, image):
+    assert cloud.glance().record(image).locations is None
+    assert cloud.glance().locations(image) == (
+        f'file:///var/lib/glance/images/{image}',
+        f'rbd://fsid-east/images/{image}/snap',
+    )
+
+
+def test_a_copy_is_requested_of_one_store_which_must_succeed(cloud, image):
+    reply = cloud.glance().request_copy(image, 'west')
+    assert reply.reply is glance.Reply.ACCEPTED
+    assert json.loads(cloud.endpoints[0].asked[-1].body) == {
+        'method': {'name': 'copy-image'},
+        'stores': ['west'],
+    }
+
+
+def test_our_task_is_known_by_the_id_of_our_request(cloud, image):
+    images = cloud.glance()
+    reply = images.request_copy(image, 'west')
+    (task,) = images.tasks(image)
+    assert task.request_id == reply.request_id
+    assert task.stores == {'west'}
+
+
+def test_novas_global_request_id_is_sent_along(cloud, image):
+    images = cloud.glance(request_id='req-of-nova')
+    assert images.request_copy(image, 'west').request_id == 'req-of-nova'
+    (task,) = images.tasks(image)
+    assert task.request_id == 'req-of-nova'
+
+
+def test_a_request_while_an_import_is_under_way_is_busy(cloud, image):
+    images = cloud.glance()
+    images.request_copy(image, 'west')
+    reply = images.request_copy(image, 'west')
+    assert reply.reply is glance.Reply.BUSY
+    assert 'Image has active task' in reply.reason
+
+
+def test_a_request_for_a_store_that_has_the_image_is_not_needed(cloud, image):
+    reply = cloud.glance().request_copy(image, 'east')
+    assert reply.reply is glance.Reply.NOT_NEEDED
+    assert 'already present' in reply.reason
+
+
+def test_both_tokens_go_with_every_request(cloud, image):
+    images = cloud.glance()
+    for ask in questions(images, image).values():
+        ask()
+    assert len(cloud.endpoints[0].asked) == 6  # health and stores, too
+    for request in cloud.endpoints[0].asked:
+        headers = {
+            name: endpoints.text(value)
+            for name, value in request.headers.items()
+        }
+        assert headers['X-Auth-Token'] == endpoints.USER
+        assert headers['X-Service-Token'] == endpoints.SERVICE
+
+
+def test_without_a_service_user_the_users_token_goes_alone(cloud, image):
+    cloud.glance(service=None).record(image)
+    assert 'X-Service-Token' not in cloud.endpoints[0].asked[-1].headers
+
+
+def test_an_expired_user_token_passes_beside_a_service_token(cloud, image):
+    cloud.endpoints[0].expired = True
+    assert cloud.glance().record(image).id == image
+
+
+def test_a_record_costs_one_request(cloud, image):
+    images = cloud.glance()
+    images.record(image)
+    before = len(cloud.endpoints[0].asked)
+    images.record(image)
+    assert len(cloud.endpoints[0].asked) == before + 1
+
+
+def test_an_endpoint_below_a_path_is_asked_below_it(cloud, image):
+    images = cloud.glance(urls=['http://glance-a:9292/image/'])
+    assert images.record(image).id == image
+    assert cloud.endpoints[0].paths[-1] == f'GET /image/v2/images/{image}'
+
+
+def test_an_id_in_upper_case_is_the_same_image(cloud, image):
+    cloud.api.images[image.upper()] = cloud.api.images[image]
+    assert cloud.glance().record(image.upper()).id == image
+
+
+@pytest.mark.parametrize('name', ['../v2/tasks', 'a?b=c', 'a#b', 'a/b'])
+def test_an_id_cannot_lead_to_another_address(cloud, name):
+    with pytest.raises(exceptions.ImageGone):
+        cloud.glance().record(name)
+    assert (
+        cloud.endpoints[0]
+        .asked[-1]
+        .url.startswith('http://glance-a:9292/v2/images/')
+    )
+    assert not set('?#') & set(cloud.endpoints[0].asked[-1].url)
+
+
+# Refusals: Glance's word, and final
+
+
+@each_question
+def test_an_image_that_is_not_there_is_gone(cloud, question):
+    with pytest.raises(exceptions.ImageGone, match=UNKNOWN):
+        questions(cloud.glance(), UNKNOWN)[question]()
+    assert not cloud.endpoints[1].asked
+
+
+@each_question
+def test_another_projects_private_image_is_gone(cloud, question):
+    private = cloud.api.add_image(
+        'east', owner='somebody-else', visibility='private'
+    )
+    with pytest.raises(exceptions.ImageGone):
+        questions(cloud.glance(), private.id)[question]()
+
+
+@each_question
+def test_a_token_that_is_not_valid_is_refused(cloud, image, question):
+    images = cloud.glance(token='revoked')
+    with pytest.raises(exceptions.TokenRefused):
+        questions(images, image)[question]()
+    assert not cloud.endpoints[1].asked
+
+
+def test_an_expired_user_token_alone_is_refused(cloud, image):
+    cloud.endpoints[0].expired = True
+    with pytest.raises(exceptions.TokenRefused):
+        cloud.glance(service=None).record(image)
+
+
+def test_a_copy_without_a_service_token_is_forbidden_by_policy(cloud, image):
+    with pytest.raises(exceptions.CopyForbidden):
+        cloud.glance(service=None).request_copy(image, 'west')
+    assert not cloud.endpoints[1].asked
+
+
+def test_locations_without_a_service_token_are_forbidden_by_policy(
+    cloud, image
+):
+    with pytest.raises(exceptions.LocationsForbidden):
+        cloud.glance(service=None).locations(image)
+
+
+def test_a_quota_that_is_used_up_is_said(cloud, image):
+    cloud.api.over_quota = True
+    with pytest.raises(exceptions.CopyOverQuota):
+        cloud.glance().request_copy(image, 'west')
+
+
+@pytest.mark.parametrize('status', [400, 403, 404, 409, 413, 401])
+def test_a_refusal_is_not_put_to_another_endpoint(cloud, image, status):
+    cloud.endpoints[0].answers['/import'] = endpoints.error_page(
+        status, 'no, thank you'
+    )
+    with contextlib.suppress(exceptions.ImageError):
+        cloud.glance(retries=3).request_copy(image, 'west')
+    assert not cloud.endpoints[1].asked
+    assert cloud.clock.naps == []
+
+
+@pytest.mark.parametrize(
+    'answer',
+    [
+        page(b'', 404),
+        page(b'Not Found', 404, 'text/plain'),
+    ],
+)
+def test_a_refusal_in_another_form_is_a_refusal(cloud, image, answer):
+    cloud.endpoints[0].answers[image] = answer
+    with pytest.raises(exceptions.ImageGone):
+        cloud.glance().record(image)
+
+
+# No answer: another endpoint is asked
+
+FAULTS = {
+    'connection refused': requests.ConnectionError('Errno 111'),
+    'connection timed out': requests.ConnectTimeout('timed out'),
+    'no answer in time': requests.ReadTimeout('timed out'),
+    'broken off': requests.exceptions.ChunkedEncodingError('broken'),
+    'bad certificate': requests.exceptions.SSLError('expired'),
+    'too many redirects': requests.TooManyRedirects('30'),
+    'no URL': requests.exceptions.InvalidURL('no host'),
+    '500': endpoints.error_page(500, 'Internal Server Error'),
+    '502 of a proxy': page(b'<h1>Bad Gateway</h1>', 502, 'text/html'),
+    '503': endpoints.error_page(503, 'Service Unavailable'),
+    '504 without a word': page(b'', 504),
+    '429': page(b'slow down', 429, 'text/plain'),
+    '418': page(b'short and stout', 418, 'text/plain'),
+    '300': page(b'{"versions": []}', 300),
+    '404 as a JSON list': page(b'["no"]', 404),
+    '404 as broken JSON': page(b'{"no', 404),
+    'an error page with 200': page(b'<html>oops</html>', 200, 'text/html'),
+    'an error page as JSON': page(b'<html>oops</html>'),
+    'truncated JSON': page(b'{"id": "5e0d'),
+    'less than announced': page(b'{}', length=100),
+    'nothing': page(b''),
+    'null': page(b'null'),
+    'a list': page(b'[1, 2]'),
+    'a number': page(b'42'),
+    'a text': page(b'"active"'),
+    'no UTF-8': page(b'{"id": "\xff\xfe"}'),
+    'an endless number': page(b'{"id": ' + b'9' * 5000 + b'}'),
+    'deep nesting': page(b'[' * 100_000),
+    'bytes': page(b'\x00\x01', content_type='application/octet-stream'),
+    'another type of field': page(b'{"id": 5, "status": [], "stores": {}}'),
+    'no content type': page(b'{"no": "type"}', content_type=''),
+}
+
+each_fault = pytest.mark.parametrize('fault', FAULTS.values(), ids=FAULTS)
+
+
+@each_fault
+def test_what_is_no_answer_is_asked_of_the_next_endpoint(cloud, image, fault):
+    cloud.endpoints[0].answers[image] = fault
+    assert cloud.glance().record(image).id == image
+    assert cloud.endpoints[1].paths[-1] == f'GET /v2/images/{image}'
+
+
+@each_fault
+def test_when_all_fail_glance_is_unavailable(cloud, image, fault):
+    for endpoint in cloud.endpoints:
+        endpoint.answers[image] = fault
+    with pytest.raises(exceptions.GlanceUnavailable, match='2 asked'):
+        cloud.glance().record(image)
+
+
+@each_fault
+@pytest.mark.parametrize('question', ['locations', 'tasks'])
+def test_no_answer_to_any_question_is_taken_for_one(
+    cloud, image, question, fault
+):
+    cloud.endpoints[0].answers[f'/{question}'] = fault
+    good = questions(cloud.glance(urls=cloud.urls[1:]), image)[question]()
+    assert questions(cloud.glance(), image)[question]() == good
+
+
+@each_fault
+def test_no_list_of_stores_is_an_endpoints_failure(cloud, image, fault):
+    if getattr(fault, 'status', 0) == 404:
+        pytest.skip('404 is an answer: this glance-api has no such list')
+    cloud.endpoints[0].answers['/info/stores'] = fault
+    reply = cloud.glance().request_copy(image, 'west')
+    assert reply.reply is glance.Reply.ACCEPTED
+    assert not any('import' in path for path in cloud.endpoints[0].paths)
+
+
+def test_a_record_of_another_image_is_no_answer(cloud, image):
+    other = cloud.api.add_image('file')
+    shown = cloud.api.show(glance_api.Requester(), other.id)
+    cloud.endpoints[0].answers[image] = page(json.dumps(shown).encode())
+    assert cloud.glance().record(image).id == image
+
+
+def test_an_accepted_copy_without_a_request_id_is_accepted(cloud, image):
+    cloud.endpoints[0].answers['/import'] = page(b'', 202, 'text/html')
+    reply = cloud.glance().request_copy(image, 'west')
+    assert reply.reply is glance.Reply.ACCEPTED
+
+
+def test_without_any_endpoint_glance_is_unavailable(cloud, image, caplog):
+    with pytest.raises(exceptions.GlanceUnavailable, match='0 asked'):
+        cloud.glance(urls=[]).record(image)
+    assert 'there is no endpoint for the service type "image"' in caplog.text
+
+
+def test_when_all_fail_the_log_says_what_each_said(cloud, image, caplog):
+    cloud.endpoints[0].fault = requests.ConnectionError('refused')
+    cloud.endpoints[1].fault = endpoints.error_page(503, 'marker is gone')
+    with pytest.raises(exceptions.GlanceUnavailable):
+        cloud.glance().record(image)
+    (line,) = [
+        record.getMessage()
+        for record in caplog.records
+        if record.levelno == logging.ERROR
+    ]
+    assert 'http://glance-a:9292/' in line
+    assert 'onnect' in line
+    assert 'http://glance-b:9292/' in line
+    assert 'marker is gone' in line
+
+
+def test_the_error_tells_no_tenant_where_glance_is(cloud, image):
+    cloud.endpoints[0].fault = cloud.endpoints[1].fault = endpoints.error_page(
+        503, 'http://glance-a:9292'
+    )
+    with pytest.raises(exceptions.GlanceUnavailable) as caught:
+        cloud.glance().record(image)
+    assert '9292' not in str(caught.value)
+
+
+def test_an_endpoint_that_failed_rests(cloud, image):
+    cloud.endpoints[0].fault = requests.ConnectionError('refused')
+    images = cloud.glance()
+    images.record(image)
+    cloud.endpoints[0].fault = None
+    images.record(image)
+    assert len(cloud.endpoints[0].asked) == 1
+    cloud.clock.advance(30)
+    images.record(image)
+    assert len(cloud.endpoints[0].asked) == 3
+
+
+def test_an_endpoint_that_rests_is_asked_when_the_others_fail(cloud, image):
+    cloud.endpoints[0].fault = requests.ConnectionError('refused')
+    images = cloud.glance()
+    images.record(image)
+    cloud.endpoints[0].fault = None
+    cloud.endpoints[1].fault = requests.ConnectionError('refused')
+    assert images.record(image).id == image
+
+
+def test_one_dying_between_request_and_poll_is_replaced(cloud, image):
+    images = cloud.glance()
+    images.request_copy(image, 'west')
+    cloud.endpoints[0].fault = requests.ConnectionError('refused')
+    assert images.record(image).lock
+
+
+def test_a_copy_accepted_by_a_glance_that_then_dies_is_busy(cloud, image):
+    def accept_and_die(request):
+        cloud.endpoints[0](request)
+        raise requests.ReadTimeout('no answer in time')
+
+    def only_the_import_dies(request):
+        if request.url.endswith('/import'):
+            return accept_and_die(request)
+        return cloud.endpoints[0](request)
+
+    cloud.network.servers['glance-a:9292'] = only_the_import_dies
+    reply = cloud.glance().request_copy(image, 'west')
+    assert reply.reply is glance.Reply.BUSY
+    assert [status for _, _, status in cloud.api.requests] == [202, 409]
+
+
+# Rounds
+
+
+def test_when_all_fail_further_rounds_are_a_second_apart(cloud, image):
+    for endpoint in cloud.endpoints:
+        endpoint.fault = requests.ConnectionError('refused')
+    with pytest.raises(exceptions.GlanceUnavailable):
+        cloud.glance(retries=2).record(image)
+    assert cloud.clock.naps == [1, 1]
+    assert len(cloud.endpoints[0].asked) == 3
+
+
+def test_a_glance_that_comes_back_within_the_rounds_answers(cloud, image):
+    for endpoint in cloud.endpoints:
+        endpoint.fault = requests.ConnectionError('refused')
+    cloud.clock.after(1.5, lambda: setattr(cloud.endpoints[1], 'fault', None))
+    assert cloud.glance(retries=2).record(image).id == image
+
+
+def test_who_asks_again_by_himself_has_no_further_rounds(cloud, image):
+    for endpoint in cloud.endpoints:
+        endpoint.fault = requests.ConnectionError('refused')
+    images = cloud.glance(retries=2, request_id='req-of-nova')
+    with pytest.raises(exceptions.GlanceUnavailable):
+        images.without_retries().record(image)
+    assert cloud.clock.naps == []
+
+
+def test_without_retries_it_is_the_same_glance(cloud, image):
+    images = cloud.glance(retries=2, request_id='req-of-nova')
+    reply = images.without_retries().request_copy(image, 'west')
+    assert reply.request_id == 'req-of-nova'
+
+
+# Health
+
+
+def test_an_endpoint_is_asked_for_its_health_first(cloud, image):
+    cloud.glance().record(image)
+    assert cloud.endpoints[0].paths[0] == 'GET /healthcheck'
+
+
+def test_an_endpoint_that_says_503_is_passed_over(cloud, image, caplog):
+    cloud.endpoints[0].answers['/healthcheck'] = endpoints.SICK
+    assert cloud.glance().record(image).id == image
+    assert cloud.endpoints[0].paths == ['GET /healthcheck']
+    assert 'FILE PATH MISSING' in caplog.text
+
+
+@pytest.mark.parametrize(
+    'answer',
+    [
+        endpoints.HEALTHY,
+        endpoints.NO_HEALTHCHECK,
+        endpoints.error_page(404, 'The resource could not be found'),
+        endpoints.error_page(401, 'This server could not verify'),
+        endpoints.error_page(403, 'no'),
+        page(b'{"detailed": false, "reasons": []}'),
+    ],
+    ids=['200', '300', '404', '401', '403', 'JSON'],
+)
+def test_an_endpoint_without_a_health_check_is_healthy(cloud, image, answer):
+    cloud.endpoints[0].answers['/healthcheck'] = answer
+    cloud.glance().record(image)
+    assert cloud.endpoints[0].paths[-1] == f'GET /v2/images/{image}'
+
+
+def test_good_health_is_believed_for_a_while(cloud, image):
+    images = cloud.glance()
+    for _ in range(3):
+        images.record(image)
+    assert cloud.endpoints[0].paths.count('GET /healthcheck') == 1
+    cloud.clock.advance(30)
+    images.record(image)
+    assert cloud.endpoints[0].paths.count('GET /healthcheck') == 2
+
+
+# Stores
+
+
+def test_an_endpoint_without_our_store_is_passed_over(cloud, image):
+    cloud.endpoints[0].answers['/info/stores'] = page(
+        b'{"stores": [{"id": "file"}, {"id": "dcn-west"}]}'
+    )
+    reply = cloud.glance().request_copy(image, 'west')
+    assert reply.reply is glance.Reply.ACCEPTED
+    assert not any('import' in path for path in cloud.endpoints[0].paths)
+
+
+def test_an_endpoint_without_our_store_still_answers_other_questions(
+    cloud, image
+):
+    cloud.endpoints[0].answers['/info/stores'] = page(b'{"stores": []}')
+    images = cloud.glance()
+    images.request_copy(image, 'west')
+    images.record(image)
+    assert cloud.endpoints[0].paths[-1] == f'GET /v2/images/{image}'
+
+
+def test_an_endpoint_with_one_store_only_is_passed_over(cloud, image):
+    cloud.endpoints[0].answers['/info/stores'] = endpoints.error_page(
+        404, 'Multi backend is not supported at this site.'
+    )
+    reply = cloud.glance().request_copy(image, 'west')
+    assert reply.reply is glance.Reply.ACCEPTED
+
+
+def test_a_store_that_no_endpoint_knows_is_unknown_at_once(cloud, image):
+    with pytest.raises(exceptions.StoreUnknown, match='north'):
+        cloud.glance(retries=3).request_copy(image, 'north')
+    assert cloud.clock.naps == []
+    assert cloud.api.requests == []
+
+
+def test_a_store_unknown_here_while_the_other_is_down_may_be_known_there(
+    cloud, image, caplog
+):
+    cloud.endpoints[0].answers['/info/stores'] = page(b'{"stores": []}')
+    cloud.endpoints[1].fault = requests.ConnectionError('refused')
+    with pytest.raises(exceptions.GlanceUnavailable):
+        cloud.glance().request_copy(image, 'west')
+    assert 'no store west' in caplog.text
+
+
+def test_the_stores_of_an_endpoint_are_asked_for_once(cloud, image):
+    images = cloud.glance()
+    images.request_copy(image, 'west')
+    images.request_copy(image, 'west')
+    assert cloud.endpoints[0].paths.count('GET /v2/info/stores') == 1
+
+
+def test_a_store_added_later_is_found(cloud, image):
+    images = cloud.glance()
+    with pytest.raises(exceptions.StoreUnknown):
+        images.request_copy(image, 'north')
+    cloud.api.stores['north'] = None
+    reply = images.request_copy(image, 'north')
+    assert reply.reply is glance.Reply.ACCEPTED
+
+
+# Secrets
+
+
+@each_question
+@pytest.mark.parametrize('fault', [None, *FAULTS.values()])
+def test_no_token_reaches_a_log_or_an_error(
+    cloud, image, question, fault, caplog
+):
+    caplog.set_level(logging.DEBUG)
+    for endpoint in cloud.endpoints:
+        endpoint.fault = fault
+    said = ''
+    try:
+        questions(cloud.glance(), image)[question]()
+    except (exceptions.ImageError, exceptions.HostError) as exc:
+        said = str(exc)
+    assert endpoints.USER not in caplog.text + said
+    assert endpoints.SERVICE not in caplog.text + said
+
+
+@pytest.mark.parametrize(
+    'fault',
+    [
+        *FAULTS.values(),
+        ksa_exc.ConnectFailure('to http://nova:secret@glance-a:9292/'),
+    ],
+)
+def test_no_credential_of_an_endpoints_url_reaches_our_log_or_an_error(
+    cloud, image, fault, caplog
+):
+    caplog.set_level(logging.DEBUG, 'nova_rbd_multistore')
+    cloud.endpoints[0].fault = fault
+    images = cloud.glance(urls=['http://nova:secret@glance-a:9292/'])
+    with pytest.raises(
+        (exceptions.ImageError, exceptions.HostError)
+    ) as caught:
+        images.record(image)
+    ours = [
+        record.getMessage()
+        for record in caplog.records
+        if record.name.startswith('nova_rbd_multistore')
+    ]
+    assert ours
+    assert 'secret' not in '\n'.join(ours)
+    assert 'secret' not in str(caught.value)
+
+
+def test_a_new_line_in_an_error_page_starts_no_log_entry(cloud, image, caplog):
+    cloud.endpoints[0].fault = page(
+        b'oops\n2026-01-01 CRITICAL forged', 500, 'text/plain'
+    )
+    cloud.glance().record(image)
+    assert all('\n' not in message for message in caplog.messages)

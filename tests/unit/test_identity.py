@@ -1,0 +1,330 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Nova's configuration of Glance, applied."""
+
+import json
+import logging
+
+from keystoneauth1 import fixture as ksa_fixture
+from keystoneauth1 import loading as ksa_loading
+from nova import context as nova_context
+from nova import service_auth
+import nova.conf
+import pytest
+
+from nova_rbd_multistore import exceptions
+from nova_rbd_multistore import identity
+from tests.unit.fakes import cloud as clouds
+from tests.unit.fakes import endpoint as endpoints
+from tests.unit.fakes import network
+
+KEYSTONE = 'http://keystone:5000'
+REGION = 'RegionOne'
+
+
+@pytest.fixture
+def cloud():
+    return clouds.Cloud()
+
+
+class Keystone:
+    """Gives Nova's service user its token, with the cloud's catalog.
+
+    :ivar catalog: interface and URL of each endpoint of Glance, in a region
+    :ivar away: whether it answers 503
+    """
+
+    def __init__(self):
+        self.catalog = []
+        self.away = False
+
+    def __call__(self, request):
+        if self.away:
+            return network.Answer(503, b'{}')
+        if request.method == 'GET':
+            version = ksa_fixture.V3Discovery(f'{KEYSTONE}/v3')
+            return network.Answer(
+                200, json.dumps({'version': version}).encode()
+            )
+        token = ksa_fixture.V3Token(user_name='nova', project_name='service')
+        service = token.add_service('image', name='glance')
+        for interface, url, region in self.catalog:
+            service.add_endpoint(interface, url, region=region)
+        token.add_service('identity').add_endpoint('public', KEYSTONE)
+        return network.Answer(
+            201,
+            json.dumps(token).encode(),
+            headers={'X-Subject-Token': endpoints.SERVICE},
+        )
+
+
+@pytest.fixture
+def keystone(cloud):
+    keystone = Keystone()
+    cloud.network.servers['keystone:5000'] = keystone
+    return keystone
+
+
+@pytest.fixture
+def access(options, cloud):
+    """Makes the object under test, on the cloud's network."""
+    del options
+
+    def make():
+        access = identity.GlanceAccess()
+        access._session = cloud.session
+        return access
+
+    return make
+
+
+@pytest.fixture
+def service_user(options):
+    """Nova's section [service_user], as in an installation guide."""
+    section = nova.conf.service_token.SERVICE_USER_GROUP
+    service_auth.reset_globals()
+    password = ksa_loading.get_plugin_loader('password')
+    options.register_opts(
+        ksa_loading.get_auth_plugin_conf_options(password), group=section
+    )
+    options.config(
+        group=section,
+        send_service_user_token=True,
+        auth_type='password',
+        auth_url=KEYSTONE,
+        username='nova',
+        password='a secret of nova',
+        project_name='service',
+        user_domain_name='Default',
+        project_domain_name='Default',
+    )
+    yield
+    service_auth.reset_globals()
+
+
+def context(*catalog, **kwargs):
+    """A user's request, with the catalog that keystonemiddleware passes on."""
+    return nova_context.RequestContext(
+        'demo',
+        'demo-project',
+        auth_token=endpoints.USER,
+        is_admin=False,
+        service_catalog=[
+            {
+                'type': 'image',
+                'name': 'glance',
+                'endpoints': [
+                    {'region': REGION, f'{interface}URL': url}
+                    for interface, url in catalog
+                ],
+            }
+        ],
+        **kwargs,
+    )
+
+
+def asked(cloud):
+    """The glance-apis that were asked, by name, in order of the alphabet."""
+    return ''.join(
+        name
+        for name, endpoint in zip('ab', cloud.endpoints, strict=True)
+        if endpoint.asked
+    )
+
+
+def ask_all(cloud, images):
+    """Have all endpoints asked, by being sick."""
+    for endpoint in cloud.endpoints:
+        endpoint.answers['/healthcheck'] = endpoints.SICK
+    with pytest.raises(exceptions.GlanceUnavailable):
+        images.record('an-id')
+    return asked(cloud)
+
+
+# Which endpoints
+
+
+def test_an_endpoint_override_is_the_one_endpoint(options, access, cloud):
+    options.config(
+        group='glance',
+        endpoint_override='http://glance-b:9292',
+        api_servers=['http://glance-a:9292'],
+        num_retries=0,
+    )
+    assert ask_all(cloud, access().as_user_of(context())) == 'b'
+
+
+def test_api_servers_are_the_endpoints(options, access, cloud):
+    options.config(group='glance', api_servers=cloud.urls, num_retries=0)
+    images = access().as_user_of(context(('public', 'http://elsewhere')))
+    assert ask_all(cloud, images) == 'ab'
+
+
+def test_without_a_service_user_the_users_catalog_is_used(
+    options, access, cloud
+):
+    options.config(group='glance', num_retries=0)
+    images = access().as_user_of(context(('internal', cloud.urls[1])))
+    assert ask_all(cloud, images) == 'b'
+
+
+def test_the_first_valid_interface_that_has_any_is_taken(
+    options, access, cloud
+):
+    options.config(
+        group='glance', valid_interfaces=['internal', 'public'], num_retries=0
+    )
+    images = access().as_user_of(
+        context(('public', cloud.urls[0]), ('internal', cloud.urls[1]))
+    )
+    assert ask_all(cloud, images) == 'b'
+
+
+def test_the_next_interface_is_taken_if_the_first_has_none(
+    options, access, cloud
+):
+    options.config(
+        group='glance', valid_interfaces=['internal', 'public'], num_retries=0
+    )
+    images = access().as_user_of(context(('public', cloud.urls[0])))
+    assert ask_all(cloud, images) == 'a'
+
+
+def test_only_the_region_of_glance_counts(options, access, cloud):
+    options.config(group='glance', region_name='RegionTwo', num_retries=0)
+    images = access().as_user_of(context(('internal', cloud.urls[0])))
+    assert ask_all(cloud, images) == ''
+
+
+def test_without_any_catalog_there_is_no_endpoint(options, access, cloud):
+    options.config(group='glance', num_retries=0)
+    assert ask_all(cloud, access().as_user_of(context())) == ''
+
+
+@pytest.mark.usefixtures('service_user')
+def test_the_service_users_catalog_has_all_endpoints(
+    options, access, cloud, keystone
+):
+    options.config(group='glance', region_name=REGION, num_retries=0)
+    keystone.catalog = [
+        ('internal', cloud.urls[0], REGION),
+        ('internal', cloud.urls[1], REGION),
+        ('public', 'http://public', REGION),
+        ('internal', 'http://elsewhere', 'RegionTwo'),
+    ]
+    images = access().as_user_of(context(('internal', 'http://one-only')))
+    assert ask_all(cloud, images) == 'ab'
+
+
+@pytest.mark.usefixtures('service_user')
+def test_without_keystone_the_users_catalog_has_one(
+    options, access, cloud, keystone, caplog
+):
+    options.config(group='glance', num_retries=0)
+    keystone.away = True
+    images = access().as_user_of(context(('internal', cloud.urls[1])))
+    assert images._urls == (cloud.urls[1],)
+    (line,) = [
+        record.getMessage()
+        for record in caplog.records
+        if record.levelno == logging.WARNING
+        and record.name.startswith('nova_rbd_multistore')
+    ]
+    assert '[service_user]' in line
+    assert 'secret' not in line
+
+
+@pytest.mark.parametrize(
+    ('url', 'base'),
+    [
+        ('http://glance-a:9292', 'http://glance-a:9292'),
+        ('http://glance-a:9292/', 'http://glance-a:9292/'),
+        ('http://glance-a:9292/v2', 'http://glance-a:9292/'),
+        ('http://glance-a:9292/v2/', 'http://glance-a:9292/'),
+        ('http://glance-a:9292/v2.17/', 'http://glance-a:9292/'),
+        ('http://host/image/v2', 'http://host/image/'),
+        ('http://host/image', 'http://host/image'),
+        ('http://host/v2image', 'http://host/v2image'),
+    ],
+)
+def test_a_version_in_an_endpoint_is_left_out(options, access, url, base):
+    options.config(group='glance', api_servers=[url])
+    assert access().as_user_of(context())._urls == (base,)
+
+
+# Whose identity
+
+
+@pytest.mark.usefixtures('service_user')
+def test_the_users_token_goes_with_novas_service_token(
+    options, access, cloud, keystone
+):
+    del keystone
+    options.config(group='glance', api_servers=cloud.urls[:1])
+    image = cloud.api.add_image('file')
+    access().as_user_of(context()).locations(image.id)
+    request = cloud.endpoints[0].asked[-1]
+    assert endpoints.text(request.headers['X-Auth-Token']) == endpoints.USER
+    assert (
+        endpoints.text(request.headers['X-Service-Token']) == endpoints.SERVICE
+    )
+
+
+def test_without_a_service_user_the_users_token_goes_alone(
+    options, access, cloud
+):
+    options.config(group='glance', api_servers=cloud.urls[:1])
+    image = cloud.api.add_image('file')
+    access().as_user_of(context()).record(image.id)
+    assert 'X-Service-Token' not in cloud.endpoints[0].asked[-1].headers
+
+
+def test_the_global_request_id_of_the_boot_is_sent_along(
+    options, access, cloud
+):
+    options.config(group='glance', api_servers=cloud.urls[:1])
+    image = cloud.api.add_image('file')
+    boot = context(global_request_id='req-of-the-boot')
+    access().as_user_of(boot).record(image.id)
+    sent = cloud.endpoints[0].asked[-1].headers['X-OpenStack-Request-ID']
+    assert endpoints.text(sent) == 'req-of-the-boot'
+
+
+def test_what_is_learned_of_endpoints_is_shared_by_all_users(
+    options, access, cloud
+):
+    options.config(group='glance', api_servers=cloud.urls[:1])
+    image = cloud.api.add_image('file')
+    shared = access()
+    shared.as_user_of(context()).record(image.id)
+    shared.as_user_of(context()).record(image.id)
+    assert cloud.endpoints[0].paths.count('GET /healthcheck') == 1
+
+
+# The session
+
+
+@pytest.mark.parametrize(
+    ('of_nova', 'ours', 'wanted'), [(None, 60, 60), (5, 60, 5), (None, 7, 7)]
+)
+def test_one_answer_is_waited_for_as_long_as_configured(
+    options, of_nova, ours, wanted
+):
+    options.config(group='glance', timeout=of_nova)
+    options.config(group='rbd_multistore', glance_request_timeout=ours)
+    assert identity.GlanceAccess()._session.timeout == wanted
+
+
+def test_the_certificates_of_glance_are_novas(options):
+    options.config(group='glance', cafile='/etc/ssl/glance.pem')
+    assert identity.GlanceAccess()._session.verify == '/etc/ssl/glance.pem'
