@@ -14,7 +14,20 @@
 
 import sys
 
-from lab import cli
+
+def main() -> int:
+    try:
+        from lab import cli
+    except ModuleNotFoundError as error:
+        # Debian's rados, rbd and libvirt, or one of PyPI's.
+        print(
+            f'tools/lab: {sys.prefix} has no Python module {error.name!r}: '
+            f'tools/install.sh installs all that the lab needs',
+            file=sys.stderr,
+        )
+        return 1
+    return cli.main()
+
 
 if __name__ == '__main__':
-    sys.exit(cli.main())
+    sys.exit(main())

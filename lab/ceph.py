@@ -79,12 +79,15 @@ class Ceph(service.Service):
     def configure(self) -> None:
         name = self.site.name
         first, last = layout.CEPH_PORTS[name]
+        modules = self.site.directory / 'no-modules'
+        modules.mkdir(parents=True, exist_ok=True)
         self.lab.render(
             'ceph.conf.j2',
             self.site.ceph_conf,
             site=self.site,
             first_port=first,
             last_port=last,
+            modules=modules,
         )
         for entity, path in (
             *((entity, self.site.keyring(entity)) for entity in CAPABILITIES),

@@ -31,6 +31,7 @@ from cliff import lister
 from lab import cloud
 from lab import credentials
 from lab import errors
+from lab import files
 from lab import layout
 from lab import order
 from lab import preflight
@@ -100,8 +101,8 @@ class Up(lister.Lister):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
-        preflight.superuser()
         where = layout.Layout.from_environment()
+        preflight.machine(where)
         with _alone(where):
             self._up(where, parsed_args.driver, parsed_args.threading)
         return _table(where)
@@ -117,7 +118,7 @@ class Up(lister.Lister):
         )
         lab = service.Lab(where, credentials.Credentials.make(where), chosen)
         services = every.services(lab)
-        preflight.check(where, services)
+        preflight.packages(where, services)
         for path in (where.log, where.run):
             path.mkdir(exist_ok=True)
         chosen.save(where)
@@ -127,6 +128,12 @@ class Up(lister.Lister):
             program for item in services for program in item.daemons()
         )
         order.in_order(services, _start, lab.given_up)
+        for status in lab.supervisor.status().values():
+            if not status.state.alive:
+                raise errors.ServiceFailed(
+                    f'{status.name} came up and died. '
+                    f'{files.end(where.log_of(status.name))}'
+                )
 
 
 def _start(item: service.Service) -> None:
@@ -158,8 +165,9 @@ def _down(where: layout.Layout) -> None:
 
 
 def _stop(item: service.Service) -> None:
+    running = item.is_running()
     item.stop()
-    if item.daemons():
+    if running:
         item.say('stopped')
 
 

@@ -13,7 +13,6 @@
 """What has to be true of the machine before anything is started."""
 
 from collections.abc import Sequence
-import importlib.util
 import os
 import shutil
 from typing import Final
@@ -26,17 +25,8 @@ from lab import layout
 from lab import programs
 from lab import service
 
-# Debian's, for they come with Ceph and libvirt and not from PyPI.
-_MODULES: Final = ('rados', 'rbd', 'libvirt')
-
 # A unix socket's path has at most 107 characters.
 _LONGEST_ROOT: Final = 75
-
-
-def check(where: layout.Layout, services: Sequence[service.Service]) -> None:
-    _root_directory(where)
-    _packages(where, services)
-    _ports(where)
 
 
 def superuser() -> None:
@@ -47,6 +37,13 @@ def superuser() -> None:
         )
 
 
+def machine(where: layout.Layout) -> None:
+    """Whether there can be a lab here; nothing is written yet."""
+    superuser()
+    _root_directory(where)
+    _ports(where)
+
+
 def _root_directory(where: layout.Layout) -> None:
     if len(str(where.root)) > _LONGEST_ROOT:
         raise errors.NotPossible(
@@ -55,18 +52,14 @@ def _root_directory(where: layout.Layout) -> None:
         )
 
 
-def _packages(
+def packages(
     where: layout.Layout, services: Sequence[service.Service]
 ) -> None:
+    """Whether all is installed that the services need."""
     path = programs.environment(where)['PATH']
     executables = {name for item in services for name in item.executables}
     missing = [
         name for name in executables if not shutil.which(name, path=path)
-    ]
-    missing += [
-        f'Python module {name}'
-        for name in _MODULES
-        if not importlib.util.find_spec(name)
     ]
     if missing:
         raise errors.NotPossible(

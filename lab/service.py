@@ -138,7 +138,12 @@ class Service(abc.ABC):
     def start(self) -> None:
         """See to it that the service answers, whatever was before."""
 
+    def is_running(self) -> bool:
+        """Whether a daemon of it runs."""
+        return any(map(self.lab.supervisor.is_alive, self._names()))
+
     def stop(self) -> None:
+        """Leave nothing that runs."""
         self.lab.supervisor.stop(*self._names())
 
     def _names(self) -> list[str]:
