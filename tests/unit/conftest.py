@@ -10,16 +10,20 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Nova's options, as each test sets them."""
+"""A host of a cloud, with Nova's options as each test sets them."""
 
 from collections.abc import Iterator
 
+from nova import context as nova_context
 import nova.conf
 from oslo_config import fixture as config_fixture
 import pytest
 
 from nova_rbd_multistore import conf
 from nova_rbd_multistore import host
+from tests.unit.fakes import cloud as clouds
+from tests.unit.fakes import endpoint as endpoints
+from tests.unit.fakes import host as hosts
 
 
 @pytest.fixture
@@ -39,10 +43,38 @@ def options() -> Iterator[config_fixture.Config]:
         images_rbd_glance_store_name='west',
         rbd_user='nova',
     )
-    host.this_host.cache_clear()
+    made = host.this_host
+    made.cache_clear()
     try:
         yield fixture
     finally:
-        host.this_host.cache_clear()
+        made.cache_clear()
         fixture.cleanUp()
         nova.conf.CONF.reset()
+
+
+@pytest.fixture
+def cloud() -> clouds.Cloud:
+    return clouds.Cloud()
+
+
+@pytest.fixture
+def this_host(
+    options: config_fixture.Config,
+    cloud: clouds.Cloud,
+    monkeypatch: pytest.MonkeyPatch,
+) -> hosts.Host:
+    """The host that all code under test runs on, on the cloud's clock."""
+    del options
+    found = hosts.Host(cloud)
+    monkeypatch.setattr(host, 'this_host', lambda: found)
+    monkeypatch.setattr(host, 'time', cloud.clock)
+    return found
+
+
+@pytest.fixture
+def context() -> nova_context.RequestContext:
+    """A boot's request, of user demo."""
+    return nova_context.RequestContext(
+        'demo', 'demo', auth_token=endpoints.USER, is_admin=False
+    )

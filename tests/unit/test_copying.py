@@ -40,7 +40,10 @@ SOMEBODY = glance_api.Requester(project='somebody-else', service=True)
 
 
 class Site:
-    """A host on site west, whose store the image is to be copied to."""
+    """A host on site west, whose store the image is to be copied to.
+
+    :ivar waited: for how long another boot of this host was at it before
+    """
 
     def __init__(self):
         self.clock = clocks.Clock()
@@ -51,18 +54,18 @@ class Site:
         )
         self.image = self.api.add_image('file')
         self.glance = image_service.ImageService(self.api)
+        self.waited = 0
         self.checks = []
         self.deleted = False
         self.uniform = lambda low, high: (low + high) / 2
 
     def copy(self, **limits):
         """Follow a copy to its end; returns the seconds it took."""
-        began = self.clock.now
         wanted = {
             field: limits.get(field, getattr(LIMITS, field))
             for field in copying.Limits.__slots__
         }
-        copying.Copy(
+        copy = copying.Copy(
             self.record(),
             'west',
             self.glance,
@@ -70,7 +73,10 @@ class Site:
             copying.Limits(**wanted),
             self.clock.time(self.uniform),
             self.check,
-        ).run()
+        )
+        self.clock.advance(self.waited)
+        began = self.clock.now
+        copy.run()
         return self.clock.now - began
 
     def check(self):
@@ -500,6 +506,18 @@ def test_a_change_of_the_record_resets_the_stall_clock(site):
     assert site.copy(stall_timeout=100) > 140
 
 
+def test_who_takes_over_from_another_boot_has_not_stalled_yet(site):
+    # That one has waited, and given up for a reason of its own.
+    site.waited = LIMITS.stall_timeout + 1
+    site.copy()
+
+
+def test_waiting_for_another_boot_counts_for_the_timeout(site):
+    site.waited = LIMITS.timeout - 5
+    with pytest.raises(exceptions.CopyTimedOut):
+        site.copy()
+
+
 def test_staging_shows_nothing_and_may_take_as_long_as_a_stall(site):
     site.api.pace.staging = LIMITS.stall_timeout - 20
     site.copy()
@@ -543,7 +561,7 @@ def test_another_projects_copy_to_another_store_is_not_taken_for_stalled(site):
     # Neither its task nor its bytes are for us to see.
     site.api.pace.upload = 400
     site.somebody_copies(TO_EAST)
-    site.copy()
+    site.copy(timeout=1200)
     assert site.statuses == [409, 202]
 
 

@@ -22,17 +22,11 @@ import requests
 
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import glance
-from tests.unit.fakes import cloud as clouds
 from tests.unit.fakes import endpoint as endpoints
 from tests.unit.fakes import glance_api
 from tests.unit.fakes import network
 
 UNKNOWN = '00000000-0000-4000-8000-000000000000'
-
-
-@pytest.fixture
-def cloud():
-    return clouds.Cloud()
 
 
 @pytest.fixture

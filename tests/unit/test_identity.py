@@ -24,17 +24,11 @@ import pytest
 
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import identity
-from tests.unit.fakes import cloud as clouds
 from tests.unit.fakes import endpoint as endpoints
 from tests.unit.fakes import network
 
 KEYSTONE = 'http://keystone:5000'
 REGION = 'RegionOne'
-
-
-@pytest.fixture
-def cloud():
-    return clouds.Cloud()
 
 
 class Keystone:
@@ -112,7 +106,7 @@ def service_user(options):
     service_auth.reset_globals()
 
 
-def context(*catalog, **kwargs):
+def boot_of(*catalog, **kwargs):
     """A user's request, with the catalog that keystonemiddleware passes on."""
     return nova_context.RequestContext(
         'demo',
@@ -161,12 +155,12 @@ def test_an_endpoint_override_is_the_one_endpoint(options, access, cloud):
         api_servers=['http://glance-a:9292'],
         num_retries=0,
     )
-    assert ask_all(cloud, access().as_user_of(context())) == 'b'
+    assert ask_all(cloud, access().as_user_of(boot_of())) == 'b'
 
 
 def test_api_servers_are_the_endpoints(options, access, cloud):
     options.config(group='glance', api_servers=cloud.urls, num_retries=0)
-    images = access().as_user_of(context(('public', 'http://elsewhere')))
+    images = access().as_user_of(boot_of(('public', 'http://elsewhere')))
     assert ask_all(cloud, images) == 'ab'
 
 
@@ -174,7 +168,7 @@ def test_without_a_service_user_the_users_catalog_is_used(
     options, access, cloud
 ):
     options.config(group='glance', num_retries=0)
-    images = access().as_user_of(context(('internal', cloud.urls[1])))
+    images = access().as_user_of(boot_of(('internal', cloud.urls[1])))
     assert ask_all(cloud, images) == 'b'
 
 
@@ -185,7 +179,7 @@ def test_the_first_valid_interface_that_has_any_is_taken(
         group='glance', valid_interfaces=['internal', 'public'], num_retries=0
     )
     images = access().as_user_of(
-        context(('public', cloud.urls[0]), ('internal', cloud.urls[1]))
+        boot_of(('public', cloud.urls[0]), ('internal', cloud.urls[1]))
     )
     assert ask_all(cloud, images) == 'b'
 
@@ -196,19 +190,19 @@ def test_the_next_interface_is_taken_if_the_first_has_none(
     options.config(
         group='glance', valid_interfaces=['internal', 'public'], num_retries=0
     )
-    images = access().as_user_of(context(('public', cloud.urls[0])))
+    images = access().as_user_of(boot_of(('public', cloud.urls[0])))
     assert ask_all(cloud, images) == 'a'
 
 
 def test_only_the_region_of_glance_counts(options, access, cloud):
     options.config(group='glance', region_name='RegionTwo', num_retries=0)
-    images = access().as_user_of(context(('internal', cloud.urls[0])))
+    images = access().as_user_of(boot_of(('internal', cloud.urls[0])))
     assert ask_all(cloud, images) == ''
 
 
 def test_without_any_catalog_there_is_no_endpoint(options, access, cloud):
     options.config(group='glance', num_retries=0)
-    assert ask_all(cloud, access().as_user_of(context())) == ''
+    assert ask_all(cloud, access().as_user_of(boot_of())) == ''
 
 
 @pytest.mark.usefixtures('service_user')
@@ -222,7 +216,7 @@ def test_the_service_users_catalog_has_all_endpoints(
         ('public', 'http://public', REGION),
         ('internal', 'http://elsewhere', 'RegionTwo'),
     ]
-    images = access().as_user_of(context(('internal', 'http://one-only')))
+    images = access().as_user_of(boot_of(('internal', 'http://one-only')))
     assert ask_all(cloud, images) == 'ab'
 
 
@@ -232,7 +226,7 @@ def test_without_keystone_the_users_catalog_has_one(
 ):
     options.config(group='glance', num_retries=0)
     keystone.away = True
-    images = access().as_user_of(context(('internal', cloud.urls[1])))
+    images = access().as_user_of(boot_of(('internal', cloud.urls[1])))
     assert images._urls == (cloud.urls[1],)
     (line,) = [
         record.getMessage()
@@ -259,7 +253,7 @@ def test_without_keystone_the_users_catalog_has_one(
 )
 def test_a_version_in_an_endpoint_is_left_out(options, access, url, base):
     options.config(group='glance', api_servers=[url])
-    assert access().as_user_of(context())._urls == (base,)
+    assert access().as_user_of(boot_of())._urls == (base,)
 
 
 # Whose identity
@@ -272,7 +266,7 @@ def test_the_users_token_goes_with_novas_service_token(
     del keystone
     options.config(group='glance', api_servers=cloud.urls[:1])
     image = cloud.api.add_image('file')
-    access().as_user_of(context()).locations(image.id)
+    access().as_user_of(boot_of()).locations(image.id)
     request = cloud.endpoints[0].asked[-1]
     assert endpoints.text(request.headers['X-Auth-Token']) == endpoints.USER
     assert (
@@ -285,7 +279,7 @@ def test_without_a_service_user_the_users_token_goes_alone(
 ):
     options.config(group='glance', api_servers=cloud.urls[:1])
     image = cloud.api.add_image('file')
-    access().as_user_of(context()).record(image.id)
+    access().as_user_of(boot_of()).record(image.id)
     assert 'X-Service-Token' not in cloud.endpoints[0].asked[-1].headers
 
 
@@ -294,7 +288,7 @@ def test_the_global_request_id_of_the_boot_is_sent_along(
 ):
     options.config(group='glance', api_servers=cloud.urls[:1])
     image = cloud.api.add_image('file')
-    boot = context(global_request_id='req-of-the-boot')
+    boot = boot_of(global_request_id='req-of-the-boot')
     access().as_user_of(boot).record(image.id)
     sent = cloud.endpoints[0].asked[-1].headers['X-OpenStack-Request-ID']
     assert endpoints.text(sent) == 'req-of-the-boot'
@@ -306,8 +300,8 @@ def test_what_is_learned_of_endpoints_is_shared_by_all_users(
     options.config(group='glance', api_servers=cloud.urls[:1])
     image = cloud.api.add_image('file')
     shared = access()
-    shared.as_user_of(context()).record(image.id)
-    shared.as_user_of(context()).record(image.id)
+    shared.as_user_of(boot_of()).record(image.id)
+    shared.as_user_of(boot_of()).record(image.id)
     assert cloud.endpoints[0].paths.count('GET /healthcheck') == 1
 
 

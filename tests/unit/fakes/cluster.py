@@ -13,6 +13,7 @@
 """A Ceph cluster: Glance's images in it, and the boot disks."""
 
 from collections.abc import Callable
+import contextlib
 import dataclasses
 
 from nova_rbd_multistore import ceph
@@ -63,6 +64,9 @@ class Cluster:
         self.images.pop((pool, name), None)
 
     # As ceph.Cluster
+
+    def errors(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
 
     def fsid(self) -> str:
         self._answer()

@@ -1,0 +1,530 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The backend, as Nova's driver calls it, with Nova's real base class."""
+
+from concurrent import futures
+import logging
+import pathlib
+import threading
+
+from nova import exception
+from nova import objects
+from nova.compute import task_states
+import nova.conf
+from nova.virt.libvirt import imagebackend
+import oslo_messaging as messaging
+import pytest
+
+from nova_rbd_multistore import backend
+from nova_rbd_multistore import exceptions
+from tests.unit.fakes import disks
+from tests.unit.fakes import endpoint as endpoints
+
+DEADLINE = 30
+GIB = 1024**3
+
+UUIDS = [f'{number:08}-0000-4000-8000-000000000000' for number in range(4)]
+
+
+class Instances:
+    """Nova's database of servers, as one host asks it.
+
+    :ivar answer: the server now, or what asking raises
+    """
+
+    def __init__(self):
+        self.answer = objects.Instance(uuid=UUIDS[0], task_state='spawning')
+
+    def get_by_uuid(self, context, uuid, expected_attrs):
+        assert context.is_admin
+        assert (uuid, expected_attrs) == (UUIDS[0], [])
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+class Boot:
+    """What Nova's driver does for the root disk of a server.
+
+    :ivar fetched: how often the image was downloaded
+    """
+
+    def __init__(self, cloud, context, uuid=UUIDS[0]):
+        self.context = context
+        self.disks = disks.Disks(cloud.west)
+        self.disk = backend.Rbd(
+            instance=objects.Instance(uuid=uuid, task_state='spawning'),
+            disk_name='disk',
+        )
+        self.disk.driver = self.disks
+        self.fetched = 0
+        self.refusals = []
+
+    @property
+    def name(self):
+        return self.disk.rbd_name
+
+    def run(self, image, size=None):
+        self.disk.cache(
+            fetch_func=self.fetch,
+            context=self.context,
+            filename='hash-of-the-image',
+            image_id=image.id,
+            size=size,
+            trusted_certs=None,
+        )
+
+    def fetch(self, context, target, image_id, trusted_certs=None):
+        """Clone, or download where that is allowed: Nova's fetch_func."""
+        del trusted_certs
+        try:
+            self.disk.clone(context, image_id)
+        except exception.ImageUnacceptable as exc:
+            self.refusals.append(exc)
+            if nova.conf.CONF.workarounds.never_download_image_if_on_rbd:
+                raise
+            self.fetched += 1
+            pathlib.Path(target).parent.mkdir(parents=True, exist_ok=True)
+            pathlib.Path(target).touch()
+
+
+@pytest.fixture
+def instances(monkeypatch):
+    instances = Instances()
+    monkeypatch.setattr(objects.Instance, 'get_by_uuid', instances.get_by_uuid)
+    return instances
+
+
+@pytest.fixture(autouse=True)
+def host(this_host, options, instances, tmp_path):
+    """A host that never downloads, unless a test lets it."""
+    del instances
+    options.config(instances_path=str(tmp_path))
+    options.config(group='workarounds', never_download_image_if_on_rbd=True)
+    return this_host
+
+
+@pytest.fixture
+def downloads(options):
+    options.config(group='workarounds', never_download_image_if_on_rbd=False)
+
+
+@pytest.fixture
+def boot(cloud, context, host):
+    del host
+    return Boot(cloud, context)
+
+
+@pytest.fixture
+def image(cloud):
+    """An image that lies in our store."""
+    return cloud.api.add_image('file', 'west')
+
+
+@pytest.fixture
+def cold(cloud):
+    """An image that lies elsewhere only."""
+    return cloud.api.add_image('file')
+
+
+def parent(cloud, boot):
+    """What a server's disk is a clone of."""
+    found = cloud.west.disks['vms', boot.name]
+    return f'{found.pool}/{found.image}@{found.snapshot}'
+
+
+def asked_for_copies(cloud):
+    return [status for _, _, status in cloud.api.requests]
+
+
+# Find and clone
+
+
+def test_an_image_in_our_store_is_cloned(boot, cloud, image):
+    boot.run(image)
+    assert parent(cloud, boot) == f'images/{image.id}@snap'
+    assert asked_for_copies(cloud) == []
+
+
+def test_an_image_elsewhere_is_copied_to_our_store_and_cloned(
+    boot, cloud, cold
+):
+    boot.run(cold)
+    assert parent(cloud, boot) == f'images/{cold.id}@snap'
+    assert asked_for_copies(cloud) == [202]
+    assert list(cold.locations) == ['file', 'west']
+
+
+def test_locations_shown_in_the_record_are_not_asked_for(boot, cloud, image):
+    cloud.api.show_locations = True
+    boot.run(image)
+    assert not any('locations' in path for path in cloud.endpoints[0].paths)
+
+
+def test_locations_hidden_by_default_are_asked_for(boot, cloud, image):
+    boot.run(image)
+    assert cloud.endpoints[0].paths[-1].endswith('/locations')
+
+
+def test_a_clone_is_taken_from_the_first_location_that_works(
+    boot, cloud, image
+):
+    image.locations['west-2'] = cloud.west.complete(image.id, pool='more')
+    cloud.west.remove(image.id)
+    boot.run(image)
+    assert parent(cloud, boot) == f'more/{image.id}@snap'
+    assert asked_for_copies(cloud) == []
+
+
+def test_a_store_of_another_name_in_our_cluster_will_do(boot, cloud):
+    image = cloud.api.add_image('file')
+    image.locations['dcn-old'] = cloud.west.complete(image.id)
+    boot.run(image)
+    assert asked_for_copies(cloud) == []
+
+
+@pytest.mark.parametrize('disk_format', ['raw', 'iso'])
+def test_raw_and_iso_images_are_cloned(boot, cloud, disk_format):
+    image = cloud.api.add_image('file', disk_format=disk_format)
+    boot.run(image)
+    assert parent(cloud, boot)
+
+
+def test_any_other_format_is_refused_before_a_copy_is_asked_for(boot, cloud):
+    image = cloud.api.add_image('file', disk_format='qcow2')
+    with pytest.raises(exceptions.NotRaw, match='qcow2'):
+        boot.run(image)
+    assert asked_for_copies(cloud) == []
+
+
+def test_an_image_that_is_not_active_is_refused(boot, cloud, image):
+    image.status = 'deactivated'
+    with pytest.raises(exceptions.NotActive):
+        boot.run(image)
+    assert cloud.west.disks == {}
+
+
+def test_a_snapshot_that_vanishes_is_copied_again_if_glance_lets_it(
+    boot, cloud, image
+):
+    # Glance still lists it: nothing is copied, and the error says so.
+    cloud.west.remove(image.id)
+    with pytest.raises(exceptions.NotInCluster, match='data is missing'):
+        boot.run(image)
+    assert asked_for_copies(cloud) == [400]
+
+
+def test_a_snapshot_that_vanishes_between_look_and_clone_is_copied_again(
+    boot, cloud, image
+):
+    def vanish():
+        cloud.west.while_cloning = lambda: None
+        cloud.west.remove(image.id)
+        del image.locations['west']
+
+    clone = cloud.west.clone
+
+    def too_late(*args):
+        if 'west' in image.locations and not asked_for_copies(cloud):
+            vanish()
+        clone(*args)
+
+    cloud.west.clone = too_late
+    boot.run(image)
+    assert asked_for_copies(cloud) == [202]
+    assert parent(cloud, boot) == f'images/{image.id}@snap'
+
+
+def test_an_image_changed_during_the_copy_is_judged_anew(boot, cloud, cold):
+    cloud.clock.after(10.2, lambda: setattr(cold, 'status', 'deactivated'))
+    with pytest.raises(exceptions.NotActive):
+        boot.run(cold)
+    assert cloud.west.disks == {}
+
+
+# No copies
+
+
+def test_without_a_store_an_image_elsewhere_is_not_copied(
+    boot, options, cloud, cold
+):
+    options.config(group='libvirt', images_rbd_glance_store_name='')
+    with pytest.raises(exceptions.NotInLocalStore):
+        boot.run(cold)
+    assert asked_for_copies(cloud) == []
+
+
+def test_without_a_store_an_image_in_our_cluster_is_cloned(
+    boot, options, cloud, image
+):
+    options.config(group='libvirt', images_rbd_glance_store_name='')
+    boot.run(image)
+    assert parent(cloud, boot)
+
+
+def test_a_caller_may_want_no_copy(boot, cloud, context, cold):
+    with pytest.raises(exceptions.NotInLocalStore):
+        boot.disk.clone(context, cold.id, copy_to_store=False)
+    assert asked_for_copies(cloud) == []
+
+
+# Always clone first
+
+
+def test_a_file_left_by_an_earlier_download_keeps_nobody_from_cloning(
+    boot, cloud, image, tmp_path
+):
+    base = tmp_path / '_base'
+    base.mkdir()
+    (base / 'hash-of-the-image').touch()
+    boot.run(image)
+    assert parent(cloud, boot) == f'images/{image.id}@snap'
+    assert boot.disks.imported == []
+
+
+def test_a_clone_needs_no_fetch(boot, image):
+    boot.run(image)
+    assert boot.fetched == 0
+    assert boot.refusals == []
+
+
+def test_two_clones_of_one_image_go_side_by_side(cloud, context, image):
+    # Each waits, in the middle of its clone, for the other to be there too.
+    both = threading.Barrier(2)
+    cloud.west.while_cloning = lambda: both.wait(DEADLINE)
+    boots = [Boot(cloud, context, uuid) for uuid in UUIDS[:2]]
+    with futures.ThreadPoolExecutor(2) as pool:
+        running = [pool.submit(boot.run, image) for boot in boots]
+        for future in running:
+            assert future.exception(DEADLINE) is None
+    assert len(cloud.west.disks) == 2
+
+
+def test_a_disk_that_is_there_asks_glance_nothing(boot, cloud, image):
+    cloud.west.disks['vms', boot.name] = None
+    boot.run(image)
+    assert cloud.endpoints[0].asked == []
+    assert boot.fetched == 0
+
+
+def test_a_disk_without_an_image_goes_novas_way(boot, cloud):
+    made = []
+
+    def make(target, **kwargs):
+        assert kwargs == {'ephemeral_size': 1}
+        pathlib.Path(target).touch()
+        made.append(target)
+
+    boot.disk.cache(
+        fetch_func=make, filename='ephemeral_1_default', ephemeral_size=1
+    )
+    assert len(made) == 1
+    assert boot.disks.imported == [boot.name]
+    assert cloud.endpoints[0].asked == []
+
+
+def test_a_clone_is_grown_to_the_flavors_disk(boot, image):
+    boot.run(image, size=5 * GIB)
+    assert boot.disks.sizes[boot.name] == 5 * GIB
+
+
+def test_an_image_larger_than_the_flavors_disk_is_refused(boot, image):
+    with pytest.raises(exception.FlavorDiskSmallerThanImage):
+        boot.run(image, size=GIB // 2)
+
+
+def test_what_an_interrupted_clone_left_is_named(boot, cloud, image):
+    # It cannot be opened, so it does not exist for Nova; but it is there.
+    cloud.west.disks['vms', boot.name] = None
+    boot.disks.exists = lambda _name: False
+    with pytest.raises(exceptions.DiskUnusable, match=boot.name):
+        boot.run(image)
+
+
+# Failures
+
+
+def test_a_failed_clone_is_final_where_nothing_is_downloaded(
+    boot, cloud, cold
+):
+    cloud.api.failures.append(('upload', 'disk full'))
+    with pytest.raises(exceptions.CopyFailed, match='disk full'):
+        boot.run(cold)
+    assert boot.fetched == 0
+    assert asked_for_copies(cloud) == [202]
+
+
+@pytest.mark.usefixtures('downloads')
+def test_after_a_failed_clone_nova_downloads_where_it_may(
+    boot, cloud, cold, caplog
+):
+    cloud.api.failures.append(('upload', 'disk full'))
+    boot.run(cold)
+    assert boot.fetched == 1
+    assert boot.disks.imported == [boot.name]
+    assert 'Downloading instead of cloning' in caplog.text
+
+
+@pytest.mark.usefixtures('downloads')
+def test_the_download_path_asks_glance_for_no_second_copy(boot, cloud, cold):
+    cloud.api.failures.append(('upload', 'disk full'))
+    boot.run(cold)
+    (refusal,) = boot.refusals
+    assert isinstance(refusal, exceptions.CopyFailed)
+    assert asked_for_copies(cloud) == [202]
+
+
+@pytest.mark.usefixtures('downloads')
+def test_a_download_is_cached_as_nova_does(cloud, context, cold, tmp_path):
+    cloud.api.failures += [('upload', 'disk full')] * 2
+    Boot(cloud, context, UUIDS[0]).run(cold)
+    assert (tmp_path / '_base' / 'hash-of-the-image').exists()
+
+
+@pytest.mark.parametrize('download', [True, False])
+def test_a_location_under_a_foreign_name_is_refused_whatever_is_allowed(
+    boot, options, cloud, cold, download
+):
+    options.config(
+        group='workarounds', never_download_image_if_on_rbd=not download
+    )
+    cloud.west.complete('disk-of-somebody-else', pool='vms')
+    cold.locations['west'] = 'rbd://fsid-west/vms/disk-of-somebody-else/snap'
+    with pytest.raises(exceptions.LocationRefused):
+        boot.run(cold)
+    assert cloud.west.disks == {}
+    assert boot.fetched == 0
+    assert asked_for_copies(cloud) == []
+
+
+def test_a_trusted_pool_is_cloned_from_under_any_name(
+    boot, options, cloud, cold
+):
+    options.config(group='rbd_multistore', trusted_clone_pools=['golden'])
+    cloud.west.complete('debian-12', pool='golden')
+    cold.locations['golden'] = 'rbd://fsid-west/golden/debian-12/snap'
+    boot.run(cold)
+    assert parent(cloud, boot) == 'golden/debian-12@snap'
+
+
+@pytest.mark.parametrize('download', [True, False])
+def test_a_cluster_that_does_not_answer_makes_nova_try_another_host(
+    boot, options, cloud, image, download
+):
+    options.config(
+        group='workarounds', never_download_image_if_on_rbd=not download
+    )
+    cloud.west.away = True
+    with pytest.raises(exceptions.ClusterUnreachable) as caught:
+        boot.run(image)
+    assert not isinstance(caught.value, exception.ImageUnacceptable)
+    assert boot.fetched == 0
+
+
+@pytest.mark.usefixtures('downloads')
+def test_a_glance_that_does_not_answer_makes_nova_try_another_host(
+    boot, cloud, image
+):
+    for endpoint in cloud.endpoints:
+        endpoint.fault = endpoints.error_page(503, 'away')
+    with pytest.raises(exceptions.GlanceUnavailable):
+        boot.run(image)
+    assert boot.fetched == 0
+
+
+def test_a_store_that_is_another_cluster_names_both(boot, cloud, cold):
+    cloud.api.stores['west'] = cloud.east
+    with pytest.raises(exceptions.StoreNotLocal) as caught:
+        boot.run(cold)
+    assert 'fsid-west' in str(caught.value)
+    assert 'fsid-east' in str(caught.value)
+
+
+def test_a_store_that_is_another_cluster_gets_no_further_copies(
+    cloud, context, cold
+):
+    cloud.api.stores['west'] = cloud.east
+    with pytest.raises(exceptions.StoreNotLocal):
+        Boot(cloud, context).run(cold)
+    another = cloud.api.add_image('file')
+    with pytest.raises(exceptions.StoreNotLocal):
+        Boot(cloud, context, UUIDS[1]).run(another)
+    assert asked_for_copies(cloud) == [202]
+
+
+def test_without_a_service_token_locations_stay_hidden(boot, host, image):
+    host.service = None
+    with pytest.raises(exceptions.LocationsForbidden):
+        boot.run(image)
+
+
+def test_without_a_service_token_a_copy_is_forbidden(boot, host, cloud, cold):
+    host.service = None
+    cloud.api.show_locations = True
+    with pytest.raises(exceptions.CopyForbidden):
+        boot.run(cold)
+
+
+def test_an_image_that_is_gone_is_not_found_for_nova(boot, cloud, image):
+    # On a resize, Nova then takes the disk from the source host.
+    cloud.api.images.clear()
+    with pytest.raises(exception.ImageNotFound):
+        boot.run(image)
+
+
+def test_the_clone_is_logged_with_image_and_disk(boot, image, caplog):
+    caplog.set_level(logging.INFO)
+    boot.run(image)
+    assert f'Cloned disk {boot.name} from image {image.id}' in caplog.text
+
+
+# The server is deleted
+
+
+def test_a_server_that_is_gone_ends_the_wait(boot, cloud, cold, instances):
+    instances.answer = exception.InstanceNotFound(instance_id=UUIDS[0])
+    with pytest.raises(exception.InstanceNotFound):
+        boot.run(cold)
+    assert cloud.west.disks == {}
+
+
+@pytest.mark.usefixtures('downloads')
+def test_a_server_being_deleted_ends_the_wait(boot, cold, instances):
+    instances.answer = objects.Instance(
+        uuid=UUIDS[0], task_state=task_states.DELETING
+    )
+    with pytest.raises(exception.UnexpectedDeletingTaskStateError):
+        boot.run(cold)
+    assert boot.fetched == 0
+
+
+def test_a_conductor_that_does_not_answer_ends_no_wait(
+    boot, cloud, cold, instances, caplog
+):
+    instances.answer = messaging.MessagingTimeout('no conductor')
+    boot.run(cold)
+    assert parent(cloud, boot)
+    assert 'no conductor' in caplog.text
+
+
+def test_a_disk_without_a_server_waits_for_nobody(cloud, context, cold):
+    # Nova makes them by path: for rescue, and to remove disks.
+    disk = backend.Rbd(path='vms/a-disk')
+    disk.driver = disks.Disks(cloud.west)
+    disk.clone(context, cold.id)
+    assert ('vms', 'a-disk') in cloud.west.disks
+
+
+def test_it_is_novas_backend_in_all_else():
+    assert issubclass(backend.Rbd, imagebackend.Rbd)
+    assert backend.Rbd.SUPPORTS_CLONE

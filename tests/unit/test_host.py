@@ -1,0 +1,231 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What the boots of a host share."""
+
+from concurrent import futures
+import threading
+
+import pytest
+
+from nova_rbd_multistore import ceph
+from nova_rbd_multistore import exceptions
+from nova_rbd_multistore import glance
+from nova_rbd_multistore import host
+
+DEADLINE = 30
+
+
+@pytest.fixture
+def image(cloud):
+    return cloud.api.add_image('file')
+
+
+def record_of(this_host, context, image):
+    return this_host.glance_for(context).record(image.id)
+
+
+def copy(this_host, context, image, **kwargs):
+    images = this_host.glance_for(context)
+    this_host.copy(context, images, images.record(image.id), **kwargs)
+
+
+def statuses(cloud):
+    return [status for _, _, status in cloud.api.requests]
+
+
+def test_there_is_one_host_in_a_process(options):
+    del options
+    assert host.this_host() is host.this_host()
+
+
+def test_the_host_is_made_from_novas_options(options):
+    options.config(group='libvirt', images_rbd_pool='disks')
+    options.config(group='libvirt', images_rbd_glance_store_name='dcn-1')
+    made = host.this_host()
+    assert (made.pool, made.store) == ('disks', 'dcn-1')
+    assert isinstance(made.cluster, ceph.Cluster)
+
+
+def test_the_clusters_time_outs_are_from_the_options(options):
+    options.config(group='libvirt', rbd_connect_timeout=3)
+    options.config(
+        group='rbd_multistore', rados_mon_op_timeout=4, rados_osd_op_timeout=5
+    )
+    assert host.this_host().cluster._options == {
+        'client_mount_timeout': '3',
+        'rados_mon_op_timeout': '4',
+        'rados_osd_op_timeout': '5',
+    }
+
+
+def test_making_a_host_connects_to_nothing(options):
+    options.config(group='libvirt', images_rbd_ceph_conf='/does/not/exist')
+    host.this_host()
+
+
+def test_the_fsid_is_asked_for_once(this_host, cloud):
+    assert this_host.fsid == 'fsid-west'
+    cloud.west.away = True
+    assert this_host.fsid == 'fsid-west'
+
+
+def test_an_fsid_not_to_be_had_is_asked_for_again(this_host, cloud):
+    cloud.west.away = True
+    with pytest.raises(exceptions.ClusterUnreachable):
+        _ = this_host.fsid
+    cloud.west.away = False
+    assert this_host.fsid == 'fsid-west'
+
+
+def test_a_copy_goes_to_our_store_and_is_there_on_return(
+    this_host, cloud, context, image
+):
+    copy(this_host, context, image)
+    assert record_of(this_host, context, image).holds('west')
+    assert statuses(cloud) == [202]
+
+
+def test_a_copy_is_polled_and_given_up_as_configured(
+    this_host, options, cloud, context, image
+):
+    options.config(
+        group='libvirt',
+        images_rbd_glance_copy_poll_interval=5,
+        images_rbd_glance_copy_timeout=50,
+    )
+    cloud.api.pace.upload = 1000
+    with pytest.raises(exceptions.CopyTimedOut, match='50 s'):
+        copy(this_host, context, image)
+    shows = cloud.endpoints[0].paths.count(f'GET /v2/images/{image.id}')
+    assert 9 <= shows <= 15
+
+
+def test_a_copy_stalls_as_configured(
+    this_host, options, cloud, context, image
+):
+    options.config(group='rbd_multistore', copy_stall_timeout=30)
+    cloud.clock.after(1, cloud.api.kill)
+    with pytest.raises(exceptions.CopyStalled, match='30 s'):
+        copy(this_host, context, image)
+
+
+def test_the_pool_of_glance_is_looked_into_as_often_as_configured(
+    this_host, options, cloud, context, image
+):
+    options.config(
+        group='rbd_multistore', copy_probe_interval=2, glance_rbd_pool='images'
+    )
+    cloud.api.pace.upload = 100
+    copy(this_host, context, image)
+    assert 45 <= cloud.west.looks <= 60
+
+
+def test_the_wrong_pool_shows_no_arrival(
+    this_host, options, cloud, context, image
+):
+    options.config(group='rbd_multistore', glance_rbd_pool='elsewhere')
+    began = cloud.clock.now
+    copy(this_host, context, image)
+    # So it is the poll that finds it.
+    assert cloud.clock.now - began >= 12
+
+
+def test_polls_of_one_host_vary(this_host, cloud, context, image):
+    cloud.west.hidden = True
+    cloud.api.pace.upload = 300
+    copy(this_host, context, image)
+    naps = {round(nap, 3) for nap in cloud.clock.naps}
+    assert len(naps) > 5
+    assert all(12 <= nap <= 18 for nap in naps)
+
+
+def test_the_poll_asks_each_endpoint_once_without_further_rounds(
+    this_host, cloud, context, image, monkeypatch
+):
+    retries = []
+    request_copy = glance.Glance.request_copy
+
+    def asked(images, *args):
+        retries.append(images._retries)
+        return request_copy(images, *args)
+
+    monkeypatch.setattr(glance.Glance, 'request_copy', asked)
+    copy(this_host, context, image)
+    assert retries == [0]
+
+
+def test_a_deleted_server_ends_its_own_wait(this_host, context, image):
+    def deleted():
+        raise RuntimeError('the server was deleted')
+
+    with pytest.raises(RuntimeError, match='the server was deleted'):
+        copy(this_host, context, image, check=deleted)
+
+
+def test_boots_that_want_the_same_copy_share_it(
+    this_host, cloud, context, image
+):
+    # The first holds the clock still until all others have looked.
+    all_here = threading.Barrier(8)
+    asked = threading.Event()
+    images = this_host.glance_for(context)
+    record = images.record(image.id)
+
+    class Held:
+        """Glance, which is slow to accept the request."""
+
+        def without_retries(self):
+            return self
+
+        def request_copy(self, *args):
+            asked.set()
+            all_here.wait(DEADLINE)
+            return images.request_copy(*args)
+
+        def record(self, *args):
+            return images.record(*args)
+
+    def boot():
+        this_host.copy(context, Held(), record)
+
+    def other_boot():
+        assert asked.wait(DEADLINE)
+        all_here.wait(DEADLINE)
+        this_host.copy(context, Held(), record)
+
+    with futures.ThreadPoolExecutor(8) as pool:
+        boots = [pool.submit(boot)]
+        boots += [pool.submit(other_boot) for _ in range(7)]
+        for future in boots:
+            assert future.exception(DEADLINE) is None
+    assert statuses(cloud).count(202) == 1
+
+
+def test_after_a_mismatch_no_copy_is_asked_for_for_a_while(
+    this_host, cloud, context, image
+):
+    this_host.remember_mismatch(frozenset({'fsid-east'}))
+    with pytest.raises(exceptions.StoreNotLocal) as caught:
+        copy(this_host, context, image)
+    assert 'fsid-west' in str(caught.value)
+    assert 'fsid-east' in str(caught.value)
+    assert statuses(cloud) == []
+
+
+def test_a_mismatch_is_forgotten_after_a_while(
+    this_host, cloud, context, image
+):
+    this_host.remember_mismatch(frozenset({'fsid-east'}))
+    cloud.clock.advance(host.MISMATCH_REMEMBERED)
+    copy(this_host, context, image)
+    assert statuses(cloud) == [202]
