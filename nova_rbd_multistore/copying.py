@@ -120,11 +120,8 @@ class Copy:
         self._time = time
         self._check = check
 
-        now = time.clock()
-        self._began = now
-        self._moved = now
-        self._logged = now
-        self._poll_at = now
+        self._began = time.clock()
+        self._moved = self._logged = self._poll_at = self._began
         self._due = False
         self._recheck = FIRST_RECHECK
         self._progress = progress.Progress(record.size, time.clock)
@@ -132,6 +129,7 @@ class Copy:
         self._record: image_values.ImageRecord = record
         self._arrival = ceph.ABSENT
         self._holder: image_values.CopyTask | None = None
+        self._accepted = False
         self._request_id: str | None = None
         self._unneeded = False
 
@@ -144,6 +142,9 @@ class Copy:
         :raises ImageError: if the image is no longer there for this user
         :raises HostError: if Glance, or the store in it, is not there
         """
+        # The wait began with the boot; that nothing moves can be said only of
+        # what we have watched, and somebody else may have followed until now.
+        self._moved = self._logged = self._poll_at = self._time.clock()
         self._request()
         looks = tenacity.Retrying(
             retry=tenacity.retry_if_result(lambda arrived: not arrived),
@@ -171,6 +172,7 @@ class Copy:
             return
         match reply.reply:
             case glance.Reply.ACCEPTED:
+                self._accepted = True
                 self._request_id = reply.request_id
                 LOG.info(
                     'Glance copies image %s to store %s (its request %s)',
@@ -249,7 +251,7 @@ class Copy:
                 return True
             if record.lock:
                 self._follow_holder(record.lock)
-            elif self._request_id:
+            elif self._accepted:
                 self._judge_ours()
             else:
                 self._request()
@@ -286,7 +288,7 @@ class Copy:
             (
                 task
                 for task in self._images.tasks(self._image)
-                if task.request_id == self._request_id
+                if self._request_id in (task.request_id, None)
                 and self._store in task.stores
             ),
             # A server that was built elsewhere before has earlier ones.
@@ -324,6 +326,7 @@ class Copy:
     # Pace
 
     def _poll_later(self) -> None:
+        self._recheck = FIRST_RECHECK
         self._poll_at = self._time.clock() + self._limits.poll_interval * (
             self._time.uniform(1 - JITTER, 1 + JITTER)
         )

@@ -247,6 +247,10 @@ class Glance:
         try:
             return self._ask(ask, store=store)
         except glance_exc.HTTPConflict as exc:
+            # Or the store is no longer there: then the next look at the
+            # stores says so, and 409 alone does not.
+            for url in self._urls:
+                self._known.learn_stores(url, frozenset())
             return CopyReply(Reply.BUSY, reason=text.printable(exc))
         except glance_exc.HTTPBadRequest as exc:
             return CopyReply(Reply.NOT_NEEDED, reason=text.printable(exc))

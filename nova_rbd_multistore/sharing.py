@@ -48,8 +48,8 @@ class Shared:
         :param check: raises if this thread need not wait any longer
         :param check_interval: seconds between two checks
         :raises ImageError: what ``work`` raised. What it raised for another
-            asker's rights (NotForThisUser) is not passed on: this thread then
-            tries for itself
+            asker's rights (NotForThisUser), or for a token (TokenRefused), is
+            not passed on: this thread then tries for itself
         :raises HostError: what ``work`` raised
         """
         while True:
@@ -60,7 +60,7 @@ class Shared:
                 return
             try:
                 _await(running, check, check_interval)
-            except _Abandoned:
+            except (_Abandoned, exceptions.TokenRefused):
                 continue
             except exceptions.NotForThisUser:
                 if doer == asker:
