@@ -33,12 +33,10 @@ from nova_rbd_multistore import host
 with mock.patch.object(imagebackend, 'Rbd', backend.Rbd):
     from nova.tests.unit.virt.libvirt import test_imagebackend
 
-_OWN_CLONE = (
-    'ours asks Glance itself, since Nova does not see locations with '
-    "Glance's secure defaults, and clones over a connection of its own, so "
-    "the test's fakes of Nova's IMAGE_API and RBDDriver are not called; "
-    'tests/unit/test_backend.py has the same cases'
-)
+# Ours asks Glance itself, as Nova does not see locations with Glance's secure
+# defaults, and clones over a connection of its own. The same cases are in
+# tests/unit/test_backend.py.
+_OWN_CLONE = "fakes Nova's IMAGE_API and RBDDriver, which ours does not ask"
 
 DIFFERENT = {
     'test_clone_copy_not_configured': _OWN_CLONE,
