@@ -198,7 +198,10 @@ class Status(lister.Lister):
             chosen.compute_driver,
             chosen.threading,
         )
-        return _table(where)
+        columns, rows = _table(where)
+        if not rows:
+            self.app.LOG.info('It is down: tools/lab up starts it')
+        return columns, rows
 
 
 class Env(command.Command):

@@ -193,7 +193,8 @@ class Compute(Daemon):
             lab,
             compute.program,
             requires=(
-                'nova-conductor',
+                # It waits for the conductor itself, and loads meanwhile.
+                'nova-api',
                 f'ceph-{compute.site.name}',
                 f'hypervisor-{compute.name}',
             ),
