@@ -53,7 +53,7 @@ function basic_stages {
     if ! lab_is_up; then
         trap take_down EXIT
     fi
-    stage lab 10 tools/lab up
+    stage lab 10 tools/lab up --driver multistore --threading native
     stage functional 25 "$venv/bin/tox" -e functional
 }
 

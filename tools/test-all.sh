@@ -24,6 +24,12 @@ if [[ -n $(git status --porcelain) ]]; then
 fi
 
 basic_stages
-stage unit-eventlet 10 \
-    env OS_NOVA_DISABLE_EVENTLET_PATCHING=false "$venv/bin/tox" -e py3
+
+# The same, on eventlet instead of native threads.
+export OS_NOVA_DISABLE_EVENTLET_PATCHING=false
+stage unit-eventlet 10 "$venv/bin/tox" -e py3
+stage lab-eventlet 10 tools/lab up --threading eventlet
+stage func-eventlet 25 "$venv/bin/tox" -e functional
+unset OS_NOVA_DISABLE_EVENTLET_PATCHING
+
 conclude --json tests/last-full-run.json
