@@ -30,17 +30,6 @@ def urls(where):
     return [api.url for api in where.glance_apis]
 
 
-def test_all_endpoints_of_the_catalog_are_used(
-    upload, make_host, demo_user, urls
-):
-    images = [upload(store='west').id for _ in range(12)]
-    host = make_host('west-1', debug=True)
-
-    host.boot(demo_user, *images)
-
-    assert all(f'{url}/v2/images/' in host.log for url in urls)
-
-
 @pytest.mark.parametrize('down', ['glance-api-1', 'glance-api-2'])
 def test_one_of_two_down_from_the_start_is_not_noticed(
     upload, make_host, demo_user, west, stop, down
@@ -141,7 +130,7 @@ def test_both_down_for_good_are_both_named_with_what_each_said(
     (line,) = [
         line
         for line in host.log.splitlines()
-        if 'No glance-api answered' in line
+        if 'No glance-api answered: ' in line
     ]
     assert DEAD in line
     assert other in line
