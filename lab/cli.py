@@ -165,7 +165,7 @@ def _down(where: layout.Layout) -> None:
 
 
 def _stop(item: service.Service) -> None:
-    running = item.is_running()
+    running = item.running()
     item.stop()
     if running:
         item.say('stopped')

@@ -106,9 +106,8 @@ class Hypervisor(service.Service):
         self._virtlogd = f'virtlogd-{compute.name}'
         self._libvirtd = f'libvirtd-{compute.name}'
         self._etc = compute.libvirt / 'etc'
-        etc = lab.layout.etc / self.name
-        self._script = etc / 'namespaces.sh'
-        self._meminfo = etc / 'meminfo'
+        self._script = lab.layout.etc / self.name / 'namespaces.sh'
+        self._meminfo = lab.layout.etc / self.name / 'meminfo'
 
     def configure(self) -> None:
         for name in DIRECTORIES:
@@ -184,16 +183,13 @@ class Hypervisor(service.Service):
             return True
 
     def stop(self) -> None:
-        if self.lab.supervisor.is_alive(self._libvirtd):
+        if self._libvirtd in self.running():
             # Else QEMU would outlive libvirt, which it is meant to do.
             with self._connection() as connection:
                 for domain in connection.listAllDomains():
                     if domain.isActive():
                         domain.destroy()
         super().stop()
-        for kind in ('mnt', 'uts'):
-            if self.compute.namespace(kind).is_mount():
-                self.lab.run(self.name, 'umount', self.compute.namespace(kind))
 
     @contextlib.contextmanager
     def _connection(self) -> Iterator[libvirt.virConnect]:

@@ -145,7 +145,7 @@ class Daemon(service.Service):
     def start(self) -> None:
         self.lab.supervisor.start(self.name)
         started = datetime.datetime.fromtimestamp(
-            self.lab.supervisor.status()[self.name].started, datetime.UTC
+            self.lab.supervisor.started(self.name), datetime.UTC
         )
         with cloud.connect('admin', self.lab.layout) as admin:
             self.wait(

@@ -26,7 +26,7 @@ import os
 import pathlib
 import signal
 import subprocess
-from typing import Any, Final, cast
+from typing import Any, Final
 import xmlrpc.client
 
 import supervisor.states
@@ -37,6 +37,7 @@ from lab import cgroup
 from lab import errors
 from lab import files
 from lab import layout
+from lab import rpc
 
 _PATH: Final = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 
@@ -104,6 +105,12 @@ class Status:
     # Seconds since the epoch.
     started: int
 
+    @classmethod
+    def of(cls, info: Mapping[str, Any]) -> 'Status':
+        """From what supervisor tells of a process."""
+        state = State(info['state'])
+        return cls(info['name'], state, info['pid'], info['start'])
+
 
 class Supervisor:
     """The supervisor of one lab, spoken to over its unix socket."""
@@ -113,19 +120,11 @@ class Supervisor:
         self._group = cgroup.ControlGroup(where)
         self._socket = where.run / 'supervisor.sock'
         self._conf = where.etc / 'supervisord.conf'
-
-    def _rpc(self) -> Any:
-        # One connection a call: a connection is not for several threads.
-        transport = supervisor.xmlrpc.SupervisorTransport(
-            None, None, f'unix://{self._socket}'
-        )
-        return xmlrpc.client.ServerProxy(
-            'http://127.0.0.1', transport=cast(Any, transport)
-        ).supervisor
+        self._rpc = rpc.Rpc(self._socket)
 
     def is_running(self) -> bool:
         try:
-            self._rpc().getState()
+            self._rpc.call('getState')
         except (OSError, http.client.HTTPException):
             return False
         return True
@@ -144,13 +143,12 @@ class Supervisor:
         if not self.is_running():
             self._launch()
             return
-        rpc = self._rpc()
-        [[added, changed, removed]] = rpc.reloadConfig()
+        [[added, changed, removed]] = self._rpc.call('reloadConfig')
         self.stop(*changed, *removed)
         for name in (*changed, *removed):
-            rpc.removeProcessGroup(name)
+            self._rpc.call('removeProcessGroup', name)
         for name in (*changed, *added):
-            rpc.addProcessGroup(name)
+            self._rpc.call('addProcessGroup', name)
 
     def _launch(self) -> None:
         # A supervisor that was killed leaves its daemons behind.
@@ -187,52 +185,61 @@ class Supervisor:
                     )
 
     def status(self) -> dict[str, Status]:
-        """Every program's, by its name."""
+        """Every program's, by its name; none while supervisor is down."""
         if not self.is_running():
             return {}
         return {
-            info['name']: Status(
-                info['name'], State(info['state']), info['pid'], info['start']
-            )
-            for info in self._rpc().getAllProcessInfo()
+            info['name']: Status.of(info)
+            for info in self._rpc.call('getAllProcessInfo')
         }
 
-    def state(self, name: str) -> State:
-        return self.status()[name].state
+    def _status_of(self, name: str) -> Status:
+        try:
+            return Status.of(self._rpc.call('getProcessInfo', name))
+        except xmlrpc.client.Fault as fault:
+            if fault.faultCode != supervisor.xmlrpc.Faults.BAD_NAME:
+                raise
+            known = ', '.join(self.status())
+            raise errors.LabError(
+                f'no program {name!r} in the lab; there are: {known}'
+            ) from fault
 
-    def is_alive(self, name: str) -> bool:
-        status = self.status().get(name)
-        return status is not None and status.state.alive
+    def state(self, name: str) -> State:
+        return self._status_of(name).state
 
     def pid(self, name: str) -> int:
         """0 if the program does not run."""
-        return self.status()[name].pid
+        return self._status_of(name).pid
+
+    def started(self, name: str) -> int:
+        """Seconds since the epoch."""
+        return self._status_of(name).started
 
     def start(self, *names: str) -> None:
         """Start those that do not run; whether they answer is not known."""
         for name in names:
-            if not self.is_alive(name):
-                self._rpc().startProcess(name, False)
+            if not self.state(name).alive:
+                self._rpc.call('startProcess', name, False)
 
     def stop(self, *names: str) -> None:
         """Stop those that run, all at once, and wait until they ended."""
-        for name in names:
-            if self.is_alive(name):
-                self._rpc().stopProcess(name, False)
+        for name in self._running(names):
+            self._rpc.call('stopProcess', name, False)
         for attempt in tenacity.Retrying(
             stop=tenacity.stop_after_delay(60),
             wait=tenacity.wait_fixed(0.1),
             reraise=True,
         ):
             with attempt:
-                known = self.status()
-                left = [
-                    name for name in names if name in known and known[name].pid
-                ]
-                if left:
+                if left := self._running(names):
                     raise errors.ServiceFailed(
                         f'cannot stop {", ".join(left)}'
                     )
+
+    def _running(self, names: Iterable[str]) -> list[str]:
+        """Which of these have a process, if it is ending, too."""
+        known = self.status()
+        return [name for name in names if name in known and known[name].pid]
 
     def restart(self, *names: str) -> None:
         self.stop(*names)
@@ -254,6 +261,6 @@ class Supervisor:
     def shut_down(self) -> None:
         """End supervisor and whatever process of the lab is left."""
         if self.is_running():
-            self._rpc().shutdown()
+            self._rpc.call('shutdown')
         self._group.kill()
         self._group.remove()

@@ -138,9 +138,12 @@ class Service(abc.ABC):
     def start(self) -> None:
         """See to it that the service answers, whatever was before."""
 
-    def is_running(self) -> bool:
-        """Whether a daemon of it runs."""
-        return any(map(self.lab.supervisor.is_alive, self._names()))
+    def running(self) -> Sequence[str]:
+        """Which of its daemons run."""
+        known = self.lab.supervisor.status()
+        return [
+            name for name in self._names() if name in known and known[name].pid
+        ]
 
     def stop(self) -> None:
         """Leave nothing that runs."""
@@ -159,7 +162,7 @@ class Service(abc.ABC):
         answer: Callable[[], bool],
         what: str,
         *daemons: str,
-        seconds: float = 120,
+        seconds: float = 240,
     ) -> None:
         """Wait for an answer, as long as the daemons live that are to give it.
 
@@ -171,7 +174,7 @@ class Service(abc.ABC):
 
         def check() -> None:
             for name, log in zip(names, logs, strict=True):
-                if not self.lab.supervisor.is_alive(name):
+                if not self.lab.supervisor.state(name).alive:
                     raise errors.ServiceFailed(
                         f'{name} died. {files.end(log)}'
                     )
@@ -181,7 +184,7 @@ class Service(abc.ABC):
         retrying = tenacity.Retrying(
             stop=tenacity.stop_after_delay(seconds)
             | tenacity.stop_when_event_set(self.lab.given_up),
-            wait=tenacity.wait_fixed(0.2),
+            wait=tenacity.wait_fixed(0.3),
             retry=tenacity.retry_if_not_exception_type(errors.ServiceFailed),
         )
         try:
