@@ -46,13 +46,25 @@ class Rbd(imagebackend.Rbd):
     """One disk of one server, in Nova's pool of the local Ceph cluster."""
 
     def __init__(
-        self, instance: 'objects.Instance | None' = None, **kwargs: Any
+        self,
+        instance: 'objects.Instance | None' = None,
+        *args: Any,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(instance, **kwargs)
+        super().__init__(instance, *args, **kwargs)
         self.driver = disks.RBDDriver()
         self._instance = instance
         #: Why this disk was not cloned, if a download may do instead.
         self._not_cloned: exceptions.ImageError | None = None
+
+    def exists(self) -> bool:
+        """Whether the disk is there.
+
+        :raises ClusterUnreachable: if the cluster fails, or is too slow
+        """
+        with host.this_host().cluster.errors():
+            found: bool = super().exists()
+            return found
 
     def cache(
         self,

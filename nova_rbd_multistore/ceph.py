@@ -200,14 +200,12 @@ class Cluster:
 
         :raises ClusterUnreachable: for any error of theirs
         """
-        used = self._handles.get('current')
         try:
             yield
         except (rados.ConnectionShutdown, rbd.ConnectionShutdown) as exc:
             # Our handle is dead for good (blocklisted, say). Threads that
             # still use it keep it alive; it shuts down with the last.
-            if self._handles.get('current') is used:
-                self._handles.pop('current', None)
+            self._handles.pop('current', None)
             raise exceptions.ClusterUnreachable(exc) from exc
         except (rados.Error, rbd.Error) as exc:
             raise exceptions.ClusterUnreachable(exc) from exc
