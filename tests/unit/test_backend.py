@@ -245,8 +245,16 @@ def test_a_snapshot_that_vanishes_between_look_and_clone_is_copied_again(
     assert parent(cloud, boot) == f'images/{image.id}@snap'
 
 
-def test_an_image_changed_during_the_copy_is_judged_anew(boot, cloud, cold):
-    cloud.clock.after(10.2, lambda: setattr(cold, 'status', 'deactivated'))
+def test_an_image_deactivated_after_the_copy_is_not_cloned(
+    boot, host, cloud, cold
+):
+    copy = host.copy
+
+    def copy_and_deactivate(*args, **kwargs):
+        copy(*args, **kwargs)
+        cold.status = 'deactivated'
+
+    host.copy = copy_and_deactivate
     with pytest.raises(exceptions.NotActive):
         boot.run(cold)
     assert cloud.west.disks == {}

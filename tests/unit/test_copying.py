@@ -12,6 +12,7 @@
 
 """The story of a copy, on a clock of its own."""
 
+import dataclasses
 import itertools
 import logging
 
@@ -153,6 +154,13 @@ def test_a_slow_copy_is_polled_at_most_once_an_interval(site):
     before_due = [at for at in site.glance.polls if at < 1000 + 402]
     assert len(before_due) <= took / LIMITS.poll_interval
     assert min(gaps(before_due)) >= LIMITS.poll_interval
+
+
+def test_while_bytes_arrive_nobody_asks_for_tasks(site):
+    site.api.pace.upload = 100
+    site.copy()
+    assert len(site.glance.polls) > 5
+    assert site.glance.task_polls == []
 
 
 def test_the_cluster_is_looked_into_every_probe_interval(site):
@@ -387,6 +395,37 @@ def test_our_task_is_found_among_those_of_the_same_nova_request(site):
         site.copy()
 
 
+def test_a_later_task_of_the_same_nova_request_for_another_store_is_not_ours(
+    site,
+):
+    site.glance.requester = glance_api.Requester(
+        service=True, request_id='req-of-nova'
+    )
+    site.api.failures.append(('upload', 'disk full'))
+    # Ours has failed by then; this one is done before we look again.
+    site.clock.after(
+        3,
+        lambda: site.api.import_image(
+            site.glance.requester, site.image.id, TO_EAST
+        ),
+    )
+    with pytest.raises(exceptions.CopyFailed, match='disk full'):
+        site.copy()
+    assert site.record().holds('east')
+
+
+def test_our_task_is_found_without_the_id_of_our_request(site):
+    # A proxy may drop it from the answer.
+    request = site.glance.request_copy
+    site.glance.request_copy = lambda image, store: dataclasses.replace(
+        request(image, store), request_id=None
+    )
+    site.api.failures.append(('upload', 'disk full'))
+    with pytest.raises(exceptions.CopyFailed, match='disk full'):
+        site.copy()
+    assert site.statuses == [202]
+
+
 def test_a_task_that_glance_has_forgotten_is_a_failure(site):
     site.api.failures.append(('upload', 'disk full'))
     tasks = site.glance.tasks
@@ -545,7 +584,7 @@ def test_a_copy_that_ends_with_the_timeout_is_good(site):
     # The last look is after the last probe.
     site.west.hidden = True
     site.api.pace.upload = LIMITS.timeout - 3
-    site.copy(poll_interval=50)
+    site.copy(poll_interval=70)
 
 
 def test_waiting_for_others_counts_for_the_timeout(site):

@@ -21,6 +21,7 @@ from nova_rbd_multistore import ceph
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import glance
 from nova_rbd_multistore import host
+from nova_rbd_multistore import sharing
 
 DEADLINE = 30
 
@@ -170,6 +171,26 @@ def test_a_deleted_server_ends_its_own_wait(this_host, context, image):
 
     with pytest.raises(RuntimeError, match='the server was deleted'):
         copy(this_host, context, image, check=deleted)
+
+
+def test_a_boot_that_waits_for_another_is_checked_as_often_as_a_poll(
+    this_host, options, context, image
+):
+    options.config(group='libvirt', images_rbd_glance_copy_poll_interval=7)
+    asked = {}
+
+    class Copies(sharing.Shared):
+        def do(self, **kwargs):
+            asked.update(kwargs)
+
+    def check():
+        pass
+
+    this_host._copies = Copies()
+    copy(this_host, context, image, check=check)
+    assert asked['check'] is check
+    assert asked['check_interval'] == 7
+    assert asked['key'] == (image.id, 'west')
 
 
 def test_boots_that_want_the_same_copy_share_it(

@@ -219,7 +219,7 @@ def test_what_is_no_object_is_no_record(answer):
         image.store_ids,
     ],
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(answer=anything | fields | st.lists(fields))
 def test_no_answer_raises_anything_but_malformed(read, answer):
     with contextlib.suppress(image.MalformedAnswer):

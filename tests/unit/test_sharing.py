@@ -238,6 +238,19 @@ def test_a_refusal_of_another_user_is_not_taken_for_ours(do, refusal):
     assert ours.done == 1
 
 
+def test_a_refused_token_is_not_taken_for_that_of_another_boot(do):
+    # The user may have logged in again meanwhile.
+    refusal = exceptions.TokenRefused('image')
+    theirs, ours = Work(refusal), Work()
+    ours.go_on.set()
+    doer = do(theirs)
+    assert theirs.begun.wait(DEADLINE)
+    (waiting,) = waiters(do, ours, 1)
+    theirs.go_on.set()
+    assert outcome(doer) is refusal
+    assert outcome(waiting) is None
+
+
 def test_after_another_users_refusal_one_of_the_others_does_it_for_all(do):
     theirs = Work(exceptions.ImageGone('image'))
     ours = Company(others=7)

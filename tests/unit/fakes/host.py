@@ -36,5 +36,7 @@ class Host(host.Host):
         self, context: nova_context.RequestContext
     ) -> glance.Glance:
         return self._cloud.glance(
-            token=context.auth_token or '', service=self.service
+            token=context.auth_token or '',
+            service=self.service,
+            retries=3,
         )
