@@ -24,12 +24,13 @@ if [[ -n $(git status --porcelain) ]]; then
 fi
 
 basic_stages
+stage faults 60 "$venv/bin/tox" -e functional -- -m fault tests/functional
 
 # The same, on eventlet instead of native threads.
 export OS_NOVA_DISABLE_EVENTLET_PATCHING=false
 stage unit-eventlet 10 "$venv/bin/tox" -e py3
 stage lab-eventlet 10 tools/lab up --threading eventlet
-stage func-eventlet 25 "$venv/bin/tox" -e functional
+stage func-eventlet 90 "$venv/bin/tox" -e functional
 unset OS_NOVA_DISABLE_EVENTLET_PATCHING
 
 conclude --json tests/last-full-run.json

@@ -24,6 +24,7 @@ import signal
 from typing import Any
 import uuid
 
+from nova import monkey_patch
 from openstack import connection
 from openstack import exceptions as sdk_exceptions
 import pytest
@@ -203,7 +204,7 @@ def make_host(
         like: str = 'west-1',
         *,
         driver: tuple[str, str] = hosts.OURS,
-        eventlet: bool = False,
+        eventlet: bool = monkey_patch.is_patched(),
         **options: Any,
     ) -> hosts.Host:
         host = hosts.Host(

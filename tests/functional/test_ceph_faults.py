@@ -17,6 +17,8 @@ import pytest
 from tests.functional import clusters
 from tests.functional import hosts
 
+pytestmark = pytest.mark.fault
+
 #: Seconds, instead of Ceph's own "for ever" and our 30.
 TIMEOUTS = {
     'libvirt__rbd_connect_timeout': 5,

@@ -20,6 +20,8 @@ from tests.functional import clusters
 from tests.functional import database
 from tests.functional import hosts
 
+pytestmark = pytest.mark.fault
+
 POLL = {'libvirt__images_rbd_glance_copy_poll_interval': 2}
 
 

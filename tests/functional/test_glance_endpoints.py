@@ -19,6 +19,8 @@ import pytest
 from tests.functional import clusters
 from tests.functional import strange_servers
 
+pytestmark = pytest.mark.fault
+
 POLL = {'libvirt__images_rbd_glance_copy_poll_interval': 2}
 
 #: Nobody listens on this port of loopback.
