@@ -51,3 +51,29 @@ def test_text_above_the_limit_is_cut_and_marked():
 def test_anything_can_be_shown():
     assert text.printable(ValueError('no\nway')) == 'no way'
     assert text.printable(None) == 'None'
+
+
+@pytest.mark.parametrize(
+    ('said', 'kept'),
+    [
+        ('to http://nova:secret@host:9292/v2', 'to http://host:9292/v2'),
+        ('https://token@host/', 'https://host/'),
+        ('http://host/a@b', 'http://host/a@b'),
+        ('mail to nova@host', 'mail to nova@host'),
+    ],
+)
+def test_urls_are_logged_without_credentials(said, kept):
+    assert text.without_credentials(said) == kept
+
+
+@pytest.mark.parametrize(
+    ('said', 'kept'),
+    [
+        ('no route to http://10.1.2.3:9292/v2 now', 'no route to {} now'),
+        ('(rbd://fsid/pool/image/snap', '({}'),
+        ('HTTPS://HOST', '{}'),
+        ('disk full: 12 MiB left', 'disk full: 12 MiB left'),
+    ],
+)
+def test_tenants_read_no_urls(said, kept):
+    assert text.without_urls(said) == kept.format('(an address)')
