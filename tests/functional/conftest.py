@@ -18,12 +18,15 @@ run is an error, never a skip.
 
 from collections.abc import Callable, Iterator
 import contextlib
+import dataclasses
 import hashlib
 import pathlib
 import signal
+import time
 from typing import Any
 import uuid
 
+from keystoneauth1.identity import v3
 from nova import monkey_patch
 from openstack import connection
 from openstack import exceptions as sdk_exceptions
@@ -32,8 +35,8 @@ import pytest
 from lab import cloud
 from lab import layout
 from lab import programs
+from tests.functional import apis
 from tests.functional import clusters
-from tests.functional import glance_apis
 from tests.functional import hosts
 from tests.functional import image_files
 
@@ -272,7 +275,7 @@ def leave_in_cache() -> Callable[[hosts.Host, str], None]:
     return leave
 
 
-GlanceMaker = Callable[..., glance_apis.GlanceApi]
+GlanceMaker = Callable[..., apis.GlanceApi]
 
 
 @pytest.fixture
@@ -280,11 +283,13 @@ def make_glance(
     where: layout.Layout, tmp_path: pathlib.Path
 ) -> Iterator[GlanceMaker]:
     """Runs further glance-apis with options of their own."""
-    made: list[glance_apis.GlanceApi] = []
+    made: list[apis.GlanceApi] = []
 
-    def make(**options: dict[str, str | None]) -> glance_apis.GlanceApi:
-        api = glance_apis.GlanceApi(
-            where.glance_apis[0], tmp_path / f'glance-{len(made)}', options
+    def make(**options: dict[str, str]) -> apis.GlanceApi:
+        api = apis.GlanceApi(
+            where.glance_apis[0].directory,
+            tmp_path / f'glance-{len(made)}',
+            options,
         )
         made.append(api)
         api.start()
@@ -296,7 +301,7 @@ def make_glance(
 
 
 @pytest.fixture
-def glance_for_stock(make_glance: GlanceMaker) -> glance_apis.GlanceApi:
+def glance_for_stock(make_glance: GlanceMaker) -> apis.GlanceApi:
     """Glance with the setting that Nova's own driver cannot do without."""
     return make_glance(DEFAULT={'show_multiple_locations': 'true'})
 
@@ -304,10 +309,10 @@ def glance_for_stock(make_glance: GlanceMaker) -> glance_apis.GlanceApi:
 @pytest.fixture
 def hold_copy(
     make_glance: GlanceMaker, admin: connection.Connection
-) -> Callable[[str, str], glance_apis.GlanceApi]:
+) -> Callable[[str, str], apis.GlanceApi]:
     """Begins somebody else's copy of an image, and stops it half-way."""
 
-    def hold(image_id: str, store: str) -> glance_apis.GlanceApi:
+    def hold(image_id: str, store: str) -> apis.GlanceApi:
         api = make_glance()
         api.request_copy(admin, image_id, store)
         api.freeze()
@@ -336,7 +341,7 @@ def stop(
     yield by_name
     supervisor.start(*stopped)
     for api in where.glance_apis:
-        glance_apis.wait_for(api.url)
+        apis.wait_for(api.url)
 
 
 @pytest.fixture
@@ -379,3 +384,30 @@ def full_cluster() -> Iterator[Callable[[clusters.Cluster], None]]:
         ):
             cluster.command(f'osd set-{ratio}-ratio', ratio=share)
         cluster.wait_for_health('OSD_FULL', present=False)
+
+
+@pytest.fixture
+def short_lived(
+    where: layout.Layout, tmp_path: pathlib.Path, demo: connection.Connection
+) -> Iterator[Callable[[], tuple[hosts.User, float]]]:
+    """Logs demo in for some seconds: a user, and when his token expires.
+
+    At a Keystone whose tokens live shortly; they are good everywhere.
+    """
+    seconds = 25
+    keystone = apis.KeystoneApi(
+        where.etc / 'keystone',
+        tmp_path / 'keystone',
+        {'token': {'expiration': str(seconds)}},
+    )
+    keystone.start()
+
+    def log_in() -> tuple[hosts.User, float]:
+        account = dataclasses.asdict(cloud.account('demo', where))
+        account['auth_url'] = f'{keystone.url}/v3'
+        expires = time.time() + seconds
+        token = v3.Password(**account).get_token(demo.session)
+        return dataclasses.replace(_user_of(demo), auth_token=token), expires
+
+    yield log_in
+    keystone.kill()

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Further glance-apis beside the lab's two, over the same database.
+"""Further OpenStack APIs beside the lab's, over the same databases.
 
 For a deployment that differs in some options: the lab's own stay as they are.
 """
@@ -25,6 +25,7 @@ import signal
 import socket
 import subprocess
 import time
+from typing import ClassVar
 import urllib.error
 import urllib.request
 
@@ -32,71 +33,65 @@ from openstack import connection
 
 from lab import layout
 
+Options = Mapping[str, Mapping[str, str]]
 
-class GlanceApi:
-    """A real glance-api with a configuration of its own.
 
-    :param like: the one of the lab that it is a copy of
-    :param where: directory for its configuration, staging and log
-    :param options: of glance-api.conf, by section and name, that differ;
-        None removes one
+class Api:
+    """A real WSGI application with a configuration of its own.
+
+    :param like: directory of the lab's configuration that this is a copy of
+    :param where: directory for its own, its data and its log
+    :param options: that differ, by section and name
     """
 
+    #: The module that has the application.
+    module: ClassVar[str]
+    #: Its configuration file, and what tells it where that is.
+    conf_file: ClassVar[str]
+    conf_variable: ClassVar[str]
+
     def __init__(
-        self,
-        like: layout.GlanceApi,
-        where: pathlib.Path,
-        options: Mapping[str, Mapping[str, str | None]],
+        self, like: pathlib.Path, where: pathlib.Path, options: Options
     ) -> None:
         self._where = where
-        shutil.copytree(like.directory, where / 'etc')
+        self._process: subprocess.Popen[bytes] | None = None
+        shutil.copytree(like, where / 'etc')
         with socket.socket() as probe:
             probe.bind(('127.0.0.1', 0))
             self._port = probe.getsockname()[1]
-        self._configure(options)
-        self._process: subprocess.Popen[bytes] | None = None
+        self._configure(self._own_options(), options)
+
+    def _own_options(self) -> Options:
+        """What must not be as in the one that this is a copy of."""
+        return {}
+
+    def _configure(self, *changes: Options) -> None:
+        path = self._where / 'etc' / self.conf_file
+        conf = configparser.ConfigParser(interpolation=None, strict=False)
+        conf.read(path)
+        for options in changes:
+            for section, values in options.items():
+                if section != 'DEFAULT' and not conf.has_section(section):
+                    conf.add_section(section)
+                for name, value in values.items():
+                    conf.set(section, name, value)
+        with path.open('w') as file:
+            conf.write(file)
 
     @property
     def url(self) -> str:
         return f'http://127.0.0.1:{self._port}'
 
-    def _configure(
-        self, options: Mapping[str, Mapping[str, str | None]]
-    ) -> None:
-        etc = self._where / 'etc'
-        own: dict[str, Mapping[str, str | None]] = {
-            'DEFAULT': {'worker_self_reference_url': self.url},
-            'paste_deploy': {
-                'config_file': str(self._where / 'etc/glance-api-paste.ini')
-            },
-            'oslo_policy': {
-                'policy_file': str(self._where / 'etc/policy.yaml')
-            },
-        }
-        for store in ('os_glance_staging_store', 'os_glance_tasks_store'):
-            path = self._where / store
-            path.mkdir()
-            own[store] = {'filesystem_store_datadir': str(path)}
-        path = etc / 'glance-api.conf'
-        conf = configparser.ConfigParser(interpolation=None, strict=False)
-        conf.read(path)
-        for changes in (own, options):
-            for section, values in changes.items():
-                if section != 'DEFAULT' and not conf.has_section(section):
-                    conf.add_section(section)
-                for name, value in values.items():
-                    if value is None:
-                        conf.remove_option(section, name)
-                    else:
-                        conf.set(section, name, value)
-        with path.open('w') as file:
-            conf.write(file)
+    @property
+    def requests(self) -> str:
+        """The access log."""
+        return (self._where / 'access').read_text()
 
     def start(self) -> None:
         """Run it, and wait until it answers."""
         conf = self._where / 'gunicorn.conf.py'
         conf.write_text(
-            "wsgi_app = 'glance.wsgi.api:application'\n"
+            f"wsgi_app = '{self.module}:application'\n"
             f"bind = '127.0.0.1:{self._port}'\n"
             "worker_class = 'gthread'\n"
             f"accesslog = '{self._where / 'access'}'\n"
@@ -108,7 +103,7 @@ class GlanceApi:
                 env={
                     **os.environ,
                     'GUNICORN_CMD_ARGS': f'--config={conf}',
-                    'OS_GLANCE_CONFIG_DIR': str(self._where / 'etc'),
+                    self.conf_variable: str(self._where / 'etc'),
                 },
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -116,35 +111,6 @@ class GlanceApi:
                 start_new_session=True,
             )
         wait_for(self.url)
-
-    def lose_marker(self) -> None:
-        """Have the health check look for a marker that is not there."""
-        path = self._where / 'etc' / 'glance-api-paste.ini'
-        text = path.read_text()
-        marker = re.search(r'^enable_by_file_paths = (.*)$', text, re.M)
-        assert marker is not None
-        path.write_text(text.replace(marker[1], str(self._where / 'gone')))
-        self.kill()
-        self.start()
-
-    @property
-    def requests(self) -> str:
-        """The access log."""
-        return (self._where / 'access').read_text()
-
-    @property
-    def log(self) -> str:
-        return (self._where / 'log').read_text()
-
-    def request_copy(
-        self, who: connection.Connection, image_id: str, store: str
-    ) -> None:
-        """Ask this very glance-api for a copy, so that it does the work."""
-        answer = who.session.post(
-            f'{self.url}/v2/images/{image_id}/import',
-            json={'method': {'name': 'copy-image'}, 'stores': [store]},
-        )
-        answer.raise_for_status()
 
     def freeze(self) -> None:
         """Stop it in the middle of whatever it does."""
@@ -163,8 +129,54 @@ class GlanceApi:
             self._process = None
 
 
+class GlanceApi(Api):
+    module = 'glance.wsgi.api'
+    conf_file = 'glance-api.conf'
+    conf_variable = 'OS_GLANCE_CONFIG_DIR'
+
+    def _own_options(self) -> Options:
+        etc = self._where / 'etc'
+        stores = {}
+        for store in ('os_glance_staging_store', 'os_glance_tasks_store'):
+            path = self._where / store
+            path.mkdir()
+            stores[store] = {'filesystem_store_datadir': str(path)}
+        return {
+            'DEFAULT': {'worker_self_reference_url': self.url},
+            'paste_deploy': {'config_file': str(etc / 'glance-api-paste.ini')},
+            'oslo_policy': {'policy_file': str(etc / 'policy.yaml')},
+            **stores,
+        }
+
+    def lose_marker(self) -> None:
+        """Have the health check look for a marker that is not there."""
+        path = self._where / 'etc' / 'glance-api-paste.ini'
+        text = path.read_text()
+        marker = re.search(r'^enable_by_file_paths = (.*)$', text, re.M)
+        assert marker is not None
+        path.write_text(text.replace(marker[1], str(self._where / 'gone')))
+        self.kill()
+        self.start()
+
+    def request_copy(
+        self, who: connection.Connection, image_id: str, store: str
+    ) -> None:
+        """Ask this very glance-api for a copy, so that it does the work."""
+        answer = who.session.post(
+            f'{self.url}/v2/images/{image_id}/import',
+            json={'method': {'name': 'copy-image'}, 'stores': [store]},
+        )
+        answer.raise_for_status()
+
+
+class KeystoneApi(Api):
+    module = 'keystone.wsgi.api'
+    conf_file = 'keystone.conf'
+    conf_variable = 'OS_KEYSTONE_CONFIG_DIR'
+
+
 def wait_for(url: str) -> None:
-    """Wait until a glance-api answers."""
+    """Wait until an API answers."""
     deadline = time.monotonic() + 60
     while not _answers(url):
         assert time.monotonic() < deadline, f'{url} does not answer'
