@@ -233,6 +233,14 @@ class Zones(service.Service):
         with cloud.connect('admin', self.lab.layout) as admin:
             for site in self.lab.layout.sites:
                 self._make_zone(admin, site)
+        # At once, rather than whenever the scheduler next looks for hosts.
+        self.lab.run(
+            self.name,
+            self.lab.layout.program_file('nova-manage'),
+            f'--config-file={nova_conf(self.lab.layout)}',
+            'cell_v2',
+            'discover_hosts',
+        )
         marker.touch()
 
     def _make_zone(
@@ -250,5 +258,4 @@ class Zones(service.Service):
                 compute.add_host_to_aggregate(zone, name)
                 return True
 
-            # The scheduler looks for new hosts from time to time.
-            self.wait(add, f'host {host.name} in its cell', 'nova-scheduler')
+            self.wait(add, f'a hypervisor on host {host.name}', 'nova-api')
