@@ -131,7 +131,13 @@ class Rbd(imagebackend.Rbd):
             return
         if not (copy_to_store and this_host.store):
             raise exceptions.NotInLocalStore(record.id)
-        this_host.copy(context, images, record, check=self._check_wanted)
+        this_host.copy(
+            context,
+            images,
+            record,
+            check=self._check_wanted,
+            server=self._instance.uuid if self._instance else None,
+        )
 
         record = images.record(record.id)
         source.require_cloneable(record)
@@ -187,6 +193,7 @@ class Rbd(imagebackend.Rbd):
                 self.rbd_name,
                 record.id,
                 this_host.store or 'of our cluster',
+                instance=self._instance,
             )
             return True
         return False

@@ -100,6 +100,7 @@ class Copy:
     :param images: Glance, as the user of the boot
     :param probe: tells how much has arrived in the local cluster
     :param check: raises if the boot need not wait any longer
+    :param server: uuid of the server to be booted, for the log
     """
 
     def __init__(
@@ -111,7 +112,11 @@ class Copy:
         limits: Limits,
         time: Time,
         check: Callable[[], None],
+        server: str | None = None,
     ) -> None:
+        self._log = logging.KeywordArgumentAdapter(
+            LOG.logger, {'instance_uuid': server} if server else {}
+        )
         self._image = record.id
         self._store = store
         self._images = images
@@ -154,7 +159,7 @@ class Copy:
             retry_error_callback=lambda _state: self._give_up(),
         )
         looks(self._look)
-        LOG.info(
+        self._log.info(
             'Image %s is in store %s, %.1f s after the boot asked for it',
             self._image,
             self._store,
@@ -174,7 +179,7 @@ class Copy:
             case glance.Reply.ACCEPTED:
                 self._accepted = True
                 self._request_id = reply.request_id
-                LOG.info(
+                self._log.info(
                     'Glance copies image %s to store %s (its request %s)',
                     self._image,
                     self._store,
@@ -182,7 +187,7 @@ class Copy:
                 )
                 self._poll_later()
             case glance.Reply.BUSY:
-                LOG.info(
+                self._log.info(
                     'Image %s is being copied for somebody else: waiting '
                     'until store %s has it or Glance lets us ask (%s)',
                     self._image,
@@ -212,7 +217,7 @@ class Copy:
         try:
             arrival = probe()
         except ceph.ArrivalsHidden as exc:
-            LOG.warning(
+            self._log.warning(
                 'Cannot watch images arrive (%s): learning of the end of a '
                 'copy from Glance alone, every %.0f s. Check [rbd_multistore] '
                 'glance_rbd_pool and the cephx cap "profile rbd-read-only" '
@@ -223,7 +228,7 @@ class Copy:
             self._probe = None
             return
         except exceptions.ClusterUnreachable as exc:
-            LOG.debug('Cannot look for image %s: %s', self._image, exc)
+            self._log.debug('Cannot look for image %s: %s', self._image, exc)
             return
         before, self._arrival = self._arrival, arrival
         if arrival == before:
@@ -305,7 +310,7 @@ class Copy:
             reason = ours.message or 'it gives no reason'
         else:
             reason = 'it says success, but the store does not have the image'
-        LOG.error(
+        self._log.error(
             'Glance failed to copy image %s to store %s: %s (task %s, '
             'request %s)',
             self._image,
@@ -380,7 +385,7 @@ class Copy:
         if now - self._logged < LOG_INTERVAL:
             return
         self._logged = now
-        LOG.info(
+        self._log.info(
             'Copy of image %s to store %s: %s',
             self._image,
             self._store,

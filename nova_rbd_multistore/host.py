@@ -100,6 +100,7 @@ class Host:
         images: glance.Glance,
         record: image.ImageRecord,
         check: Callable[[], None] = lambda: None,
+        server: str | None = None,
     ) -> None:
         """Have the image copied to our store; return when it is there.
 
@@ -108,6 +109,7 @@ class Host:
 
         :param check: raises if the caller need not wait any longer; called
             about as often as Glance is asked
+        :param server: uuid of the server to be booted, for the log
         :raises StoreNotLocal: if our store was another cluster of late
         :raises ImageError: see :meth:`copying.Copy.run`
         :raises HostError: see :meth:`copying.Copy.run`
@@ -126,6 +128,7 @@ class Host:
             limits,
             copying.Time(time.monotonic, time.sleep, random.uniform),
             check,
+            server,
         )
         self._copies.do(
             key=(record.id, self.store),

@@ -15,7 +15,7 @@
 For a deployment that differs in some options: the lab's own stay as they are.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 import configparser
 import os
 import pathlib
@@ -116,6 +116,13 @@ class Api:
         """Stop it in the middle of whatever it does."""
         assert self._process is not None
         os.killpg(self._process.pid, signal.SIGSTOP)
+
+    def freeze_when(self, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 60
+        while not condition():
+            assert time.monotonic() < deadline, 'it did not come about'
+            time.sleep(0.05)
+        self.freeze()
 
     def thaw(self) -> None:
         assert self._process is not None

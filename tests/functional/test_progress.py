@@ -1,0 +1,63 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""A copy is followed in the local cluster, and its progress is told."""
+
+import time
+
+import pytest
+
+from tests.functional import clusters
+
+pytestmark = pytest.mark.fault
+
+POLL = {'libvirt__images_rbd_glance_copy_poll_interval': 2}
+
+
+def test_the_progress_of_a_copy_is_logged_with_rate_and_time_left(
+    upload, make_host, make_glance, admin, demo_user, west
+):
+    image = upload(size_mib=256)
+    theirs = make_glance()
+    theirs.request_copy(admin, image.id, 'west')
+    theirs.freeze_when(lambda: image.id in west.images('images'))
+    host = make_host('west-1', **POLL)
+    host.start(demo_user, [image.id])
+    host.wait_for_log('is being copied for somebody else')
+    # Progress is told every ten seconds at most.
+    time.sleep(11)
+    theirs.thaw()
+    (boot,) = host.outcomes()
+
+    assert boot.error is None, boot.message
+    (line, *_) = [
+        line
+        for line in host.log.splitlines()
+        if f'Copy of image {image.id} to store west:' in line
+    ]
+    for part in ('% copied', 'MiB/s', 's left', boot.disk[:36], 'req-'):
+        assert part in line
+
+
+def test_without_a_right_to_look_a_copy_is_followed_in_glance_alone(
+    upload, make_host, demo_user, west
+):
+    image = upload()
+    host = make_host(
+        'west-1', rbd_multistore__glance_rbd_pool='not-there', **POLL
+    )
+
+    boots = host.boot(demo_user, image.id, image.id)
+
+    assert [boot.error for boot in boots] == [None, None]
+    assert west.parent(boots[0].disk) == clusters.of_glance(image.id)
+    assert host.log.count('Cannot watch images arrive') == 1
