@@ -81,12 +81,12 @@ end of a copy from Glance alone, up to one poll interval later.
         'trusted_clone_pools',
         default=[],
         help="""
-Pools of the local cluster from which an image may be cloned under any name.
+Pools from which an image may be cloned or copied under any name.
 
-In all other pools a location is cloned only if its RBD image has the name of
-the Glance image, as Glance and Nova always name it; an image with any other
-location in the local cluster is refused, for its owner may have pointed it at
-a disk of somebody else's (possible with Glance's
+In all other pools, of any cluster, the RBD image must have the name of the
+Glance image, as Glance and Nova always name it; an image with any other RBD
+location is refused, for its owner may have pointed it at a disk of somebody
+else's (possible with Glance's
 ``show_multiple_locations = True``). List only pools in which nothing is
 private: never Nova's, Cinder's or Glance's own.
 """,

@@ -274,7 +274,7 @@ class SecurityRefusal(ImageError):
 
 
 class LocationRefused(SecurityRefusal):
-    """The image points at an RBD image of the local cluster not its own."""
+    """The image points at an RBD image that is not its own."""
 
     msg_fmt = (
         'Image %(image)s is refused: one of its locations points at data '

@@ -46,12 +46,12 @@ def local_sources(
 
     Glance and Nova name the RBD image of a Glance image by its id. With
     ``show_multiple_locations`` its owner can set any other location, such as
-    a disk of another tenant (the class of OSSN-0065). So one location in our
-    cluster under another name, outside of the pools where nothing is private,
-    refuses the image as a whole: a copy or a download would read the same
-    foreign bytes.
+    a disk of another tenant (the class of OSSN-0065). So one location under
+    another name, outside of the pools where nothing is private, refuses the
+    image as a whole: a download would read the same foreign bytes, and from
+    another cluster a copy would bring them here under the image's own name.
 
-    :raises LocationRefused: for such a location
+    :raises LocationRefused: for such a location, in whichever cluster
     """
     sources = []
     for url in urls:
@@ -60,20 +60,22 @@ def local_sources(
         except location.MalformedLocation as exc:
             LOG.warning('Ignoring a location of image %s: %s', record.id, exc)
             continue
-        if not isinstance(found, location.RbdLocation) or found.fsid != fsid:
+        if not isinstance(found, location.RbdLocation):
             continue
         if found.image != record.id and found.pool not in trusted_pools:
             LOG.warning(
-                'Refusing image %s of project %s: its location in our '
-                'cluster is RBD image %s of pool %s, which does not have '
-                'the name of the image',
+                'Refusing image %s of project %s: its location in cluster %s '
+                'is RBD image %s of pool %s, which does not have the name of '
+                'the image',
                 record.id,
                 text.printable(record.owner),
+                text.printable(found.fsid),
                 text.printable(found.image),
                 text.printable(found.pool),
             )
             raise exceptions.LocationRefused(record.id)
-        sources.append(found)
+        if found.fsid == fsid:
+            sources.append(found)
     return sources
 
 

@@ -136,6 +136,15 @@ class Cluster:
         with self.pool(pool) as ioctx:
             rbd.RBD().create(ioctx, image, size)
 
+    def create_disk(self, disk: str, content: bytes, snapshot: str) -> None:
+        """Make a disk in Nova's pool, with a snapshot to clone from."""
+        with self.pool('vms') as ioctx:
+            rbd.RBD().create(ioctx, disk, len(content))
+            with rbd.Image(ioctx, disk) as image:
+                image.write(content, 0)
+                image.create_snap(snapshot)
+                image.protect_snap(snapshot)
+
     def remove(self, pool: str, image: str) -> None:
         """Remove an RBD image and its snapshots, if it is there."""
         with self.pool(pool) as ioctx:

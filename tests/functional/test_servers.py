@@ -12,66 +12,48 @@
 
 """Servers booted by an ordinary user through Nova's API."""
 
-from collections.abc import Iterator
-import contextlib
-from typing import Any
-import uuid
-
-import pytest
-
 from tests.functional import clusters
-
-#: Seconds for a server to become ACTIVE or ERROR; a guest takes ten more.
-BOOT_DEADLINE = 240
+from tests.functional import servers as nova_servers
 
 
-@pytest.fixture
-def boot_servers(demo) -> Iterator[Any]:
-    """Boots servers of m1.tiny without a network, all at once."""
-    made = []
-
-    def boot(image_id, *zones, wait=True):
-        flavor = demo.compute.find_flavor('m1.tiny')
-        servers = [
-            demo.compute.create_server(
-                name=f'test-{uuid.uuid4()}',
-                image_id=image_id,
-                flavor_id=flavor.id,
-                networks='none',
-                availability_zone=zone,
-            )
-            for zone in zones
-        ]
-        made.extend(servers)
-        return [
-            demo.compute.wait_for_server(
-                server, wait=BOOT_DEADLINE, failures=['ERROR']
-            )
-            if wait
-            else server
-            for server in servers
-        ]
-
-    yield boot
-    for server in made:
-        with contextlib.suppress(Exception):
-            demo.compute.delete_server(server, force=False)
-    for server in made:
-        demo.compute.wait_for_delete(server, wait=120)
-
-
-def disk(server) -> str:
-    return f'{server.id}_disk'
+def disks(servers):
+    return [nova_servers.disk(server) for server in servers]
 
 
 def test_a_user_boots_a_cold_image_on_both_sites(
-    upload, boot_servers, east, west, stores_of
+    upload, servers, east, west, stores_of, copy_tasks
 ):
     image = upload()
     parent = clusters.of_glance(image.id)
 
-    in_east, in_west = boot_servers(image.id, 'east', 'west')
+    in_east, in_west = disks(servers.boot(image.id, 'east', 'west'))
 
-    assert east.parent(disk(in_east)) == parent
-    assert west.parent(disk(in_west)) == parent
+    assert east.parent(in_east) == parent
+    assert west.parent(in_west) == parent
     assert stores_of(image.id) == {'file', 'east', 'west'}
+    assert len(copy_tasks(image.id)) == 2
+
+
+def test_6_servers_at_once_of_a_cold_image_are_clones_of_one_copy(
+    upload, servers, east, copy_tasks
+):
+    image = upload(size_mib=64)
+    parent = clusters.of_glance(image.id)
+
+    booted = servers.boot(image.id, *['east'] * 6)
+
+    assert {east.parent(disk) for disk in disks(booted)} == {parent}
+    assert len(copy_tasks(image.id)) == 1
+
+
+def test_both_computes_of_a_site_at_once_share_one_copy(
+    upload, servers, west, copy_tasks, host_of
+):
+    image = upload(size_mib=64)
+    parent = clusters.of_glance(image.id)
+
+    booted = servers.boot(image.id, *['west'] * 4)
+
+    assert {host_of(server) for server in booted} == {'west-1', 'west-2'}
+    assert {west.parent(disk) for disk in disks(booted)} == {parent}
+    assert len(copy_tasks(image.id)) == 1

@@ -114,8 +114,9 @@ def test_the_log_tells_the_operator_what_was_pointed_at(caplog):
     assert 'vms' not in str(caught.value)
 
 
-def test_a_foreign_name_in_another_cluster_is_not_ours_to_judge():
-    assert sources('rbd://fsid-of-east/vms/whatever/snap') == []
+def test_a_foreign_name_in_another_cluster_would_be_copied_here():
+    with pytest.raises(exceptions.LocationRefused):
+        sources('rbd://fsid-of-east/vms/whatever/snap')
 
 
 def test_a_trusted_pool_admits_any_name():

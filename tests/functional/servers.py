@@ -1,0 +1,85 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Servers of a user, made and watched through Nova's API."""
+
+from collections.abc import Sequence
+import contextlib
+import time
+from typing import Any
+import uuid
+
+from openstack import connection
+from openstack import exceptions as sdk_exceptions
+
+#: Seconds for anything that Nova does with a server.
+DEADLINE = 300.0
+
+
+class Servers:
+    """Makes servers of m1.tiny without a network, and deletes them all."""
+
+    def __init__(self, who: connection.Connection) -> None:
+        self._compute = who.compute
+        self._made: list[Any] = []
+
+    def begin(self, image_id: str, *zones: str) -> list[Any]:
+        """Ask for a server in each zone, all at once."""
+        flavor = self._compute.find_flavor('m1.tiny', ignore_missing=False)
+        servers = [
+            self._compute.create_server(
+                name=f'test-{uuid.uuid4()}',
+                image_id=image_id,
+                flavor_id=flavor.id,
+                networks='none',
+                availability_zone=zone,
+            )
+            for zone in zones
+        ]
+        self._made += servers
+        return servers
+
+    def boot(self, image_id: str, *zones: str) -> list[Any]:
+        """Ask for a server in each zone, and wait until all are ACTIVE."""
+        return [
+            self.wait_for(server) for server in self.begin(image_id, *zones)
+        ]
+
+    def wait_for(self, server: Any, status: str = 'ACTIVE') -> Any:
+        """Wait until Nova is done with a server, and has it in a status."""
+        deadline = time.monotonic() + DEADLINE
+        while True:
+            now = self._compute.get_server(server.id)
+            if now.task_state is None and now.status == status:
+                return now
+            assert now.status != 'ERROR', now.fault
+            assert time.monotonic() < deadline, (
+                f'{server.id} is not {status}, but {now.status}, and '
+                f'{now.task_state}'
+            )
+            time.sleep(1)
+
+    def delete(self, servers: Sequence[Any]) -> None:
+        """Delete servers, and wait until they are gone."""
+        for server in servers:
+            with contextlib.suppress(sdk_exceptions.NotFoundException):
+                self._compute.delete_server(server, ignore_missing=False)
+        for server in servers:
+            self._compute.wait_for_delete(server, wait=DEADLINE)
+
+    def delete_all(self) -> None:
+        self.delete(self._made)
+
+
+def disk(server: Any) -> str:
+    """The name of a server's root disk in Nova's pool."""
+    return f'{server.id}_disk'

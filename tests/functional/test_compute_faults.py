@@ -1,0 +1,138 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""A compute fails, or is not needed any more, while a copy is on its way."""
+
+from collections.abc import Iterator
+import datetime
+import subprocess
+import time
+from typing import Any
+
+import pytest
+
+from lab import hypervisor
+from tests.functional import clusters
+from tests.functional import servers as nova_servers
+
+pytestmark = pytest.mark.fault
+
+
+@pytest.fixture
+def restart(supervisor, admin) -> Any:
+    """Starts a nova-compute anew, and waits until it reports."""
+
+    def reported(host: str) -> datetime.datetime:
+        (service,) = admin.compute.services(binary='nova-compute', host=host)
+        return datetime.datetime.fromisoformat(service.updated_at)
+
+    def anew(compute: Any) -> None:
+        supervisor.stop(compute.program)
+        before = reported(compute.name)
+        supervisor.start(compute.program)
+        deadline = time.monotonic() + 120
+        while reported(compute.name) <= before:
+            assert time.monotonic() < deadline, f'{compute.name} is silent'
+            time.sleep(0.5)
+
+    return anew
+
+
+@pytest.fixture
+def lose_ceph(restart) -> Iterator[Any]:
+    """Takes Ceph's configuration and keys away from one compute.
+
+    It is done in the compute's own mount name space: no other host of the
+    site sees it.
+    """
+    lost = []
+
+    def run(compute, *command):
+        subprocess.run(
+            hypervisor.inside(compute, *command), check=True, timeout=30
+        )
+
+    def lose(compute):
+        directory = str(compute.site.directory)
+        run(compute, 'mount', '-t', 'tmpfs', '-o', 'ro', 'lost', directory)
+        lost.append(compute)
+        restart(compute)
+
+    yield lose
+    for compute in lost:
+        run(compute, 'umount', str(compute.site.directory))
+        restart(compute)
+
+
+def test_nova_tries_another_host_when_one_cannot_use_ceph(
+    upload, servers, computes, lose_ceph, west, host_of, log_of
+):
+    image = upload()
+    parent = clusters.of_glance(image.id)
+    log = log_of('compute-west-1')
+    lose_ceph(computes['west-1'])
+
+    booted = servers.boot(image.id, *['west'] * 4)
+
+    assert {host_of(server) for server in booted} == {'west-2'}
+    disks = [nova_servers.disk(server) for server in booted]
+    assert {west.parent(disk) for disk in disks} == {parent}
+    # They were not all sent to west-2 in the first place.
+    assert log.lines('Failed to build and run instance', 'cannot be used')
+
+
+def test_a_copy_goes_on_when_the_compute_that_asked_for_it_is_killed(
+    upload,
+    servers,
+    east,
+    log_of,
+    supervisor,
+    stores_of,
+    copy_tasks,
+    demo,
+    until,
+):
+    image = upload(size_mib=512)
+    log = log_of('compute-east-1')
+    (server,) = servers.begin(image.id, 'east')
+    log.wait_for('Glance copies image', image.id)
+
+    supervisor.kill('compute-east-1')
+    assert 'east' not in stores_of(image.id)
+    until(lambda: 'east' in stores_of(image.id))
+    supervisor.start('compute-east-1')
+
+    # So does stock Nova with a build that was cut off, and gives no reason.
+    until(lambda: demo.compute.get_server(server).status == 'ERROR')
+    assert nova_servers.disk(server) not in east.images('vms')
+
+    (again,) = servers.boot(image.id, 'east')
+
+    parent = clusters.of_glance(image.id)
+    assert east.parent(nova_servers.disk(again)) == parent
+    assert len(copy_tasks(image.id)) == 1
+
+
+def test_a_server_that_is_deleted_during_a_copy_is_gone_at_the_next_poll(
+    upload, servers, west, hold_copy, log_of, host_of
+):
+    image = upload(size_mib=64)
+    hold_copy(image.id, 'west')
+    logs = {name: log_of(f'compute-{name}') for name in ('west-1', 'west-2')}
+    (server,) = servers.begin(image.id, 'west')
+    until(lambda: host_of(server))
+    log = logs[host_of(server)]
+    log.wait_for('is being copied for somebody else', server.id)
+
+    servers.delete([server])
+
+    assert nova_servers.disk(server) not in west.images('vms')

@@ -1,0 +1,166 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""A user points his image at the disk of another tenant.
+
+With ``show_multiple_locations = True``, which Nova's own driver needs, the
+owner of an image can set its location. The user demo has a server; the user
+other makes an image of a location that is a snapshot of that server's disk.
+"""
+
+import os
+import uuid
+
+import pytest
+
+from tests.functional import hosts
+
+#: A download is as bad as a clone: it reads the same bytes.
+DOWNLOAD = {'workarounds__never_download_image_if_on_rbd': False}
+
+
+@pytest.fixture
+def victim(east, west):
+    """A disk of another tenant's, in both clusters, for each to be chosen."""
+    disk = f'{uuid.uuid4()}_disk'
+    for cluster in (east, west):
+        cluster.create_disk(disk, os.urandom(8 << 20), 'backup')
+    yield disk
+    for cluster in (east, west):
+        cluster.remove('vms', disk)
+
+
+@pytest.fixture
+def poison(glance_for_stock, admin, other, east, west):
+    """Makes an image of other's with a location of his choice."""
+    made = []
+
+    def make(url, store):
+        base = f'{glance_for_stock.url}/v2/images'
+        answer = other.session.post(
+            base,
+            json={
+                'name': 'poisoned',
+                'disk_format': 'raw',
+                'container_format': 'bare',
+            },
+        )
+        answer.raise_for_status()
+        image_id = answer.json()['id']
+        made.append(image_id)
+        patch = {
+            'op': 'add',
+            'path': '/locations/-',
+            'value': {'url': url, 'metadata': {'store': store}},
+        }
+        other.session.patch(
+            f'{base}/{image_id}',
+            json=[patch],
+            headers={
+                'Content-Type': (
+                    'application/openstack-images-v2.1-json-patch'
+                )
+            },
+        ).raise_for_status()
+        return image_id
+
+    yield make
+    for image_id in made:
+        for cluster in (east, west):
+            for disk in cluster.clones(image_id):
+                cluster.remove('vms', disk)
+        # Not through Glance: it would remove what the location points at.
+        admin.image.update_image(image_id, is_protected=True)
+        for cluster in (east, west):
+            cluster.remove('images', image_id)
+
+
+def test_stock_nova_clones_another_tenant_s_disk(
+    victim, poison, make_host, other, user_of, west, glance_for_stock
+):
+    image_id = poison(f'rbd://{west.fsid}/vms/{victim}/backup', 'west')
+    host = make_host(
+        'west-1',
+        driver=hosts.STOCK,
+        glance__endpoint_override=glance_for_stock.url,
+    )
+
+    (boot,) = host.boot(user_of(other), image_id, root_gib=0)
+
+    assert boot.error is None, boot.message
+    assert west.parent(boot.disk).image == victim
+    stolen = west.digest('vms', boot.disk)
+    assert stolen == west.digest('vms', victim, 'backup')
+    # The clone keeps the victim's snapshot from being removed.
+    west.remove('vms', boot.disk)
+
+
+@pytest.mark.parametrize('downloading', [{}, DOWNLOAD], ids=['', 'download'])
+def test_an_image_of_another_tenant_s_disk_is_refused_altogether(
+    victim,
+    poison,
+    make_host,
+    other,
+    user_of,
+    west,
+    copy_tasks,
+    glance_for_stock,
+    downloading,
+):
+    image_id = poison(f'rbd://{west.fsid}/vms/{victim}/backup', 'west')
+    host = make_host(
+        'west-1',
+        glance__endpoint_override=glance_for_stock.url,
+        **downloading,
+    )
+
+    (boot,) = host.boot(user_of(other), image_id)
+
+    assert boot.error == 'LocationRefused'
+    assert boot.disk not in west.images('vms')
+    assert copy_tasks(image_id) == []
+    assert f'Refusing image {image_id} of project' in host.log
+
+
+def test_a_location_in_another_cluster_is_not_laundered_by_a_copy(
+    victim, poison, make_host, other, user_of, east, copy_tasks
+):
+    image_id = poison(f'rbd://{east.fsid}/vms/{victim}/backup', 'east')
+
+    (boot,) = make_host('west-1').boot(user_of(other), image_id)
+
+    assert boot.error == 'LocationRefused'
+    assert copy_tasks(image_id) == []
+
+
+def test_a_foreign_image_in_glance_s_own_pool_is_refused(
+    upload, poison, make_host, other, user_of, west
+):
+    private = upload(store='west', visibility='private')
+    url = f'rbd://{west.fsid}/images/{private.id}/snap'
+
+    (boot,) = make_host('west-1').boot(user_of(other), poison(url, 'west'))
+
+    assert boot.error == 'LocationRefused'
+
+
+def test_a_pool_in_which_nothing_is_private_may_be_trusted(
+    victim, poison, make_host, other, user_of, west
+):
+    image_id = poison(f'rbd://{west.fsid}/vms/{victim}/backup', 'west')
+    host = make_host('west-1', rbd_multistore__trusted_clone_pools=['vms'])
+
+    (boot,) = host.boot(user_of(other), image_id)
+
+    assert boot.error is None, boot.message
+    assert west.parent(boot.disk).image == victim
+    west.remove('vms', boot.disk)

@@ -1,0 +1,98 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Images copied before they are needed: "openstack aggregate cache image"."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.functional import clusters
+from tests.functional import servers as nova_servers
+
+
+@pytest.fixture
+def cache(admin, log_of) -> Callable[[str, str], str]:
+    """Has an image cached for a zone; what nova-conductor says at the end."""
+
+    def on_hosts_of(zone: str, image_id: str) -> str:
+        log = log_of('nova-conductor')
+        aggregate = admin.compute.find_aggregate(zone, ignore_missing=False)
+        admin.compute.aggregate_precache_images(aggregate, image_id)
+        return log.wait_for('Image pre-cache operation', image_id, 'completed')
+
+    return on_hosts_of
+
+
+def test_an_administrator_has_an_image_copied_once_for_a_site(
+    cache,
+    upload,
+    servers,
+    computes,
+    west,
+    stores_of,
+    copy_tasks,
+):
+    image = upload(size_mib=64)
+
+    said = cache('west', image.id)
+
+    # One host had it copied, the other found it there.
+    assert '1 cached, 1 existing, 0 errors' in said
+    assert stores_of(image.id) == {'file', 'west'}
+    assert len(copy_tasks(image.id)) == 1
+    # Nova's own driver fills these, which no boot from RBD ever reads.
+    for compute in computes.values():
+        assert not list(compute.instances_path.glob('_base/*'))
+
+    (server,) = servers.boot(image.id, 'west')
+
+    parent = clusters.of_glance(image.id)
+    assert west.parent(nova_servers.disk(server)) == parent
+    assert len(copy_tasks(image.id)) == 1
+
+
+def test_an_image_that_is_there_is_not_copied_again(cache, upload, copy_tasks):
+    image = upload(store='west')
+
+    said = cache('west', image.id)
+
+    assert '0 cached, 2 existing, 0 errors' in said
+    assert copy_tasks(image.id) == []
+
+
+def test_an_image_that_cannot_be_cloned_is_an_error_on_every_host(
+    cache, upload, log_of, stores_of
+):
+    image = upload(disk_format='qcow2')
+    logs = [log_of(f'compute-{name}') for name in ('west-1', 'west-2')]
+
+    said = cache('west', image.id)
+
+    assert '0 cached, 0 existing, 2 errors' in said
+    for log in logs:
+        assert log.lines('Failed to cache image', 'Only raw and iso images')
+    assert stores_of(image.id) == {'file'}
+
+
+def test_a_copy_that_fails_is_an_error_with_its_reason(
+    cache, upload, log_of, west
+):
+    image = upload()
+    west.create('images', image.id, 1 << 20)
+    logs = [log_of(f'compute-{name}') for name in ('west-1', 'west-2')]
+
+    said = cache('west', image.id)
+
+    assert '0 cached, 0 existing, 2 errors' in said
+    for log in logs:
+        assert log.lines('Failed to cache image', 'Task failed due to')
