@@ -86,6 +86,24 @@ class Cluster:
             except rbd.ImageNotFound:
                 return None
 
+    def allocated(self, pool: str, image: str) -> int:
+        """Bytes of an image that have been written."""
+        extents: list[int] = []
+        with (
+            self.pool(pool) as ioctx,
+            rbd.Image(ioctx, image, read_only=True) as opened,
+        ):
+            opened.diff_iterate(
+                0,
+                opened.size(),
+                None,
+                lambda _offset, length, exists: extents.append(
+                    length if exists else 0
+                ),
+                whole_object=True,
+            )
+        return sum(extents)
+
     def clones(self, image_id: str) -> list[str]:
         """The disks that are clones of a Glance image."""
         with self.pool('images') as ioctx:

@@ -48,6 +48,32 @@ def test_the_progress_of_a_copy_is_logged_with_rate_and_time_left(
         assert part in line
 
 
+def test_a_copy_that_gets_on_slowly_does_not_stall(
+    upload, make_host, make_glance, admin, demo_user, west
+):
+    image = upload(size_mib=256)
+    theirs = make_glance()
+    theirs.request_copy(admin, image.id, 'west')
+    theirs.freeze_when(lambda: image.id in west.images('images'))
+    host = make_host('west-1', rbd_multistore__copy_stall_timeout=8, **POLL)
+    host.start(demo_user, [image.id])
+    host.wait_for_log('is being copied for somebody else')
+
+    # In all this takes longer than the stall timeout; no pause does.
+    for _ in range(4):
+        arrived = west.allocated('images', image.id)
+        theirs.thaw()
+        theirs.freeze_when(
+            lambda before=arrived: west.allocated('images', image.id) > before
+        )
+        time.sleep(4)
+    theirs.thaw()
+    (boot,) = host.outcomes()
+
+    assert boot.error is None, boot.message
+    assert west.parent(boot.disk) == clusters.of_glance(image.id)
+
+
 def test_without_a_right_to_look_a_copy_is_followed_in_glance_alone(
     upload, make_host, demo_user, west
 ):
