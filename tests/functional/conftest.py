@@ -39,6 +39,8 @@ from tests.functional import apis
 from tests.functional import clusters
 from tests.functional import hosts
 from tests.functional import image_files
+from tests.functional import logs
+from tests.functional import servers as nova_servers
 
 
 @pytest.fixture(scope='session')
@@ -132,16 +134,33 @@ ImageMaker = Callable[..., Any]
 
 
 @pytest.fixture
-def upload(
+def images_to_remove(
     supervisor: programs.Supervisor,
     admin: connection.Connection,
-    demo: connection.Connection,
     east: clusters.Cluster,
     west: clusters.Cluster,
+) -> Iterator[list[str]]:
+    """Images that go at the end, with their clones, by their ids."""
+    images: list[str] = []
+    yield images
+    for image_id in images:
+        for cluster in (east, west):
+            for disk in cluster.clones(image_id):
+                cluster.remove('vms', disk)
+        with contextlib.suppress(sdk_exceptions.NotFoundException):
+            admin.image.delete_image(image_id, ignore_missing=False)
+        for cluster in (east, west):
+            # What a copy that was stopped on the way has left.
+            cluster.remove('images', image_id)
+
+
+@pytest.fixture
+def upload(
+    images_to_remove: list[str],
+    demo: connection.Connection,
     tmp_path: pathlib.Path,
-) -> Iterator[ImageMaker]:
+) -> ImageMaker:
     """Makes images of random bytes, each in one store."""
-    made: list[str] = []
 
     def make(
         size_mib: int = 8,
@@ -151,7 +170,7 @@ def upload(
         owner: connection.Connection = demo,
         **fields: Any,
     ) -> Any:
-        path = tmp_path / f'image-{len(made)}'
+        path = tmp_path / f'image-{len(images_to_remove)}'
         image_files.write(path, disk_format, size_mib)
         answer = owner.image.post(
             '/images',
@@ -164,7 +183,7 @@ def upload(
         )
         answer.raise_for_status()
         image_id = answer.json()['id']
-        made.append(image_id)
+        images_to_remove.append(image_id)
         with path.open('rb') as data:
             owner.image.put(
                 f'/images/{image_id}/file',
@@ -177,16 +196,40 @@ def upload(
         path.unlink()
         return owner.image.get_image(image_id)
 
-    yield make
-    for image_id in made:
-        for cluster in (east, west):
-            for disk in cluster.clones(image_id):
-                cluster.remove('vms', disk)
-        with contextlib.suppress(sdk_exceptions.NotFoundException):
-            admin.image.delete_image(image_id, ignore_missing=False)
-        for cluster in (east, west):
-            # What a copy that was stopped on the way has left.
-            cluster.remove('images', image_id)
+    return make
+
+
+@pytest.fixture
+def servers(
+    demo: connection.Connection, images_to_remove: list[str]
+) -> Iterator[nova_servers.Servers]:
+    """Servers of user demo; they go before their images do."""
+    made = nova_servers.Servers(demo)
+    yield made
+    made.delete_all()
+
+
+@pytest.fixture
+def host_of(admin: connection.Connection) -> Callable[[Any], str | None]:
+    """The host of a server, which its user is not told."""
+
+    def host(server: Any) -> str | None:
+        name: str | None = admin.compute.get_server(server.id).compute_host
+        return name
+
+    return host
+
+
+@pytest.fixture(scope='session')
+def computes(where: layout.Layout) -> dict[str, layout.Compute]:
+    """The lab's computes, by name."""
+    return {compute.name: compute for compute in where.computes}
+
+
+@pytest.fixture
+def log_of(where: layout.Layout) -> Callable[[str], logs.Log]:
+    """What a program of the lab logs from now on."""
+    return lambda program: logs.Log(where.log_of(program))
 
 
 HostMaker = Callable[..., hosts.Host]

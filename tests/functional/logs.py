@@ -13,7 +13,8 @@
 """What the lab's programs log."""
 
 import pathlib
-import time
+
+from tests.functional import polling
 
 
 class Log:
@@ -37,10 +38,9 @@ class Log:
             if all(text in line for text in texts)
         ]
 
-    def wait_for(self, *texts: str, seconds: float = 240.0) -> str:
+    def wait_for(self, *texts: str) -> str:
         """Wait for a line that has all of these in it."""
-        deadline = time.monotonic() + seconds
-        while not (found := self.lines(*texts)):
-            assert time.monotonic() < deadline, f'{texts} not in {self._path}'
-            time.sleep(0.1)
-        return found[0]
+        lines = polling.until(
+            lambda: self.lines(*texts), f'{texts} in {self._path}'
+        )
+        return lines[0]

@@ -14,15 +14,13 @@
 
 from collections.abc import Sequence
 import contextlib
-import time
 from typing import Any
 import uuid
 
 from openstack import connection
 from openstack import exceptions as sdk_exceptions
 
-#: Seconds for anything that Nova does with a server.
-DEADLINE = 300.0
+from tests.functional import polling
 
 
 class Servers:
@@ -56,17 +54,15 @@ class Servers:
 
     def wait_for(self, server: Any, status: str = 'ACTIVE') -> Any:
         """Wait until Nova is done with a server, and has it in a status."""
-        deadline = time.monotonic() + DEADLINE
-        while True:
+
+        def settled() -> Any:
             now = self._compute.get_server(server.id)
-            if now.task_state is None and now.status == status:
-                return now
             assert now.status != 'ERROR', now.fault
-            assert time.monotonic() < deadline, (
-                f'{server.id} is not {status}, but {now.status}, and '
-                f'{now.task_state}'
+            return (
+                now if (now.task_state, now.status) == (None, status) else None
             )
-            time.sleep(1)
+
+        return polling.until(settled, f'server {server.id} is {status}')
 
     def delete(self, servers: Sequence[Any]) -> None:
         """Delete servers, and wait until they are gone."""
@@ -74,7 +70,7 @@ class Servers:
             with contextlib.suppress(sdk_exceptions.NotFoundException):
                 self._compute.delete_server(server, ignore_missing=False)
         for server in servers:
-            self._compute.wait_for_delete(server, wait=DEADLINE)
+            self._compute.wait_for_delete(server, wait=polling.DEADLINE)
 
     def delete_all(self) -> None:
         self.delete(self._made)

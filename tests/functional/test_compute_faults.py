@@ -15,13 +15,13 @@
 from collections.abc import Iterator
 import datetime
 import subprocess
-import time
 from typing import Any
 
 import pytest
 
 from lab import hypervisor
 from tests.functional import clusters
+from tests.functional import polling
 from tests.functional import servers as nova_servers
 
 pytestmark = pytest.mark.fault
@@ -39,10 +39,9 @@ def restart(supervisor, admin) -> Any:
         supervisor.stop(compute.program)
         before = reported(compute.name)
         supervisor.start(compute.program)
-        deadline = time.monotonic() + 120
-        while reported(compute.name) <= before:
-            assert time.monotonic() < deadline, f'{compute.name} is silent'
-            time.sleep(0.5)
+        polling.until(
+            lambda: reported(compute.name) > before, f'{compute.name} reports'
+        )
 
     return anew
 
@@ -99,7 +98,6 @@ def test_a_copy_goes_on_when_the_compute_that_asked_for_it_is_killed(
     stores_of,
     copy_tasks,
     demo,
-    until,
 ):
     image = upload(size_mib=512)
     log = log_of('compute-east-1')
@@ -108,11 +106,16 @@ def test_a_copy_goes_on_when_the_compute_that_asked_for_it_is_killed(
 
     supervisor.kill('compute-east-1')
     assert 'east' not in stores_of(image.id)
-    until(lambda: 'east' in stores_of(image.id))
+    polling.until(
+        lambda: 'east' in stores_of(image.id), 'the image is in store east'
+    )
     supervisor.start('compute-east-1')
 
     # So does stock Nova with a build that was cut off, and gives no reason.
-    until(lambda: demo.compute.get_server(server).status == 'ERROR')
+    polling.until(
+        lambda: demo.compute.get_server(server).status == 'ERROR',
+        'the server is in ERROR',
+    )
     assert nova_servers.disk(server) not in east.images('vms')
 
     (again,) = servers.boot(image.id, 'east')
@@ -129,8 +132,7 @@ def test_a_server_that_is_deleted_during_a_copy_is_gone_at_the_next_poll(
     hold_copy(image.id, 'west')
     logs = {name: log_of(f'compute-{name}') for name in ('west-1', 'west-2')}
     (server,) = servers.begin(image.id, 'west')
-    until(lambda: host_of(server))
-    log = logs[host_of(server)]
+    log = logs[polling.until(lambda: host_of(server), 'Nova chose a host')]
     log.wait_for('is being copied for somebody else', server.id)
 
     servers.delete([server])
