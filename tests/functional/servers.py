@@ -46,6 +46,25 @@ class Servers:
         self._made += servers
         return servers
 
+    def begin_apart(self, image_id: str, *zones: str) -> list[Any]:
+        """Ask for each server when the host of the one before it is at work.
+
+        So Nova's scheduler spreads them over the hosts of a zone; of servers
+        at the same moment it may send all to one host.
+        """
+        servers = []
+        for zone in zones:
+            (server,) = self.begin(image_id, zone)
+            servers.append(server)
+
+            def at_work(server: Any = server) -> bool:
+                now = self._compute.get_server(server.id)
+                assert now.status != 'ERROR', now.fault
+                return now.task_state in {'spawning', None}
+
+            polling.until(at_work, f'a host builds server {server.id}')
+        return servers
+
     def boot(self, image_id: str, *zones: str) -> list[Any]:
         """Ask for a server in each zone, and wait until all are ACTIVE."""
         return [

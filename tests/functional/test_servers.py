@@ -46,14 +46,25 @@ def test_6_servers_at_once_of_a_cold_image_are_clones_of_one_copy(
     assert len(copy_tasks(image.id)) == 1
 
 
-def test_both_computes_of_a_site_at_once_share_one_copy(
-    upload, servers, west, copy_tasks, host_of
+def test_two_computes_of_a_site_that_wait_for_another_s_copy_share_one(
+    upload, servers, east, west, hold_copy, copy_tasks, host_of, log_of
 ):
     image = upload(size_mib=64)
     parent = clusters.of_glance(image.id)
+    logs = [log_of(f'compute-{name}') for name in ('west-1', 'west-2')]
+    theirs = hold_copy(image.id, 'east')
+    begun = servers.begin_apart(image.id, *['west'] * 4)
+    for log in logs:
+        log.wait_for('is being copied for somebody else', image.id)
 
-    booted = servers.boot(image.id, *['west'] * 4)
+    # Now all of them want to be next.
+    theirs.thaw()
+    in_west = [servers.wait_for(server) for server in begun]
+    in_east = servers.boot(image.id, 'east')
 
-    assert {host_of(server) for server in booted} == {'west-1', 'west-2'}
-    assert {west.parent(disk) for disk in disks(booted)} == {parent}
-    assert len(copy_tasks(image.id)) == 1
+    hosts = sorted(host_of(server) for server in in_west)
+    assert hosts == ['west-1', 'west-1', 'west-2', 'west-2']
+    assert {west.parent(disk) for disk in disks(in_west)} == {parent}
+    assert {east.parent(disk) for disk in disks(in_east)} == {parent}
+    # One for each site.
+    assert len(copy_tasks(image.id)) == 2
