@@ -142,6 +142,18 @@ class Cluster:
         assert code == 0, error
         return json.loads(answer or 'null')
 
+    def make_user(self, name: str, osd_caps: str) -> str:
+        """A cephx user with these capabilities; its key."""
+        (user,) = self.command(
+            'auth get-or-create',
+            entity=f'client.{name}',
+            caps=['mon', 'profile rbd', 'osd', osd_caps],
+        )
+        return str(user['key'])
+
+    def remove_user(self, name: str) -> None:
+        self.command('auth del', entity=f'client.{name}')
+
     def wait_for_health(self, check: str, *, present: bool = True) -> None:
         """Wait until the cluster has, or has no more, a health check."""
         deadline = time.monotonic() + 60

@@ -40,12 +40,41 @@ def victim(east, west):
 
 
 @pytest.fixture
-def poison(glance_for_stock, admin, other, east, west):
+def open_glance(make_glance, where, east, west, tmp_path):
+    """A Glance that shows locations, and whose cephx user can read disks.
+
+    As where images are made of servers' disks by their locations. With the
+    lab's own capabilities Glance refuses a location in Nova's pool itself.
+    """
+    options = {'DEFAULT': {'show_multiple_locations': 'true'}}
+    for site, cluster in zip(where.sites, (east, west), strict=True):
+        key = cluster.make_user(
+            'glance-open',
+            'profile rbd pool=images, profile rbd-read-only pool=vms',
+        )
+        keyring = tmp_path / f'{site.name}.keyring'
+        keyring.write_text(f'[client.glance-open]\nkey = {key}\n')
+        conf = tmp_path / f'{site.name}.conf'
+        conf.write_text(
+            f'{site.ceph_conf.read_text()}\n'
+            f'[client.glance-open]\nkeyring = {keyring}\n'
+        )
+        options[site.store] = {
+            'rbd_store_ceph_conf': str(conf),
+            'rbd_store_user': 'glance-open',
+        }
+    yield make_glance(**options)
+    for cluster in (east, west):
+        cluster.remove_user('glance-open')
+
+
+@pytest.fixture
+def poison(open_glance, admin, other, east, west):
     """Makes an image of other's with a location of his choice."""
     made = []
 
     def make(url, store):
-        base = f'{glance_for_stock.url}/v2/images'
+        base = f'{open_glance.url}/v2/images'
         answer = other.session.post(
             base,
             json={
@@ -85,13 +114,13 @@ def poison(glance_for_stock, admin, other, east, west):
 
 
 def test_stock_nova_clones_another_tenant_s_disk(
-    victim, poison, make_host, other, user_of, west, glance_for_stock
+    victim, poison, make_host, other, user_of, west, open_glance
 ):
     image_id = poison(f'rbd://{west.fsid}/vms/{victim}/backup', 'west')
     host = make_host(
         'west-1',
         driver=hosts.STOCK,
-        glance__endpoint_override=glance_for_stock.url,
+        glance__endpoint_override=open_glance.url,
     )
 
     (boot,) = host.boot(user_of(other), image_id, root_gib=0)
@@ -113,13 +142,13 @@ def test_an_image_of_another_tenant_s_disk_is_refused_altogether(
     user_of,
     west,
     copy_tasks,
-    glance_for_stock,
+    open_glance,
     downloading,
 ):
     image_id = poison(f'rbd://{west.fsid}/vms/{victim}/backup', 'west')
     host = make_host(
         'west-1',
-        glance__endpoint_override=glance_for_stock.url,
+        glance__endpoint_override=open_glance.url,
         **downloading,
     )
 
