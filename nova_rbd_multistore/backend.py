@@ -141,7 +141,9 @@ class Rbd(imagebackend.Rbd):
 
         record = images.record(record.id)
         source.require_cloneable(record)
-        if not self._clone_from_cluster(this_host, images, record):
+        if not self._clone_from_cluster(
+            this_host, images, record, copied=True
+        ):
             raise exceptions.NotInCluster(record.id, this_host.store)
 
     def _clone_from_cluster(
@@ -149,22 +151,27 @@ class Rbd(imagebackend.Rbd):
         this_host: host.Host,
         images: glance.Glance,
         record: image.ImageRecord,
+        copied: bool = False,
     ) -> bool:
         """Clone from the first location in our cluster that can be cloned.
 
+        :param copied: whether Glance has just brought the image into our
+            store. Before that, its owner may have put the store's name beside
+            any location: no reason to deny copies to others
         :returns: whether there was one
         :raises StoreNotLocal: if our store has the image, in another cluster
         """
-        urls = record.locations or images.locations(record.id)
+        locations = record.locations or images.locations(record.id)
         sources = source.local_sources(
             record,
-            urls,
+            locations,
             this_host.fsid,
             CONF.rbd_multistore.trusted_clone_pools,
         )
         if not sources and record.holds(this_host.store):
-            elsewhere = source.clusters(urls)
-            this_host.remember_mismatch(elsewhere)
+            elsewhere = source.clusters(locations)
+            if copied:
+                this_host.remember_mismatch(elsewhere)
             raise exceptions.StoreNotLocal(
                 record.id, this_host.store, this_host.fsid, elsewhere
             )
@@ -180,11 +187,11 @@ class Rbd(imagebackend.Rbd):
                 ) from exc
             except ceph.SourceMissing as exc:
                 LOG.warning(
-                    'Cannot clone image %s from %s/%s@%s: %s',
+                    'Cannot clone image %s from %s: %s',
                     record.id,
-                    parent.pool,
-                    parent.image,
-                    parent.snapshot,
+                    text.printable(
+                        f'{parent.pool}/{parent.image}@{parent.snapshot}'
+                    ),
                     exc,
                 )
                 continue

@@ -29,6 +29,7 @@ import rbd
 
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import location
+from nova_rbd_multistore import text
 
 LOG = logging.getLogger(__name__)
 
@@ -37,7 +38,13 @@ GLANCE_SNAPSHOT = 'snap'
 
 
 class SourceMissing(Exception):
-    """There is no such snapshot, or we may not read it: try another."""
+    """There is no such snapshot, or we may not read it: try another.
+
+    :param reason: may repeat the source's names, as somebody has set them
+    """
+
+    def __init__(self, reason: object) -> None:
+        super().__init__(text.printable(reason))
 
 
 class DiskExists(Exception):
@@ -164,11 +171,11 @@ class Cluster:
                 raise DiskExists(f'{pool}/{name}') from exc
             except (rbd.ImageNotFound, rbd.InvalidArgument) as exc:
                 # EINVAL: the snapshot is not protected, so not for clones.
-                raise SourceMissing(str(exc)) from exc
+                raise SourceMissing(exc) from exc
             except rbd.PermissionError as exc:
                 if _readable(parent, source):
                     raise exceptions.PoolUnusable(pool, exc) from exc
-                raise SourceMissing(str(exc)) from exc
+                raise SourceMissing(exc) from exc
 
     def arrival(self, pool: str, image: str) -> Arrival:
         """How far a copy of ``image`` into ``pool`` has come.

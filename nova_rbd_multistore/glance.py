@@ -84,7 +84,8 @@ def _only_answers() -> Iterator[None]:
         raise
     except _NO_ANSWER as exc:
         raise _EndpointFailed(
-            text.without_credentials(text.printable(exc))
+            # In this order: a cut could hide where the credentials end.
+            text.printable(text.without_credentials(str(exc)))
         ) from exc
 
 
@@ -179,8 +180,8 @@ class Glance:
         except glance_exc.HTTPUnauthorized as exc:
             raise exceptions.TokenRefused(image) from exc
 
-    def locations(self, image: str) -> tuple[str, ...]:
-        """The image's location URLs, from the location API (API 2.17).
+    def locations(self, image: str) -> tuple[image_values.ImageLocation, ...]:
+        """The image's locations, from the location API (API 2.17).
 
         :raises LocationsForbidden: by policy ``fetch_image_location``
         :raises ImageGone: if there is no such image for this user
@@ -188,11 +189,11 @@ class Glance:
         :raises GlanceUnavailable: if no endpoint answers
         """
 
-        def read(client: Any) -> tuple[str, ...]:
+        def read(client: Any) -> tuple[image_values.ImageLocation, ...]:
             # Not images.get_image_locations(): it would ask for the API's
             # versions each time.
             _, body = client.http_client.get(_path(image, 'locations'))
-            return image_values.location_urls(body)
+            return image_values.image_locations(body)
 
         try:
             return self._ask(read)
@@ -242,7 +243,10 @@ class Glance:
                 stores=[store],
                 allow_failure=False,
             )
-            return CopyReply(Reply.ACCEPTED, next(iter(answer.request_ids)))
+            (request_id,) = answer.request_ids
+            return CopyReply(
+                Reply.ACCEPTED, request_id and text.printable(request_id)
+            )
 
         try:
             return self._ask(ask, store=store)
@@ -317,7 +321,7 @@ class Glance:
                     _check_health(client)
                     self._known.healthy(url)
                 if store and not self._known.has_store(url, store):
-                    self._known.learn_stores(url, _stores(client))
+                    self._known.learn_stores(url, _stores(client, url))
                     if not self._known.has_store(url, store):
                         raise _StoreMissing(url)
                 return question(client)
@@ -348,13 +352,25 @@ def _check_health(client: Any) -> None:
         client.http_client.get('/healthcheck')
 
 
-def _stores(client: Any) -> frozenset[str]:
-    """The stores of one glance-api; none if it has not several (404)."""
+def _stores(client: Any, url: str) -> frozenset[str]:
+    """The stores of one glance-api; none if it has not several (404).
+
+    Without those that are Glance's own, if it should show them.
+    """
     try:
         _, body = client.http_client.get('/v2/info/stores')
     except glance_exc.HTTPNotFound:
         return frozenset()
-    return image_values.store_ids(body)
+    stores = image_values.store_ids(body)
+    reserved = frozenset(filter(image_values.is_reserved, stores))
+    if reserved:
+        LOG.warning(
+            'glance-api %s is misconfigured: it offers %s, names that Glance '
+            'keeps for stores of its own. Nothing is copied there',
+            _shown(url),
+            text.printable(', '.join(sorted(reserved))),
+        )
+    return stores - reserved
 
 
 def _path(image: str, *below: str) -> str:
@@ -364,6 +380,6 @@ def _path(image: str, *below: str) -> str:
 
 def _shown(url: str) -> str:
     """An endpoint for the log: no user information, no query."""
-    parts = urllib.parse.urlsplit(url)
-    host = parts.netloc.rpartition('@')[2]
-    return text.printable(f'{parts.scheme}://{host}{parts.path}')
+    # Not urlsplit(): it raises for some of what is none.
+    address, _, _ = url.partition('?')
+    return text.printable(text.without_credentials(address))

@@ -32,6 +32,7 @@ from oslo_log import log as logging
 
 from nova_rbd_multistore import endpoints
 from nova_rbd_multistore import glance
+from nova_rbd_multistore import text
 
 CONF = nova.conf.CONF
 LOG = logging.getLogger(__name__)
@@ -115,10 +116,14 @@ class GlanceAccess:
             )
             try:
                 yield auth.get_access(self._session).service_catalog
+                reason = None
             except (AttributeError, ksa_exc.ClientException) as exc:
+                reason = text.printable(text.without_credentials(str(exc)))
+            # Not in the handler: oslo.log would add the error as it is.
+            if reason is not None:
                 LOG.warning(
                     'No catalog for [service_user]: %s. Of several '
                     'glance-apis, one is used',
-                    exc,
+                    reason,
                 )
         yield service_catalog.ServiceCatalogV2(context.service_catalog or [])

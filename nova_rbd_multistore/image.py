@@ -30,6 +30,10 @@ from nova_rbd_multistore import text
 #: Glance keeps names with this prefix for stores of its own.
 RESERVED_PREFIX = 'os_glance_'
 
+#: Of Glance's database: a signed integer of 64 bits, a column of 255.
+MAX_SIZE = 2**63 - 1
+MAX_IDENTIFIER = 255
+
 #: Both are plain bytes on a disk, so a clone of them is a boot disk.
 CLONEABLE_FORMATS = frozenset({'raw', 'iso'})
 
@@ -42,6 +46,14 @@ def _text(fields: Mapping[str, Any], name: str) -> str:
     value = fields.get(name)
     if not isinstance(value, str) or not value:
         raise MalformedAnswer(f'{name} is not a text but {_shown(value)}')
+    return value
+
+
+def _identifier(fields: Mapping[str, Any], name: str) -> str:
+    # Ids go into log entries and error messages as they are.
+    value = _text(fields, name)
+    if not value.isprintable() or len(value) > MAX_IDENTIFIER:
+        raise MalformedAnswer(f'{name} is no id but {_shown(value)}')
     return value
 
 
@@ -64,7 +76,11 @@ def _size(fields: Mapping[str, Any]) -> int | None:
     value = fields.get('size')
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int)
+        or not 0 <= value <= MAX_SIZE
+    ):
         raise MalformedAnswer(f'size is not a byte count but {_shown(value)}')
     return value
 
@@ -73,18 +89,55 @@ def _shown(value: object) -> str:
     return text.printable(repr(value)[:80], limit=60)
 
 
+def is_reserved(store: str) -> bool:
+    """Whether Glance keeps a store's name for itself.
+
+    Its staging area and its tasks' are stores too. Glance never shows them,
+    nor lets an operator name a store so; what is in them is no image yet.
+    """
+    return store.startswith(RESERVED_PREFIX)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ImageLocation:
+    """One place where an image's data lies.
+
+    :ivar store: name of the store, None where the location does not tell
+    """
+
+    url: str
+    store: str | None = None
+
+    @classmethod
+    def from_answer(cls, answer: object) -> Self:
+        """Read the JSON of a location, ``{"url": …, "metadata": …}``.
+
+        :raises MalformedAnswer: if it has no URL
+        """
+        if not isinstance(answer, Mapping):
+            raise MalformedAnswer(f'a location is {_shown(answer)}')
+        url = _text(answer, 'url')
+        match answer.get('metadata'):
+            case {'store': str(store)}:
+                return cls(url, store)
+            case _:
+                return cls(url)
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class ImageRecord:
     """An image as ``GET /v2/images/{id}`` shows it.
 
     :ivar size: bytes, None where Glance does not know
     :ivar stores: names of the stores that hold the data
+    :ivar reserved: names among them that Glance keeps for itself: they hold
+        nothing that anybody may use
     :ivar importing: names of the stores that a copy goes to. Glance leaves
         names behind when staging fails: they mean something only under a lock
     :ivar failed: names of the stores that a copy did not reach, until the
         next copy to them has begun
     :ivar lock: id of the task that holds the image's import lock
-    :ivar locations: URLs, None where the record does not show them
+    :ivar locations: None where the record does not show them
     """
 
     id: str
@@ -94,10 +147,11 @@ class ImageRecord:
     container_format: str | None = None
     size: int | None = None
     stores: frozenset[str] = frozenset()
+    reserved: frozenset[str] = frozenset()
     importing: frozenset[str] = frozenset()
     failed: frozenset[str] = frozenset()
     lock: str | None = None
-    locations: tuple[str, ...] | None = None
+    locations: tuple[ImageLocation, ...] | None = None
 
     @classmethod
     def from_answer(cls, answer: object) -> Self:
@@ -107,14 +161,17 @@ class ImageRecord:
         """
         if not isinstance(answer, Mapping):
             raise MalformedAnswer(f'no image record but {_shown(answer)}')
+        stores = _stores(answer, 'stores')
+        reserved = frozenset(filter(is_reserved, stores))
         return cls(
-            id=_text(answer, 'id'),
+            id=_identifier(answer, 'id'),
             status=_text(answer, 'status'),
             owner=_optional_text(answer, 'owner'),
             disk_format=_optional_text(answer, 'disk_format'),
             container_format=_optional_text(answer, 'container_format'),
             size=_size(answer),
-            stores=_stores(answer, 'stores'),
+            stores=stores - reserved,
+            reserved=reserved,
             importing=_stores(answer, 'os_glance_importing_to_stores'),
             failed=_stores(answer, 'os_glance_failed_import'),
             lock=_optional_text(answer, 'os_glance_import_task'),
@@ -122,11 +179,13 @@ class ImageRecord:
         )
 
     @staticmethod
-    def _locations(answer: Mapping[str, Any]) -> tuple[str, ...] | None:
+    def _locations(
+        answer: Mapping[str, Any],
+    ) -> tuple[ImageLocation, ...] | None:
         # direct_url alone is one location of perhaps many, and which one
         # follows the stores' weights: it can say yes, but never no.
         if answer.get('locations'):
-            return location_urls(answer['locations'])
+            return image_locations(answer['locations'])
         return None
 
     @property
@@ -146,19 +205,14 @@ class ImageRecord:
         )
 
 
-def location_urls(answer: object) -> tuple[str, ...]:
-    """Read a list of locations, ``[{"url": …, "metadata": …}, …]``.
+def image_locations(answer: object) -> tuple[ImageLocation, ...]:
+    """Read a list of locations.
 
     :raises MalformedAnswer: if it is not such a list
     """
     if not isinstance(answer, list):
         raise MalformedAnswer(f'no list of locations but {_shown(answer)}')
-    urls = []
-    for entry in answer:
-        if not isinstance(entry, Mapping):
-            raise MalformedAnswer(f'a location is {_shown(entry)}')
-        urls.append(_text(entry, 'url'))
-    return tuple(urls)
+    return tuple(ImageLocation.from_answer(entry) for entry in answer)
 
 
 def store_ids(answer: object) -> frozenset[str]:
@@ -190,6 +244,8 @@ class TaskStatus(enum.Enum):
 #: glance.api.v2.images (``_enforce_import_lock``).
 LOCK_KEPT = datetime.timedelta(minutes=60)
 LOCK_KEPT_PENDING = datetime.timedelta(minutes=120)
+
+_LATEST = datetime.datetime.max - LOCK_KEPT_PENDING
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -224,19 +280,13 @@ class CopyTask:
             raise MalformedAnswer(
                 f'status of a task is {_shown(answer.get("status"))}'
             ) from exc
-        try:
-            updated_at = timeutils.parse_isotime(_text(answer, 'updated_at'))
-        except ValueError as exc:
-            raise MalformedAnswer(
-                f'updated_at is {_shown(answer.get("updated_at"))}'
-            ) from exc
         return cls(
-            id=_text(answer, 'id'),
+            id=_identifier(answer, 'id'),
             status=status,
             message=text.printable(answer.get('message') or ''),
             stores=_task_stores(answer.get('input')),
             request_id=_optional_text(answer, 'request_id'),
-            updated_at=timeutils.normalize_time(updated_at),
+            updated_at=_time(answer, 'updated_at'),
         )
 
     @property
@@ -249,6 +299,19 @@ class CopyTask:
         """When Glance lets another request take the image's lock over."""
         pending = self.status is TaskStatus.PENDING
         return self.updated_at + (LOCK_KEPT_PENDING if pending else LOCK_KEPT)
+
+
+def _time(fields: Mapping[str, Any], name: str) -> datetime.datetime:
+    try:
+        # OverflowError: a time zone may lead out of the calendar.
+        time = timeutils.normalize_time(
+            timeutils.parse_isotime(_text(fields, name))
+        )
+    except (OverflowError, ValueError) as exc:
+        raise MalformedAnswer(f'{name} is {_shown(fields[name])}') from exc
+    if time > _LATEST:
+        raise MalformedAnswer(f'{name} is {_shown(fields[name])}')
+    return time
 
 
 def _task_stores(task_input: object) -> frozenset[str]:

@@ -14,7 +14,8 @@
 
 Formats, from glance_store's drivers:
 
-* RBD: ``rbd://<fsid>/<pool>/<image>/<snapshot>``, each percent-encoded;
+* RBD: ``rbd://<fsid>/<pool>/<image>/<snapshot>``, each percent-encoded, or
+  ``rbd://<image>`` as written before Glance made snapshots;
 * Cinder: ``cinder://<store>/<volume id>``, or ``cinder://<volume id>`` as
   written before Glance had several stores.
 """
@@ -26,6 +27,10 @@ import urllib.parse
 
 class MalformedLocation(ValueError):
     """A location URL that is not of its scheme's format."""
+
+
+class MalformedRbdLocation(MalformedLocation):
+    """An RBD location that is not of its format."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -41,17 +46,25 @@ class RbdLocation:
     def from_path(cls, path: str) -> Self:
         """Read what follows ``rbd://``.
 
-        :raises MalformedLocation: unless it has four parts, none empty
+        :raises MalformedRbdLocation: unless it has four parts, none empty
         """
-        parts = [urllib.parse.unquote(part) for part in path.split('/', 4)]
+        parts = path.split('/', 4)
         if len(parts) != 4 or not all(parts):
-            raise MalformedLocation(
+            raise MalformedRbdLocation(
                 'an rbd location has the form '
                 'rbd://<fsid>/<pool>/<image>/<snapshot>'
             )
-        if any('\0' in part for part in parts):
-            raise MalformedLocation('a part of an rbd location has a NUL')
-        return cls(*parts)
+        return cls(*(_librbd_name(urllib.parse.unquote(p)) for p in parts))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class OldRbdLocation:
+    """An RBD image in the pool of some store of Glance, whichever.
+
+    Never cloned: it says neither which cluster it means nor which snapshot.
+    """
+
+    image: str
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -83,7 +96,7 @@ class OtherLocation:
     scheme: str
 
 
-Location = RbdLocation | CinderLocation | OtherLocation
+Location = RbdLocation | OldRbdLocation | CinderLocation | OtherLocation
 
 
 def parse(url: str) -> Location:
@@ -96,9 +109,25 @@ def parse(url: str) -> Location:
     if not separator or not scheme:
         raise MalformedLocation('a location is a URL with a scheme')
     match scheme:
+        case 'rbd' if path and '/' not in path:
+            return OldRbdLocation(path)
         case 'rbd':
             return RbdLocation.from_path(path)
         case 'cinder':
             return CinderLocation.from_path(path)
         case _:
             return OtherLocation(scheme)
+
+
+def _librbd_name(name: str) -> str:
+    """``name``, as librbd takes it: a C string in UTF-8.
+
+    :raises MalformedRbdLocation: if it cannot be one
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError as exc:
+        raise MalformedRbdLocation('it is not Unicode') from exc
+    if '\0' in name:
+        raise MalformedRbdLocation('one of its parts has a NUL')
+    return name

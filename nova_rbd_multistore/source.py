@@ -13,6 +13,7 @@
 """What a boot disk may be cloned from."""
 
 from collections.abc import Collection, Iterable
+from typing import NoReturn
 
 from oslo_log import log as logging
 
@@ -38,7 +39,7 @@ def require_cloneable(record: image.ImageRecord) -> None:
 
 def local_sources(
     record: image.ImageRecord,
-    urls: Iterable[str],
+    locations: Iterable[image.ImageLocation],
     fsid: str,
     trusted_pools: Collection[str],
 ) -> list[location.RbdLocation]:
@@ -50,43 +51,85 @@ def local_sources(
     another name, outside of the pools where nothing is private, refuses the
     image as a whole: a download would read the same foreign bytes, and from
     another cluster a copy would bring them here under the image's own name.
+    The same goes for one that is malformed: who knows what Glance, or librbd,
+    would find there.
+
+    What is in a store of Glance's own is no source.
 
     :raises LocationRefused: for such a location, in whichever cluster
     """
     sources = []
-    for url in urls:
-        try:
-            found = location.parse(url)
-        except location.MalformedLocation as exc:
-            LOG.warning('Ignoring a location of image %s: %s', record.id, exc)
-            continue
-        if not isinstance(found, location.RbdLocation):
-            continue
-        if found.image != record.id and found.pool not in trusted_pools:
-            LOG.warning(
-                'Refusing image %s of project %s: its location in cluster %s '
-                'is RBD image %s of pool %s, which does not have the name of '
-                'the image',
-                record.id,
-                text.printable(record.owner),
-                text.printable(found.fsid),
-                text.printable(found.image),
-                text.printable(found.pool),
-            )
-            raise exceptions.LocationRefused(record.id)
-        if found.fsid == fsid:
+    reserved = set(record.reserved)
+    for entry in locations:
+        found = _parse(record, entry.url)
+        if isinstance(found, location.RbdLocation | location.OldRbdLocation):
+            _require_own(record, found, trusted_pools)
+        if entry.store is not None and image.is_reserved(entry.store):
+            reserved.add(entry.store)
+        elif isinstance(found, location.RbdLocation) and found.fsid == fsid:
             sources.append(found)
+    if reserved:
+        LOG.warning(
+            'Image %s of project %s claims to be in %s, a name that Glance '
+            'keeps for stores of its own: ignoring that. Either Glance is '
+            'misconfigured, or show_multiple_locations let somebody set it',
+            record.id,
+            text.printable(record.owner),
+            text.printable(', '.join(sorted(reserved))),
+        )
     return sources
 
 
-def clusters(urls: Iterable[str]) -> frozenset[str]:
-    """The fsids of the Ceph clusters among ``urls``."""
+def clusters(locations: Iterable[image.ImageLocation]) -> frozenset[str]:
+    """The fsids of the Ceph clusters among ``locations``."""
     found = set()
-    for url in urls:
+    for entry in locations:
         try:
-            parsed = location.parse(url)
+            parsed = location.parse(entry.url)
         except location.MalformedLocation:
             continue
         if isinstance(parsed, location.RbdLocation):
             found.add(parsed.fsid)
     return frozenset(found)
+
+
+def _parse(record: image.ImageRecord, url: str) -> location.Location | None:
+    try:
+        return location.parse(url)
+    except location.MalformedRbdLocation as exc:
+        _refuse(record, f'one of its locations is malformed: {exc}')
+    except location.MalformedLocation as exc:
+        LOG.warning('Ignoring a location of image %s: %s', record.id, exc)
+        return None
+
+
+def _require_own(
+    record: image.ImageRecord,
+    found: location.RbdLocation | location.OldRbdLocation,
+    trusted_pools: Collection[str],
+) -> None:
+    if found.image == record.id:
+        return
+    # Each is cut on its own, so that none can hide the others.
+    where = f'RBD image {text.printable(found.image, 80)}'
+    if isinstance(found, location.RbdLocation):
+        if found.pool in trusted_pools:
+            return
+        where += (
+            f' of pool {text.printable(found.pool, 80)} in cluster '
+            f'{text.printable(found.fsid, 80)}'
+        )
+    _refuse(
+        record,
+        f'its location is {where}, which does not have the name of the image',
+    )
+
+
+def _refuse(record: image.ImageRecord, reason: str) -> NoReturn:
+    LOG.warning(
+        'Refusing image %s of project %s: %s',
+        record.id,
+        text.printable(record.owner, 80),
+        reason,
+    )
+    raise exceptions.LocationRefused(record.id)

@@ -15,7 +15,7 @@
 import re
 
 _URL = re.compile(r'\b[a-z][a-z0-9+.-]{0,20}://\S+', re.IGNORECASE)
-_USER_INFORMATION = re.compile(r'(?<=://)[^/@\s]*@')
+_USER_INFORMATION = re.compile(r'(?<=://)[^/?#\s]*@')
 
 #: As much of a foreign text as an error needs: a sentence or two.
 LIMIT = 400

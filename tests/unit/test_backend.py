@@ -415,6 +415,26 @@ def test_a_location_under_a_foreign_name_is_refused_whatever_is_allowed(
     assert asked_for_copies(cloud) == []
 
 
+def test_what_cannot_be_cloned_is_logged_on_one_line(
+    boot, cloud, image, caplog
+):
+    image.locations['x'] = f'rbd://fsid-west/a%0Apool/{image.id}/s%E2%80%A8p'
+    image.locations = dict(reversed(image.locations.items()))
+    boot.run(image)
+    assert f'from a pool/{image.id}@s p' in caplog.text
+
+
+def test_a_location_that_claims_our_store_stops_no_copies_of_others(
+    boot, cloud, context, cold
+):
+    bait = cloud.api.add_image('file')
+    bait.locations['west'] = f'rbd://fsid-east/images/{bait.id}/snap'
+    with pytest.raises(exceptions.StoreNotLocal):
+        Boot(cloud, context, UUIDS[1]).run(bait)
+    boot.run(cold)
+    assert parent(cloud, boot) == f'images/{cold.id}@snap'
+
+
 def test_a_trusted_pool_is_cloned_from_under_any_name(
     boot, options, cloud, cold
 ):

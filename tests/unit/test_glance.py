@@ -22,6 +22,7 @@ import requests
 
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import glance
+from nova_rbd_multistore import image as image_values
 from tests.unit.fakes import endpoint as endpoints
 from tests.unit.fakes import glance_api
 from tests.unit.fakes import network
@@ -65,8 +66,12 @@ def test_the_record_is_read(cloud, image):
 def test_the_locations_are_read_where_the_record_hides_them(cloud, image):
     assert cloud.glance().record(image).locations is None
     assert cloud.glance().locations(image) == (
-        f'file:///var/lib/glance/images/{image}',
-        f'rbd://fsid-east/images/{image}/snap',
+        image_values.ImageLocation(
+            f'file:///var/lib/glance/images/{image}', 'file'
+        ),
+        image_values.ImageLocation(
+            f'rbd://fsid-east/images/{image}/snap', 'east'
+        ),
     )
 
 
@@ -332,6 +337,33 @@ def test_an_accepted_copy_without_a_request_id_is_accepted(cloud, image):
     assert reply.reply is glance.Reply.ACCEPTED
 
 
+def test_a_request_id_is_made_fit_for_the_log(cloud, image):
+    cloud.endpoints[0].answers['/import'] = page(
+        b'',
+        202,
+        'text/html',
+        headers={'x-openstack-request-id': 'req\x85\x1b[2J'},
+    )
+    reply = cloud.glance().request_copy(image, 'west')
+    assert reply.request_id == 'req  [2J'
+
+
+def test_an_endpoint_that_is_no_url_fails_like_any_other(cloud, image, caplog):
+    urls = ['http://nova:secret@[::1', *cloud.urls]
+    assert cloud.glance(urls=urls).record(image).id == image
+    assert 'glance-api http://[::1 failed' in caplog.text
+    assert 'secret' not in caplog.text
+
+
+def test_credentials_do_not_show_where_a_long_error_is_cut(
+    cloud, image, caplog
+):
+    said = f'{"x" * 380} http://nova:secret-{"y" * 40}@glance-a/'
+    cloud.endpoints[0].fault = requests.ConnectionError(said)
+    assert cloud.glance().record(image).id == image
+    assert 'secret' not in caplog.text
+
+
 def test_without_any_endpoint_glance_is_unavailable(cloud, image, caplog):
     with pytest.raises(exceptions.GlanceUnavailable, match='0 asked'):
         cloud.glance(urls=[]).record(image)
@@ -529,6 +561,27 @@ def test_a_store_unknown_here_while_the_other_is_down_may_be_known_there(
     with pytest.raises(exceptions.GlanceUnavailable):
         cloud.glance().request_copy(image, 'west')
     assert 'no store west' in caplog.text
+
+
+def test_a_store_of_glances_own_is_never_asked_for_a_copy(
+    cloud, image, caplog
+):
+    own = 'os_glance_staging_store'
+    cloud.api.stores[own] = None
+    with pytest.raises(exceptions.StoreUnknown, match=own):
+        cloud.glance().request_copy(image, own)
+    assert cloud.api.requests == []
+    assert f'http://glance-a:9292/ is misconfigured: it offers {own}' in (
+        caplog.text
+    )
+
+
+def test_a_glance_that_offers_its_own_stores_still_copies_to_others(
+    cloud, image
+):
+    cloud.api.stores['os_glance_staging_store'] = None
+    reply = cloud.glance().request_copy(image, 'west')
+    assert reply.reply is glance.Reply.ACCEPTED
 
 
 def test_the_stores_of_an_endpoint_are_asked_for_once(cloud, image):

@@ -221,6 +221,18 @@ def test_the_service_users_catalog_has_all_endpoints(
 
 
 @pytest.mark.usefixtures('service_user')
+def test_what_keystone_says_is_made_fit_for_the_log(access, cloud, caplog):
+    error = {'code': 503, 'title': 'a', 'message': 'b\x1b\u2028c'}
+    cloud.network.servers['keystone:5000'] = lambda _: network.Answer(
+        503, json.dumps({'error': error}).encode()
+    )
+    access().as_user_of(boot_of(('internal', cloud.urls[1])))
+    (line,) = [line for line in caplog.messages if 'No catalog' in line]
+    assert 'b  c' in line
+    assert line.isprintable()
+
+
+@pytest.mark.usefixtures('service_user')
 def test_without_keystone_the_users_catalog_has_one(
     options, access, cloud, keystone, caplog
 ):

@@ -106,7 +106,10 @@ def test_a_record_is_read_from_the_wire():
         importing=frozenset({'west'}),
         failed=frozenset(),
         lock=task,
-        locations=tuple(made.locations.values()),
+        locations=tuple(
+            image.ImageLocation(url, store)
+            for store, url in made.locations.items()
+        ),
     )
 
 
@@ -188,6 +191,10 @@ def test_only_an_active_image_is_active(status):
         ('size', -1),
         ('size', True),
         ('size', 1.5),
+        ('size', 2**63),
+        ('id', 'an-id\n'),
+        ('id', 'an-id\u2028'),
+        ('id', 'x' * 256),
         ('stores', ['west']),
         ('os_glance_importing_to_stores', ['west']),
         ('os_glance_failed_import', {'west': True}),
@@ -215,7 +222,7 @@ def test_what_is_no_object_is_no_record(answer):
         image.ImageRecord.from_answer,
         image.CopyTask.from_answer,
         image.copy_tasks,
-        image.location_urls,
+        image.image_locations,
         image.store_ids,
     ],
 )
@@ -233,13 +240,41 @@ def test_the_error_shows_a_hostile_value_shortened_and_on_one_line():
     assert len(str(caught.value)) < 120
 
 
+# Stores of Glance's own
+
+
+@pytest.mark.parametrize(
+    'store', ['os_glance_staging_store', 'os_glance_tasks_store', 'os_glance_']
+)
+def test_a_store_of_glances_own_holds_no_image(store):
+    found = record(stores=f'east,{store}')
+    assert found.stores == {'east'}
+    assert found.reserved == {store}
+    assert not found.holds(store)
+
+
+def test_a_name_like_that_of_glances_own_stores_is_a_stores():
+    found = record(stores='my_os_glance_store,os_glanc')
+    assert found.stores == {'my_os_glance_store', 'os_glanc'}
+    assert found.reserved == frozenset()
+
+
 # Locations, stores
 
 
-def test_location_urls_keep_glances_order():
-    assert image.location_urls(
-        [{'url': 'b://', 'metadata': {}}, {'url': 'a://', 'metadata': {}}]
-    ) == ('b://', 'a://')
+def test_locations_keep_glances_order():
+    assert image.image_locations(
+        [
+            {'url': 'b://', 'metadata': {'store': 'west'}},
+            {'url': 'a://', 'metadata': {}},
+        ]
+    ) == (image.ImageLocation('b://', 'west'), image.ImageLocation('a://'))
+
+
+@pytest.mark.parametrize('metadata', [None, {}, {'store': 5}, 'west', []])
+def test_a_location_need_not_tell_its_store(metadata):
+    (found,) = image.image_locations([{'url': 'a://', 'metadata': metadata}])
+    assert found.store is None
 
 
 def test_stores_are_known_by_their_ids():
@@ -307,6 +342,9 @@ def test_a_time_with_a_zone_is_read_as_utc():
         ('status', None),
         ('updated_at', 'yesterday'),
         ('updated_at', None),
+        ('updated_at', '0001-01-01T00:00:00+23:00'),
+        ('updated_at', '9999-12-31T23:00:00'),
+        ('id', 'a-task\x1b[2J'),
         ('request_id', 5),
     ],
 )

@@ -55,7 +55,6 @@ def test_an_encoded_slash_stays_in_its_part():
     'path',
     [
         '',
-        'image',
         f'{FSID}/images/an-id',
         f'{FSID}/images/an-id/',
         f'{FSID}//an-id/snap',
@@ -63,11 +62,17 @@ def test_an_encoded_slash_stays_in_its_part():
         f'{FSID}/images/an-id/snap/more',
         f'{FSID}/images/an-id/snap/',
         f'{FSID}/images/an-id%00/snap',
+        f'{FSID}/images/an-id\ud800/snap',
     ],
 )
 def test_any_other_rbd_location_is_malformed(path):
-    with pytest.raises(location.MalformedLocation):
+    with pytest.raises(location.MalformedRbdLocation):
         location.parse(f'rbd://{path}')
+
+
+def test_an_old_rbd_location_names_an_image_as_it_stands():
+    # glance_store decodes nothing in this form.
+    assert location.parse('rbd://a%41') == location.OldRbdLocation('a%41')
 
 
 def test_a_cinder_location_names_store_and_volume():

@@ -29,8 +29,12 @@ OWN = f'rbd://{OURS}/images/an-id/snap'
 FOREIGN = f'rbd://{OURS}/vms/disk-of-somebody-else/snap'
 
 
-def sources(*urls, trusted=()):
-    return source.local_sources(IMAGE, urls, OURS, trusted)
+def at(*urls, store=None):
+    return [image.ImageLocation(url, store) for url in urls]
+
+
+def sources(*urls, trusted=(), store=None):
+    return source.local_sources(IMAGE, at(*urls, store=store), OURS, trusted)
 
 
 def with_(**fields):
@@ -81,7 +85,7 @@ def test_data_elsewhere_is_no_source(url):
     assert sources(url) == []
 
 
-@pytest.mark.parametrize('url', ['rbd://x', 'nonsense', f'{OWN}/more'])
+@pytest.mark.parametrize('url', ['nonsense', 'cinder://a/b/c'])
 def test_a_malformed_location_is_ignored_and_logged(url, caplog):
     assert [found.pool for found in sources(url, OWN)] == ['images']
     (entry,) = caplog.records
@@ -93,6 +97,43 @@ def test_a_malformed_location_is_ignored_and_logged(url, caplog):
 def test_one_location_under_a_foreign_name_refuses_the_image(urls):
     with pytest.raises(exceptions.LocationRefused):
         sources(*urls)
+
+
+@pytest.mark.parametrize(
+    'url', [f'{OWN}/more', f'{FOREIGN}%00', f'{OWN}\ud800', 'rbd://a/b']
+)
+def test_a_malformed_rbd_location_refuses_the_image(url):
+    # Where we see nothing, Glance or librbd may see a foreign image.
+    with pytest.raises(exceptions.LocationRefused):
+        sources(OWN, url)
+
+
+def test_an_old_location_in_whichever_pool_of_glances_must_be_the_images_own():
+    assert [found.pool for found in sources('rbd://an-id', OWN)] == ['images']
+    with pytest.raises(exceptions.LocationRefused):
+        sources(OWN, 'rbd://id-of-a-private-image')
+
+
+def test_data_in_a_store_of_glances_own_is_no_source(caplog):
+    assert sources(OWN, store='os_glance_staging_store') == []
+    (entry,) = caplog.records
+    assert entry.levelno == logging.WARNING
+    assert entry.getMessage().startswith(
+        'Image an-id of project mallory claims to be in '
+        'os_glance_staging_store'
+    )
+
+
+def test_a_store_of_glances_own_hides_no_foreign_name():
+    with pytest.raises(exceptions.LocationRefused):
+        sources(FOREIGN, store='os_glance_staging_store')
+
+
+def test_a_record_that_claims_a_store_of_glances_own_is_reported(caplog):
+    record = with_(reserved=frozenset({'os_glance_\ntasks'}))
+    assert source.local_sources(record, at(OWN), OURS, [])
+    (entry,) = caplog.records
+    assert 'claims to be in os_glance_ tasks, a name' in entry.getMessage()
 
 
 @pytest.mark.parametrize(
@@ -132,6 +173,6 @@ def test_trust_in_one_pool_does_not_spread():
 
 
 def test_the_clusters_of_an_image_are_those_of_its_rbd_locations():
-    assert source.clusters(
-        [OWN, 'rbd://east/images/an-id/snap', 'file:///x', 'rbd://x', '']
-    ) == {OURS, 'east'}
+    east = 'rbd://east/images/an-id/snap'
+    found = source.clusters(at(OWN, east, 'file:///x', 'rbd://x', ''))
+    assert found == {OURS, 'east'}

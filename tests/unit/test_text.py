@@ -58,7 +58,9 @@ def test_anything_can_be_shown():
     [
         ('to http://nova:secret@host:9292/v2', 'to http://host:9292/v2'),
         ('https://token@host/', 'https://host/'),
+        ('http://nova:p@ss@host/a', 'http://host/a'),
         ('http://host/a@b', 'http://host/a@b'),
+        ('http://host?a@b', 'http://host?a@b'),
         ('mail to nova@host', 'mail to nova@host'),
     ],
 )
