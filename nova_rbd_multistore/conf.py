@@ -35,11 +35,15 @@ Glance copy it there, and follows that copy. Read by the driver
 """,
 )
 
+#: No wait of ours makes sense beyond it.
+DAY = 24 * 60 * 60
+
 OPTIONS = (
     cfg.IntOpt(
         'copy_stall_timeout',
         default=300,
         min=1,
+        max=DAY,
         help="""
 Seconds without any sign of progress after which a boot stops waiting for a
 copy. Signs of progress are bytes arriving in the local cluster, and a change
@@ -55,6 +59,7 @@ whole wait, progress or not.
         'copy_probe_interval',
         default=0.5,
         min=0.05,
+        max=60,
         help="""
 Seconds between two looks into the local cluster for the arriving image. A
 look costs Glance nothing and the cluster a few small reads; the boot goes on
@@ -95,6 +100,7 @@ private: never Nova's, Cinder's or Glance's own.
         'glance_request_timeout',
         default=60,
         min=1,
+        max=DAY,
         help="""
 Seconds to wait for one answer of one glance-api, unless ``[glance] timeout``
 is set. After that, the next endpoint is asked.
@@ -104,6 +110,7 @@ is set. After that, the next endpoint is asked.
         'glance_endpoint_rest',
         default=30,
         min=1,
+        max=DAY,
         help="""
 Seconds for which a glance-api that failed is asked only if all others have
 failed too. As long, a good answer of ``/healthcheck`` is believed.
@@ -113,6 +120,7 @@ failed too. As long, a good answer of ``/healthcheck`` is believed.
         'rados_mon_op_timeout',
         default=30,
         min=1,
+        max=DAY,
         help="""
 Seconds after which an operation on the monitors of the local cluster fails:
 Ceph's option of this name, which by default waits for ever. How long a
@@ -123,6 +131,7 @@ connection may take is ``[libvirt] rbd_connect_timeout``.
         'rados_osd_op_timeout',
         default=30,
         min=1,
+        max=DAY,
         help="""
 Seconds after which an operation on an OSD of the local cluster fails: Ceph's
 option of this name, which by default waits for ever.
@@ -135,6 +144,25 @@ def register(conf: cfg.ConfigOpts) -> None:
     """Make the options readable as ``conf.rbd_multistore``."""
     conf.register_group(GROUP)
     conf.register_opts(OPTIONS, group=GROUP)
+
+
+def check(conf: cfg.ConfigOpts) -> None:
+    """Read all options once, so that a bad value is noticed at start.
+
+    :raises ValueError: naming the option and what is wrong with its value
+    """
+    for option in OPTIONS:
+        try:
+            value = conf[GROUP.name][option.dest]
+        except (cfg.Error, RecursionError) as exc:
+            raise ValueError(f'[{GROUP.name}] {option.name}: {exc}') from exc
+        # oslo.config passes "name =" (None), NaN and values of several lines.
+        shown = ''.join(value) if isinstance(value, list) else str(value)
+        if value is None or shown == 'nan' or not shown.isprintable():
+            raise ValueError(
+                f'[{GROUP.name}] {option.name} is {value!r}: leave the option '
+                'out for its default, or give it a value on one line'
+            )
 
 
 def list_opts() -> list[tuple[cfg.OptGroup, tuple[Any, ...]]]:

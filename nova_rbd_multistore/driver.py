@@ -27,6 +27,7 @@ from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import host as shared_host
 from nova_rbd_multistore import image
 from nova_rbd_multistore import source
+from nova_rbd_multistore import text
 
 CONF = nova.conf.CONF
 conf.register(CONF)
@@ -82,8 +83,17 @@ def check_configuration() -> None:
             f'[libvirt] images_type is {CONF.libvirt.images_type!r}, but '
             'compute_driver = rbd_multistore.LibvirtDriver needs rbd'
         )
+    try:
+        conf.check(CONF)
+    except ValueError as exc:
+        raise exception.InvalidConfiguration(text.printable(exc)) from exc
     store = CONF.libvirt.images_rbd_glance_store_name
-    if store.startswith(image.RESERVED_PREFIX):
+    if ',' in store or not store.isprintable():
+        raise exception.InvalidConfiguration(
+            f'[libvirt] images_rbd_glance_store_name is {store!r}, but must '
+            'be the name of one store, on one line'
+        )
+    if image.is_reserved(store):
         raise exception.InvalidConfiguration(
             f'[libvirt] images_rbd_glance_store_name is {store!r}, but Glance '
             f'keeps names with {image.RESERVED_PREFIX} for itself: name the '

@@ -68,6 +68,33 @@ def test_a_time_must_be_a_number_above_zero(options, tmp_path, name, value):
         _ = options.rbd_multistore[name]
 
 
+@pytest.mark.parametrize(
+    'line',
+    [
+        'copy_stall_timeout = 86401',
+        'copy_stall_timeout =',
+        'copy_probe_interval = nan',
+        'copy_probe_interval = inf',
+        'glance_rbd_pool = images\n  more',
+        'glance_rbd_pool = $glance_rbd_pool',
+        'trusted_clone_pools = $no_such_option',
+        'trusted_clone_pools = golden,a\u2028b',
+    ],
+)
+def test_what_cannot_work_is_noticed_at_start(options, tmp_path, line):
+    path = tmp_path / 'nova.conf'
+    path.write_text(f'[rbd_multistore]\n{line}\n')
+    options(['--config-file', str(path)])
+    name, _, _ = line.partition(' ')
+    with pytest.raises(ValueError, match=rf'^\[rbd_multistore\] {name}'):
+        conf.check(options)
+
+
+def test_the_defaults_pass_the_check(options):
+    options([])
+    conf.check(options)
+
+
 def test_options_can_be_registered_twice(options):
     conf.register(options)
 

@@ -92,6 +92,25 @@ def test_a_store_of_glances_own_is_refused(options, store):
         driver.check_configuration()
 
 
+@pytest.mark.parametrize('store', ['west,east', 'west\neast', 'we\u202est'])
+def test_what_is_not_the_name_of_one_store_is_refused(options, store):
+    options.config(group='libvirt', **{STORE: store})
+    with pytest.raises(
+        exception.InvalidConfiguration, match=f'{STORE} is .* on one line'
+    ) as caught:
+        driver.check_configuration()
+    assert str(caught.value).isprintable()
+
+
+def test_an_option_of_ours_that_cannot_work_is_refused(options):
+    options.config(group='rbd_multistore', glance_rbd_pool='a\nb')
+    with pytest.raises(
+        exception.InvalidConfiguration, match='glance_rbd_pool is'
+    ) as caught:
+        driver.check_configuration()
+    assert str(caught.value).isprintable()
+
+
 def test_a_store_with_a_name_like_glances_own_is_accepted(options):
     options.config(group='libvirt', **{STORE: 'my_os_glance_store'})
     driver.check_configuration()
