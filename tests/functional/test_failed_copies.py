@@ -47,6 +47,7 @@ def until(condition, seconds=60.0):
 # A half-written image of that name lies in the pool
 
 
+@pytest.mark.both_modes
 def test_a_failed_copy_is_reported_with_the_task_s_reason(
     upload, make_host, demo_user, west, record
 ):
@@ -132,6 +133,7 @@ def test_we_ask_once_ourselves_when_somebody_else_s_copy_fails(
 # A glance-api dies
 
 
+@pytest.mark.both_modes
 def test_a_copy_whose_glance_died_stalls_and_is_taken_over_in_time(
     upload, make_host, make_glance, demo_user, west, where, record, copy_tasks
 ):

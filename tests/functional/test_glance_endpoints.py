@@ -32,6 +32,7 @@ def urls(where):
     return [api.url for api in where.glance_apis]
 
 
+@pytest.mark.both_modes
 @pytest.mark.parametrize('down', ['glance-api-1', 'glance-api-2'])
 def test_one_of_two_down_from_the_start_is_not_noticed(
     upload, make_host, demo_user, west, stop, down
@@ -63,6 +64,7 @@ def test_stock_nova_fails_with_the_one_endpoint_that_it_took(
     assert boot.error == 'GlanceConnectionFailed'
 
 
+@pytest.mark.both_modes
 def test_one_dying_between_request_and_poll_is_not_noticed(
     upload, make_host, demo_user, west, hold_copy, stop
 ):
@@ -116,6 +118,7 @@ def test_both_down_for_20_seconds_are_survived(
     assert west.parent(boot.disk) == clusters.of_glance(image.id)
 
 
+@pytest.mark.both_modes
 def test_both_down_for_good_are_both_named_with_what_each_said(
     upload, make_host, demo_user
 ):
