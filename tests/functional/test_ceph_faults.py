@@ -128,8 +128,12 @@ def test_no_further_copies_go_to_a_store_of_another_cluster(
     upload, make_host, demo_user, copy_tasks
 ):
     first, second = upload(), upload()
-    host = make_host('west-1', libvirt__images_rbd_glance_store_name='east')
-    host.start(demo_user, [first.id, second.id], at=hosts.soon(), apart=15)
+    host = make_host(
+        'west-1',
+        libvirt__images_rbd_glance_store_name='east',
+        libvirt__images_rbd_glance_copy_poll_interval=2,
+    )
+    host.start(demo_user, [first.id, second.id], at=hosts.soon(), apart=30)
 
     boots = host.outcomes()
 
