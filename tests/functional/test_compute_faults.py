@@ -46,47 +46,74 @@ def restart(supervisor, admin) -> Any:
     return anew
 
 
-@pytest.fixture
-def lose_ceph(restart) -> Iterator[Any]:
-    """Takes Ceph's configuration and keys away from one compute.
+#: Of a cephx user that may look at everything that Nova sees, no more.
+READER = {
+    'mon': 'profile rbd',
+    'mgr': 'profile rbd-read-only pool=vms',
+    'osd': 'profile rbd-read-only pool=vms, profile rbd-read-only pool=images',
+}
 
-    It is done in the compute's own mount name space: no other host of the
-    site sees it.
+
+@pytest.fixture
+def reader(where, west) -> Iterator[str]:
+    """A cephx user of site west, with its key in place."""
+    entity = 'client.reader'
+    caps = [text for cap in READER.items() for text in cap]
+    (auth,) = west.command('auth get-or-create', entity=entity, caps=caps)
+    keyring = where.sites[1].keyring(entity)
+    keyring.touch(mode=0o600)
+    keyring.write_text(f'[{entity}]\nkey = {auth["key"]}\n')
+    yield entity.removeprefix('client.')
+    keyring.unlink()
+    west.command('auth rm', entity=entity)
+
+
+@pytest.fixture
+def run_as(restart, tmp_path) -> Iterator[Any]:
+    """Has one compute use Ceph as another user than all others.
+
+    Its nova.conf is replaced in its own mount name space.
     """
-    lost = []
+    changed = []
 
     def run(compute, *command):
         subprocess.run(
             hypervisor.inside(compute, *command), check=True, timeout=30
         )
 
-    def lose(compute):
-        directory = str(compute.site.directory)
-        run(compute, 'mount', '-t', 'tmpfs', '-o', 'ro', 'lost', directory)
-        lost.append(compute)
+    def change(compute, user):
+        conf = tmp_path / 'nova.conf'
+        conf.touch(mode=0o600)
+        text = compute.nova_conf.read_text()
+        assert 'rbd_user = nova\n' in text
+        conf.write_text(
+            text.replace('rbd_user = nova\n', f'rbd_user = {user}\n')
+        )
+        run(compute, 'mount', '--bind', str(conf), str(compute.nova_conf))
+        changed.append(compute)
         restart(compute)
 
-    yield lose
-    for compute in lost:
-        run(compute, 'umount', str(compute.site.directory))
+    yield change
+    for compute in changed:
+        run(compute, 'umount', str(compute.nova_conf))
         restart(compute)
 
 
-def test_nova_tries_another_host_when_one_cannot_use_ceph(
-    upload, servers, computes, lose_ceph, west, host_of, log_of
+def test_nova_tries_another_host_when_one_may_not_write_to_its_pool(
+    upload, servers, computes, reader, run_as, west, host_of, log_of
 ):
     image = upload()
     parent = clusters.of_glance(image.id)
     log = log_of('compute-west-1')
-    lose_ceph(computes['west-1'])
+    run_as(computes['west-1'], reader)
 
-    booted = servers.boot(image.id, *['west'] * 4)
+    # The second goes to the host that the first has not gone to.
+    booted = [servers.boot(image.id, 'west')[0] for _ in range(2)]
 
     assert {host_of(server) for server in booted} == {'west-2'}
     disks = [nova_servers.disk(server) for server in booted]
     assert {west.parent(disk) for disk in disks} == {parent}
-    # They were not all sent to west-2 in the first place.
-    assert log.lines('Failed to build and run instance', 'cannot be used')
+    assert log.lines('PoolUnusable', 'Pool vms')
 
 
 def test_a_copy_goes_on_when_the_compute_that_asked_for_it_is_killed(

@@ -12,7 +12,6 @@
 
 """What users do with their servers, when the disks are clones."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -89,7 +88,7 @@ def test_a_server_is_rebuilt_from_its_image(
 def test_a_server_is_rebuilt_from_another_image_which_is_cold(
     demo, server, disk, servers, west, upload
 ):
-    other = upload()
+    other = upload(**SHUT_DOWN_AT_ONCE)
 
     demo.compute.rebuild_server(server, other.id)
     servers.wait_for(server)
@@ -114,11 +113,13 @@ def test_a_server_is_rescued_with_a_cold_image(
 
 
 @pytest.fixture
-def resized(demo, server, servers, host_of) -> Iterator[Any]:
+def resized(demo, server, servers, host_of) -> Any:
+    """The server, in a larger flavor, on the other host of its site."""
+    before = host_of(server)
     flavor = demo.compute.find_flavor('m1.small', ignore_missing=False)
     demo.compute.resize_server(server, flavor.id)
     moved = servers.wait_for(server, 'VERIFY_RESIZE')
-    assert host_of(moved) != host_of(server)
+    assert host_of(moved) != before
     return moved
 
 
