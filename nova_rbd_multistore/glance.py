@@ -15,7 +15,7 @@
 Every question goes to one endpoint after the other until one answers, and
 every answer is read into a value at once. What is no answer of Glance's (no
 connection, a time-out, 5xx, not the promised JSON) is that endpoint's
-failure; a refusal (400 to 413) is Glance's word, and final.
+failure; a refusal (403, say) is Glance's word, and final.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -44,11 +44,15 @@ LOG = logging.getLogger(__name__)
 Answer = TypeVar('Answer')
 
 #: Glance said no, and another endpoint would say the same.
-_REFUSALS = (
-    glance_exc.HTTPBadRequest,
+_REFUSALS: tuple[type[Exception], ...] = (
     glance_exc.HTTPUnauthorized,
     glance_exc.HTTPForbidden,
     glance_exc.HTTPNotFound,
+)
+#: The same, to a request for a copy.
+_COPY_REFUSALS = (
+    *_REFUSALS,
+    glance_exc.HTTPBadRequest,
     glance_exc.HTTPConflict,
     glance_exc.HTTPOverLimit,
 )
@@ -77,10 +81,12 @@ class _StoreMissing(Exception):
 
 
 @contextlib.contextmanager
-def _only_answers() -> Iterator[None]:
+def _only_answers(
+    refusals: tuple[type[Exception], ...] = _REFUSALS,
+) -> Iterator[None]:
     try:
         yield
-    except _REFUSALS:
+    except refusals:
         raise
     except _NO_ANSWER as exc:
         raise _EndpointFailed(
@@ -324,6 +330,7 @@ class Glance:
                     self._known.learn_stores(url, _stores(client, url))
                     if not self._known.has_store(url, store):
                         raise _StoreMissing(url)
+            with _only_answers(_COPY_REFUSALS if store else _REFUSALS):
                 return question(client)
         except _EndpointFailed as exc:
             LOG.warning('glance-api %s failed: %s', _shown(url), exc)
@@ -348,7 +355,7 @@ def _check_health(client: Any) -> None:
     A glance-api without that application takes the path for a version of its
     API, and answers 300 with those that it has.
     """
-    with contextlib.suppress(*_REFUSALS, glance_exc.HTTPMultipleChoices):
+    with contextlib.suppress(*_COPY_REFUSALS, glance_exc.HTTPMultipleChoices):
         client.http_client.get('/healthcheck')
 
 

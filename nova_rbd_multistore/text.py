@@ -13,8 +13,10 @@
 """Text from outside, made fit for a log line or an error message."""
 
 import re
+import string
 
-_URL = re.compile(r'\b[a-z][a-z0-9+.-]{0,20}://\S+', re.IGNORECASE)
+_WORD = re.compile(r'\S+')
+_SCHEME = string.ascii_letters + string.digits + '+.-'
 _USER_INFORMATION = re.compile(r'(?<=://)[^/?#\s]*@')
 
 #: As much of a foreign text as an error needs: a sentence or two.
@@ -40,4 +42,11 @@ def without_credentials(text: str) -> str:
 
 def without_urls(text: str) -> str:
     """``text`` for a tenant: the URLs in it are the operator's business."""
-    return _URL.sub('(an address)', text)
+    return _WORD.sub(_without_url, text)
+
+
+def _without_url(word: re.Match[str]) -> str:
+    before, separator, _ = word[0].partition('://')
+    if not separator:
+        return before
+    return before.rstrip(_SCHEME) + '(an address)'

@@ -324,6 +324,25 @@ def test_no_list_of_stores_is_an_endpoints_failure(cloud, image, fault):
     assert not any('import' in path for path in cloud.endpoints[0].paths)
 
 
+@pytest.mark.parametrize('status', [400, 409, 413])
+@pytest.mark.parametrize('question', ['record', 'locations', 'tasks'])
+def test_a_refusal_that_fits_no_question_is_no_answer(
+    cloud, image, question, status
+):
+    good = questions(cloud.glance(), image)[question]()
+    cloud.endpoints[0].fault = endpoints.error_page(status, 'a strange proxy')
+    assert questions(cloud.glance(), image)[question]() == good
+
+
+@pytest.mark.parametrize('status', [400, 409, 413])
+def test_a_refusal_to_list_stores_is_none_to_copy(cloud, image, status):
+    cloud.endpoints[0].answers['/info/stores'] = endpoints.error_page(
+        status, 'a strange proxy'
+    )
+    reply = cloud.glance().request_copy(image, 'west')
+    assert reply.reply is glance.Reply.ACCEPTED
+
+
 def test_a_record_of_another_image_is_no_answer(cloud, image):
     other = cloud.api.add_image('file')
     shown = cloud.api.show(glance_api.Requester(), other.id)

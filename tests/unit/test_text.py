@@ -74,6 +74,9 @@ def test_urls_are_logged_without_credentials(said, kept):
         ('no route to http://10.1.2.3:9292/v2 now', 'no route to {} now'),
         ('(rbd://fsid/pool/image/snap', '({}'),
         ('HTTPS://HOST', '{}'),
+        ('of_1http://host', 'of_{}'),
+        (f'{"x" * 30}://host', '{}'),
+        ('at http:// host', 'at {} host'),
         ('disk full: 12 MiB left', 'disk full: 12 MiB left'),
     ],
 )
