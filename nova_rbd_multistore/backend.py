@@ -229,6 +229,10 @@ class Rbd(imagebackend.Rbd):
             )
             return
         if now.task_state == task_states.DELETING:
+            LOG.info(
+                'The server is being deleted: not waiting any longer',
+                instance=self._instance,
+            )
             raise exception.UnexpectedDeletingTaskStateError(
                 instance_uuid=now.uuid,
                 expected={'task_state': [self._instance.task_state]},
