@@ -19,6 +19,7 @@ run is an error, never a skip.
 from collections.abc import Callable, Iterator
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import pathlib
 import signal
@@ -37,6 +38,7 @@ from lab import layout
 from lab import programs
 from tests.functional import apis
 from tests.functional import clusters
+from tests.functional import computes as nova_computes
 from tests.functional import hosts
 from tests.functional import image_files
 from tests.functional import logs
@@ -230,6 +232,40 @@ def computes(where: layout.Layout) -> dict[str, layout.Compute]:
 def log_of(where: layout.Layout) -> Callable[[str], logs.Log]:
     """What a program of the lab logs from now on."""
     return lambda program: logs.Log(where.log_of(program))
+
+
+@pytest.fixture
+def configure(
+    supervisor: programs.Supervisor,
+    admin: connection.Connection,
+    computes: dict[str, layout.Compute],
+    tmp_path: pathlib.Path,
+) -> Iterator[Callable[..., None]]:
+    """Restarts a compute with options, as ``section__name``, that differ."""
+    changed = nova_computes.Computes(supervisor, admin, tmp_path)
+
+    def by_name(name: str, **options: Any) -> None:
+        sections: dict[str, dict[str, str]] = {}
+        for option, value in options.items():
+            section, _, key = option.partition('__')
+            sections.setdefault(section, {})[key] = str(value)
+        changed.configure(computes[name], sections)
+
+    yield by_name
+    changed.restore()
+
+
+@pytest.fixture
+def configure_stock(
+    configure: Callable[..., None],
+    glance_for_stock: apis.GlanceApi,
+) -> Callable[..., None]:
+    """Restarts a compute with Nova's own driver, and what that needs."""
+    return functools.partial(
+        configure,
+        DEFAULT__compute_driver='libvirt.LibvirtDriver',
+        glance__endpoint_override=glance_for_stock.url,
+    )
 
 
 HostMaker = Callable[..., hosts.Host]

@@ -13,38 +13,15 @@
 """A compute fails, or is not needed any more, while a copy is on its way."""
 
 from collections.abc import Iterator
-import datetime
-import subprocess
-from typing import Any
+import signal
 
 import pytest
 
-from lab import hypervisor
 from tests.functional import clusters
 from tests.functional import polling
 from tests.functional import servers as nova_servers
 
 pytestmark = pytest.mark.fault
-
-
-@pytest.fixture
-def restart(supervisor, admin) -> Any:
-    """Starts a nova-compute anew, and waits until it reports."""
-
-    def reported(host: str) -> datetime.datetime:
-        (service,) = admin.compute.services(binary='nova-compute', host=host)
-        return datetime.datetime.fromisoformat(service.updated_at)
-
-    def anew(compute: Any) -> None:
-        supervisor.stop(compute.program)
-        before = reported(compute.name)
-        supervisor.start(compute.program)
-        polling.until(
-            lambda: reported(compute.name) > before, f'{compute.name} reports'
-        )
-
-    return anew
-
 
 #: Of a cephx user that may look at everything that Nova sees, no more.
 READER = {
@@ -68,44 +45,13 @@ def reader(where, west) -> Iterator[str]:
     west.command('auth rm', entity=entity)
 
 
-@pytest.fixture
-def run_as(restart, tmp_path) -> Iterator[Any]:
-    """Has one compute use Ceph as another user than all others.
-
-    Its nova.conf is replaced in its own mount name space.
-    """
-    changed = []
-
-    def run(compute, *command):
-        subprocess.run(
-            hypervisor.inside(compute, *command), check=True, timeout=30
-        )
-
-    def change(compute, user):
-        conf = tmp_path / 'nova.conf'
-        conf.touch(mode=0o600)
-        text = compute.nova_conf.read_text()
-        assert 'rbd_user = nova\n' in text
-        conf.write_text(
-            text.replace('rbd_user = nova\n', f'rbd_user = {user}\n')
-        )
-        run(compute, 'mount', '--bind', str(conf), str(compute.nova_conf))
-        changed.append(compute)
-        restart(compute)
-
-    yield change
-    for compute in changed:
-        run(compute, 'umount', str(compute.nova_conf))
-        restart(compute)
-
-
 def test_nova_tries_another_host_when_one_may_not_write_to_its_pool(
-    upload, servers, computes, reader, run_as, west, host_of, log_of
+    upload, servers, reader, configure, west, host_of, log_of
 ):
     image = upload()
     parent = clusters.of_glance(image.id)
     log = log_of('compute-west-1')
-    run_as(computes['west-1'], reader)
+    configure('west-1', libvirt__rbd_user=reader)
 
     # The second goes to the host that the first has not gone to.
     booted = [servers.boot(image.id, 'west')[0] for _ in range(2)]
@@ -121,6 +67,7 @@ def test_a_copy_goes_on_when_the_compute_that_asked_for_it_is_killed(
     servers,
     east,
     log_of,
+    stop,
     supervisor,
     stores_of,
     copy_tasks,
@@ -131,7 +78,7 @@ def test_a_copy_goes_on_when_the_compute_that_asked_for_it_is_killed(
     (server,) = servers.begin(image.id, 'east')
     log.wait_for('Glance copies image', image.id)
 
-    supervisor.kill('compute-east-1')
+    stop('compute-east-1', signal.SIGKILL)
     assert 'east' not in stores_of(image.id)
     polling.until(
         lambda: 'east' in stores_of(image.id), 'the image is in store east'
@@ -153,15 +100,36 @@ def test_a_copy_goes_on_when_the_compute_that_asked_for_it_is_killed(
 
 
 def test_a_server_that_is_deleted_during_a_copy_is_gone_at_the_next_poll(
-    upload, servers, west, hold_copy, log_of, host_of
+    upload, servers, east, hold_copy, log_of
 ):
     image = upload(size_mib=64)
-    hold_copy(image.id, 'west')
-    logs = {name: log_of(f'compute-{name}') for name in ('west-1', 'west-2')}
-    (server,) = servers.begin(image.id, 'west')
-    log = logs[polling.until(lambda: host_of(server), 'Nova chose a host')]
-    log.wait_for('is being copied for somebody else', server.id)
+    theirs = hold_copy(image.id, 'east')
+    log = log_of('compute-east-1')
+    begun = servers.begin_apart(image.id, 'east', 'east')
+    asking = log.wait_for('is being copied for somebody else', image.id)
+    deleted, left = sorted(begun, key=lambda server: server.id not in asking)
 
-    servers.delete([server])
+    servers.delete([deleted])
 
-    assert nova_servers.disk(server) not in west.images('vms')
+    assert log.lines('not waiting any longer', deleted.id)
+    assert nova_servers.disk(deleted) not in east.images('vms')
+
+    # The other, which had left the asking to it, goes on by itself.
+    theirs.thaw()
+    servers.wait_for(left)
+    parent = clusters.of_glance(image.id)
+    assert east.parent(nova_servers.disk(left)) == parent
+
+
+def test_stock_nova_deletes_a_server_only_after_its_copy(
+    upload, servers, configure_stock, stores_of, copy_tasks
+):
+    configure_stock('east-1', libvirt__images_rbd_glance_copy_poll_interval=2)
+    image = upload(size_mib=512)
+    begun = servers.begin(image.id, 'east')
+    polling.until(lambda: copy_tasks(image.id), 'Nova has asked for a copy')
+    assert 'east' not in stores_of(image.id)
+
+    servers.delete(begun)
+
+    assert 'east' in stores_of(image.id)

@@ -84,6 +84,7 @@ def test_an_image_that_cannot_be_cloned_is_an_error_on_every_host(
     assert stores_of(image.id) == {'file'}
 
 
+@pytest.mark.fault
 def test_a_copy_that_fails_is_an_error_with_its_reason(
     cache, upload, log_of, west
 ):
@@ -96,3 +97,22 @@ def test_a_copy_that_fails_is_an_error_with_its_reason(
     assert '0 cached, 0 existing, 2 errors' in said
     for log in logs:
         assert log.lines('Failed to cache image', 'Task failed due to')
+
+
+@pytest.mark.fault
+def test_stock_nova_fills_file_caches_and_goes_flat(
+    cache, upload, servers, configure_stock, computes, east, stores_of
+):
+    image = upload()
+    configure_stock('east-1')
+
+    said = cache('east', image.id)
+
+    assert '1 cached, 0 existing, 0 errors' in said
+    assert stores_of(image.id) == {'file'}
+    (cached,) = computes['east-1'].instances_path.glob('_base/*')
+
+    (server,) = servers.boot(image.id, 'east')
+
+    assert east.parent(nova_servers.disk(server)) is None
+    cached.unlink()
