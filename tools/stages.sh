@@ -55,7 +55,7 @@ function basic_stages {
     fi
     stage lab 10 tools/lab up --driver multistore --threading native
     stage functional 25 "$venv/bin/tox" -e functional -- \
-        -m 'not fault' tests/functional
+        -m 'not fault and not long' tests/functional
 }
 
 function take_down {

@@ -25,13 +25,9 @@ fi
 
 basic_stages
 stage faults 60 "$venv/bin/tox" -e functional -- -m fault tests/functional
-
-# The same, on eventlet instead of native threads.
-export OS_NOVA_DISABLE_EVENTLET_PATCHING=false
-stage unit-eventlet 10 "$venv/bin/tox" -e py3
-stage lab-eventlet 10 tools/lab up --threading eventlet
-stage func-eventlet 45 "$venv/bin/tox" -e functional -- \
-    -m 'not fault or both_modes' tests/functional
-unset OS_NOVA_DISABLE_EVENTLET_PATCHING
+stage lives 30 "$venv/bin/tox" -e functional -- -m long tests/functional
+# The functional tests that eventlet could change run in both modes anyway.
+OS_NOVA_DISABLE_EVENTLET_PATCHING=false \
+    stage unit-eventlet 10 "$venv/bin/tox" -e py3
 
 conclude --json tests/last-full-run.json

@@ -28,7 +28,6 @@ from typing import Any
 import uuid
 
 from keystoneauth1.identity import v3
-from nova import monkey_patch
 from openstack import connection
 from openstack import exceptions as sdk_exceptions
 import pytest
@@ -271,8 +270,21 @@ def configure_stock(
 HostMaker = Callable[..., hosts.Host]
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if metafunc.definition.get_closest_marker('both_modes'):
+        metafunc.parametrize('threads', ['native', 'eventlet'], indirect=True)
+
+
+@pytest.fixture
+def threads(request: pytest.FixtureRequest) -> str:
+    """How the hosts of a test run: on native threads or on eventlet."""
+    mode: str = getattr(request, 'param', 'native')
+    return mode
+
+
 @pytest.fixture
 def make_host(
+    threads: str,
     where: layout.Layout,
     tmp_path: pathlib.Path,
     east: clusters.Cluster,
@@ -286,7 +298,7 @@ def make_host(
         like: str = 'west-1',
         *,
         driver: tuple[str, str] = hosts.OURS,
-        eventlet: bool = monkey_patch.is_patched(),
+        eventlet: bool = threads == 'eventlet',
         **options: Any,
     ) -> hosts.Host:
         host = hosts.Host(

@@ -154,13 +154,11 @@ def test_a_failed_clone_is_answered_by_one_download_where_nova_may(
     assert copy_tasks(image.id) == []
 
 
-@pytest.mark.parametrize('eventlet', [False, True], ids=['native', 'eventlet'])
-def test_both_thread_modes_boot(upload, make_host, demo_user, west, eventlet):
+@pytest.mark.both_modes
+def test_both_thread_modes_boot(upload, make_host, demo_user, west):
     image = upload()
 
-    boots = make_host('west-1', eventlet=eventlet).boot(
-        demo_user, image.id, image.id
-    )
+    boots = make_host('west-1').boot(demo_user, image.id, image.id)
 
     assert [boot.error for boot in boots] == [None, None]
     assert all(west.parent(boot.disk) for boot in boots)

@@ -19,6 +19,8 @@ import pytest
 from tests.functional import clusters
 from tests.functional import servers as nova_servers
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def cache(admin, log_of) -> Callable[[str, str], str]:

@@ -19,6 +19,8 @@ import pytest
 from tests.functional import clusters
 from tests.functional import servers as nova_servers
 
+pytestmark = pytest.mark.long
+
 #: Nothing runs in these guests that would answer the button: don't wait for
 #: it (Nova's default is 60 s).
 SHUT_DOWN_AT_ONCE = {'os_shutdown_timeout': '1'}

@@ -33,16 +33,14 @@ def errors(outcomes):
     return [boot.message for boot in outcomes if boot.error]
 
 
-@pytest.mark.parametrize('eventlet', [False, True], ids=['native', 'eventlet'])
+@pytest.mark.both_modes
 def test_16_boots_on_one_host_share_one_copy(
-    upload, make_host, demo_user, west, copy_tasks, eventlet
+    upload, make_host, demo_user, west, copy_tasks
 ):
     image = upload(size_mib=64)
     parent = clusters.of_glance(image.id)
 
-    boots = make_host('west-1', eventlet=eventlet).boot(
-        demo_user, *[image.id] * 16
-    )
+    boots = make_host('west-1').boot(demo_user, *[image.id] * 16)
 
     assert errors(boots) == []
     assert {west.parent(boot.disk) for boot in boots} == {parent}
