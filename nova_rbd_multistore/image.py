@@ -302,15 +302,14 @@ class CopyTask:
 
 
 def _time(fields: Mapping[str, Any], name: str) -> datetime.datetime:
+    value = _text(fields, name)
     try:
         # OverflowError: a time zone may lead out of the calendar.
-        time = timeutils.normalize_time(
-            timeutils.parse_isotime(_text(fields, name))
-        )
+        time = timeutils.normalize_time(timeutils.parse_isotime(value))
     except (OverflowError, ValueError) as exc:
-        raise MalformedAnswer(f'{name} is {_shown(fields[name])}') from exc
+        raise MalformedAnswer(f'{name} is {_shown(value)}') from exc
     if time > _LATEST:
-        raise MalformedAnswer(f'{name} is {_shown(fields[name])}')
+        raise MalformedAnswer(f'{name} is {_shown(value)}')
     return time
 
 

@@ -353,6 +353,14 @@ def test_a_task_with_a_field_of_another_type_is_malformed(field, value):
         image.CopyTask.from_answer({**TASK, field: value})
 
 
+@pytest.mark.parametrize('field', ['id', 'status', 'updated_at'])
+def test_a_task_without_a_field_is_malformed(field):
+    with pytest.raises(image.MalformedAnswer, match=field):
+        image.CopyTask.from_answer(
+            {name: value for name, value in TASK.items() if name != field}
+        )
+
+
 @pytest.mark.parametrize(
     ('status', 'finished'),
     [
