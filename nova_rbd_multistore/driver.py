@@ -68,6 +68,13 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
         source.require_cloneable(record)
         if record.holds(this_host.store):
             return False
+        # As for a boot: a copy of foreign data would have the image's name.
+        source.local_sources(
+            record,
+            record.locations or images.locations(record.id),
+            this_host.fsid,
+            CONF.rbd_multistore.trusted_clone_pools,
+        )
         this_host.copy(context, images, record)
         return True
 

@@ -245,6 +245,15 @@ def test_an_image_that_cannot_be_cloned_is_not_copied(libvirt, cloud, context):
 
 
 @pytest.mark.usefixtures('this_host')
+def test_an_image_of_foreign_data_is_not_copied(libvirt, cloud, context):
+    image = cloud.api.add_image('file')
+    image.locations['east'] = 'rbd://fsid-east/vms/disk-of-somebody-else/snap'
+    with pytest.raises(exceptions.LocationRefused):
+        libvirt.cache_image(context, image.id)
+    assert statuses(cloud) == []
+
+
+@pytest.mark.usefixtures('this_host')
 def test_a_failed_copy_is_a_failure_to_cache(libvirt, cloud, context):
     image = cloud.api.add_image('file')
     cloud.api.failures.append(('upload', 'disk full'))
