@@ -21,6 +21,8 @@ import sys
 import zipfile
 
 from nova.virt import rbd_multistore
+from packaging import utils
+from packaging.requirements import Requirement
 import pytest
 
 from nova_rbd_multistore import conf
@@ -76,6 +78,33 @@ def test_wheel_has_our_modules_and_no_other(packed: set[str]) -> None:
     }
     shim = {'nova/virt/rbd_multistore/__init__.py'}
     assert packed == ours | shim
+
+
+def requirements(name: str) -> list[Requirement]:
+    lines = (ROOT / name).read_text().splitlines()
+    return [Requirement(line) for line in lines if line and line[0] != '#']
+
+
+@pytest.mark.parametrize(
+    'requirement', requirements('requirements.txt'), ids=lambda r: r.name
+)
+def test_each_requirement_is_bounded_and_met_by_what_is_tested(
+    requirement: Requirement,
+) -> None:
+    operators = {bound.operator for bound in requirement.specifier}
+    assert operators == {'>=', '<'}
+    tested = {
+        utils.canonicalize_name(pin.name): str(pin.specifier).strip('=')
+        for pin in requirements('lab/constraints.txt')
+    }
+    name = utils.canonicalize_name(requirement.name)
+    assert requirement.specifier.contains(tested[name])
+
+
+def test_what_is_tested_is_pinned() -> None:
+    for pin in requirements('lab/constraints.txt'):
+        (bound,) = pin.specifier
+        assert bound.operator == '=='
 
 
 def test_nova_finds_the_driver() -> None:
