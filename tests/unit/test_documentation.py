@@ -18,12 +18,14 @@ import re
 
 ROOT = pathlib.Path(__file__).parents[2]
 SCENARIOS = ROOT / 'doc' / 'source' / 'scenarios.rst'
+THREATS = ROOT / 'doc' / 'source' / 'threat-model.rst'
 FUNCTIONAL = ROOT / 'tests' / 'functional'
+UNIT = ROOT / 'tests' / 'unit'
 
 
-def functional_tests(only_faults: bool = False) -> set[str]:
+def names(folder: pathlib.Path, only_faults: bool = False) -> set[str]:
     found = set()
-    for path in FUNCTIONAL.glob('test_*.py'):
+    for path in folder.glob('test_*.py'):
         source = path.read_text()
         if only_faults and 'pytestmark = pytest.mark.fault' not in source:
             continue
@@ -36,13 +38,18 @@ def functional_tests(only_faults: bool = False) -> set[str]:
     return found
 
 
-def documented() -> set[str]:
-    return set(re.findall(r'``(test_\w+)``', SCENARIOS.read_text()))
+def named(page: pathlib.Path) -> set[str]:
+    return set(re.findall(r'``(test_\w+)``', page.read_text()))
 
 
 def test_each_test_in_the_table_of_scenarios_is_there() -> None:
-    assert documented() - functional_tests() == set()
+    assert named(SCENARIOS) - names(FUNCTIONAL) == set()
+
+
+def test_each_test_in_the_threat_model_is_there() -> None:
+    assert named(THREATS)
+    assert named(THREATS) - names(FUNCTIONAL) - names(UNIT) == set()
 
 
 def test_each_fault_that_is_tested_is_in_the_table_of_scenarios() -> None:
-    assert functional_tests(only_faults=True) - documented() == set()
+    assert names(FUNCTIONAL, only_faults=True) - named(SCENARIOS) == set()
