@@ -29,6 +29,7 @@ import tempfile
 from typing import Any
 import urllib.parse
 
+from hypothesis import HealthCheck
 from hypothesis import given
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -57,6 +58,13 @@ from tests.unit.fakes import network
 FSID = 'fsid-west'
 IMAGE = '5e0d2c5a-9a6b-4c0e-8f0a-0b9d7c3e1f22'
 OUR_ERRORS = (exceptions.ImageError, exceptions.HostError)
+
+#: On a busy machine, slow means nothing. Shrinking two faults takes long.
+unhurried = settings(
+    deadline=None,
+    report_multiple_bugs=False,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 
 #: What has broken parsers, terminals and log viewers before.
 tricks = st.sampled_from(
@@ -258,6 +266,7 @@ def check_message(exc: Exception) -> None:
 # Locations
 
 
+@unhurried
 @given(records, st.lists(urls), stores)
 def test_only_own_or_trusted_images_of_our_cluster_are_sources(
     answer, hostile_urls, store
@@ -281,6 +290,7 @@ def test_only_own_or_trusted_images_of_our_cluster_are_sources(
             b''.join(part.encode() for part in (each.pool, each.image))
 
 
+@unhurried
 @given(urls)
 def test_a_location_is_understood_or_malformed(url):
     try:
@@ -327,7 +337,7 @@ QUESTIONS = {
 
 
 @pytest.mark.parametrize('question', QUESTIONS)
-@settings(deadline=None, max_examples=150, report_multiple_bugs=False)
+@settings(unhurried, max_examples=150)
 @given(answer=answers, healthy=st.booleans(), store=st.booleans())
 def test_an_answer_is_read_or_becomes_a_documented_error(
     question, answer, healthy, store
@@ -353,6 +363,7 @@ def test_an_answer_is_read_or_becomes_a_documented_error(
     assert len(endpoint.asked) <= 31 * 3
 
 
+@unhurried
 @given(stores)
 def test_no_store_of_glances_own_is_asked_for_a_copy(store):
     cloud = clouds.Cloud(count=1)
@@ -367,6 +378,7 @@ def test_no_store_of_glances_own_is_asked_for_a_copy(store):
             assert not store.startswith(image.RESERVED_PREFIX)
 
 
+@unhurried
 @given(stores)
 def test_a_store_in_a_record_has_one_name_and_is_not_glances_own(listed):
     record = image.ImageRecord.from_answer(
@@ -425,7 +437,7 @@ class HostileService:
             raise exceptions.GlanceUnavailable(1) from exc
 
 
-@settings(deadline=None)
+@unhurried
 @given(
     data=st.data(),
     size=sizes.filter(lambda size: 0 <= size < 2**63),
@@ -480,7 +492,7 @@ option_values = st.one_of(
 
 
 @pytest.mark.parametrize('option', conf.OPTIONS, ids=lambda o: o.name)
-@settings(deadline=None, max_examples=60)
+@settings(unhurried, max_examples=60)
 @given(value=option_values)
 def test_an_option_is_usable_or_refused_at_start(option, value):
     options = cfg.ConfigOpts()
@@ -527,6 +539,7 @@ def test_the_name_of_our_store_is_one_name_on_one_line(options, value):
 # Texts
 
 
+@unhurried
 @given(st.text(st.characters()) | hostile, st.integers(1, 600))
 def test_what_is_made_printable_is_one_line_of_limited_length(said, limit):
     line = text.printable(said, limit)
@@ -542,6 +555,7 @@ passwords = st.text(
 )
 
 
+@unhurried
 @given(hostile, passwords, hostile)
 def test_no_credentials_are_left_in_a_url(before, password, after):
     secret = f'<{password}>'
@@ -549,6 +563,7 @@ def test_no_credentials_are_left_in_a_url(before, password, after):
     assert secret not in text.without_credentials(said)
 
 
+@unhurried
 @given(hostile | rbd_urls())
 def test_no_url_is_left_for_tenants(said):
     assert '://' not in text.without_urls(said)
