@@ -24,6 +24,7 @@ if [[ -n $(git status --porcelain) ]]; then
 fi
 
 basic_stages
+stage fuzz 5 "$venv/bin/tox" -e fuzz -- --seconds 60
 stage faults 60 "$venv/bin/tox" -e functional -- -m fault tests/functional
 stage lives 30 "$venv/bin/tox" -e functional -- -m long tests/functional
 # The functional tests that eventlet could change run in both modes anyway.
