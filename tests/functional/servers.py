@@ -29,8 +29,9 @@ class Servers:
     def __init__(self, who: connection.Connection) -> None:
         self._compute = who.compute
         self._made: list[Any] = []
+        self._groups: list[Any] = []
 
-    def begin(self, image_id: str, *zones: str) -> list[Any]:
+    def begin(self, image_id: str, *zones: str, **options: Any) -> list[Any]:
         """Ask for a server in each zone, all at once."""
         flavor = self._compute.find_flavor('m1.tiny', ignore_missing=False)
         servers = [
@@ -40,30 +41,38 @@ class Servers:
                 flavor_id=flavor.id,
                 networks='none',
                 availability_zone=zone,
+                **options,
             )
             for zone in zones
         ]
         self._made += servers
         return servers
 
-    def begin_apart(self, image_id: str, *zones: str) -> list[Any]:
-        """Ask for each server when the host of the one before it is at work.
+    def begin_on_two_hosts(self, image_id: str, zone: str) -> list[Any]:
+        """Ask for two servers that may not share a host of a zone.
 
-        So Nova's scheduler spreads them over the hosts of a zone; of servers
-        at the same moment it may send all to one host.
+        Without that, Nova's scheduler may send all servers of a moment to
+        one host.
         """
+        group = self._compute.create_server_group(
+            name=f'test-{uuid.uuid4()}', policy='anti-affinity'
+        )
+        self._groups.append(group)
+        hints = {'group': group.id}
         servers = []
-        for zone in zones:
-            (server,) = self.begin(image_id, zone)
+        for _ in range(2):
+            (server,) = self.begin(image_id, zone, scheduler_hints=hints)
+            self._wait_for_host(server)
             servers.append(server)
-
-            def at_work(server: Any = server) -> bool:
-                now = self._compute.get_server(server.id)
-                assert now.status != 'ERROR', now.fault
-                return now.task_state in {'spawning', None}
-
-            polling.until(at_work, f'a host builds server {server.id}')
         return servers
+
+    def _wait_for_host(self, server: Any) -> None:
+        def at_work() -> bool:
+            now = self._compute.get_server(server.id)
+            assert now.status != 'ERROR', now.fault
+            return now.task_state in {'spawning', None}
+
+        polling.until(at_work, f'a host builds server {server.id}')
 
     def boot(self, image_id: str, *zones: str) -> list[Any]:
         """Ask for a server in each zone, and wait until all are ACTIVE."""
@@ -93,6 +102,8 @@ class Servers:
 
     def delete_all(self) -> None:
         self.delete(self._made)
+        for group in self._groups:
+            self._compute.delete_server_group(group)
 
 
 def disk(server: Any) -> str:
