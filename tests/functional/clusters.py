@@ -22,6 +22,7 @@ from typing import Any
 
 import rados
 import rbd
+import tenacity
 
 from lab import layout
 
@@ -175,6 +176,13 @@ class Cluster:
                 image.create_snap(snapshot)
                 image.protect_snap(snapshot)
 
+    # Ceph lets go of a client that was killed after half a minute.
+    @tenacity.retry(
+        retry=tenacity.retry_if_exception_type(rbd.ImageBusy),
+        stop=tenacity.stop_after_delay(60),
+        wait=tenacity.wait_fixed(1),
+        reraise=True,
+    )
     def remove(self, pool: str, image: str) -> None:
         """Remove an RBD image and its snapshots, if it is there."""
         with self.pool(pool) as ioctx:
