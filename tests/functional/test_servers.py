@@ -12,6 +12,8 @@
 
 """Servers booted by an ordinary user through Nova's API."""
 
+import pytest
+
 from tests.functional import clusters
 from tests.functional import servers as nova_servers
 
@@ -46,6 +48,8 @@ def test_6_servers_at_once_of_a_cold_image_are_clones_of_one_copy(
     assert len(copy_tasks(image.id)) == 1
 
 
+# Two copies, one after the other, and two hosts: not for each change.
+@pytest.mark.long
 def test_two_computes_of_a_site_that_wait_for_another_s_copy_share_one(
     upload, servers, east, west, hold_copy, copy_tasks, host_of, log_of
 ):
