@@ -95,6 +95,21 @@ def _only_answers(
         ) from exc
 
 
+@contextlib.contextmanager
+def _refusals(
+    image: str, forbidden: exceptions.NotForThisUser
+) -> Iterator[None]:
+    """Say what a refusal means that any question about an image may get."""
+    try:
+        yield
+    except glance_exc.HTTPForbidden as exc:
+        raise forbidden from exc
+    except glance_exc.HTTPNotFound as exc:
+        raise exceptions.ImageGone(image) from exc
+    except glance_exc.HTTPUnauthorized as exc:
+        raise exceptions.TokenRefused(image) from exc
+
+
 class Reply(enum.Enum):
     """What Glance says to a request for a copy."""
 
@@ -179,12 +194,8 @@ class Glance:
                 raise image_values.MalformedAnswer('record of another image')
             return record
 
-        try:
+        with _refusals(image, forbidden=exceptions.ImageGone(image)):
             return self._ask(read)
-        except (glance_exc.HTTPNotFound, glance_exc.HTTPForbidden) as exc:
-            raise exceptions.ImageGone(image) from exc
-        except glance_exc.HTTPUnauthorized as exc:
-            raise exceptions.TokenRefused(image) from exc
 
     def locations(self, image: str) -> tuple[image_values.ImageLocation, ...]:
         """The image's locations, from the location API (API 2.17).
@@ -201,14 +212,8 @@ class Glance:
             _, body = client.http_client.get(_path(image, 'locations'))
             return image_values.image_locations(body)
 
-        try:
+        with _refusals(image, forbidden=exceptions.LocationsForbidden(image)):
             return self._ask(read)
-        except glance_exc.HTTPForbidden as exc:
-            raise exceptions.LocationsForbidden(image) from exc
-        except glance_exc.HTTPNotFound as exc:
-            raise exceptions.ImageGone(image) from exc
-        except glance_exc.HTTPUnauthorized as exc:
-            raise exceptions.TokenRefused(image) from exc
 
     def tasks(self, image: str) -> tuple[image_values.CopyTask, ...]:
         """The image's tasks that this user may see: those of his project.
@@ -222,12 +227,8 @@ class Glance:
             _, body = client.http_client.get(_path(image, 'tasks'))
             return image_values.copy_tasks(body)
 
-        try:
+        with _refusals(image, forbidden=exceptions.ImageGone(image)):
             return self._ask(read)
-        except (glance_exc.HTTPNotFound, glance_exc.HTTPForbidden) as exc:
-            raise exceptions.ImageGone(image) from exc
-        except glance_exc.HTTPUnauthorized as exc:
-            raise exceptions.TokenRefused(image) from exc
 
     def request_copy(self, image: str, store: str) -> CopyReply:
         """Ask Glance to copy the image to ``store``.
@@ -254,8 +255,10 @@ class Glance:
                 Reply.ACCEPTED, request_id and text.printable(request_id)
             )
 
+        forbidden = exceptions.CopyForbidden(image, store)
         try:
-            return self._ask(ask, store=store)
+            with _refusals(image, forbidden=forbidden):
+                return self._ask(ask, store=store)
         except glance_exc.HTTPConflict as exc:
             # Or the store is no longer there: then the next look at the
             # stores says so, and 409 alone does not.
@@ -264,14 +267,8 @@ class Glance:
             return CopyReply(Reply.BUSY, reason=text.printable(exc))
         except glance_exc.HTTPBadRequest as exc:
             return CopyReply(Reply.NOT_NEEDED, reason=text.printable(exc))
-        except glance_exc.HTTPForbidden as exc:
-            raise exceptions.CopyForbidden(image, store) from exc
         except glance_exc.HTTPOverLimit as exc:
             raise exceptions.CopyOverQuota(image, store) from exc
-        except glance_exc.HTTPNotFound as exc:
-            raise exceptions.ImageGone(image) from exc
-        except glance_exc.HTTPUnauthorized as exc:
-            raise exceptions.TokenRefused(image) from exc
 
     def _ask(
         self, question: Callable[[Any], Answer], store: str | None = None
