@@ -156,26 +156,11 @@ class Rbd(imagebackend.Rbd):
         """Clone from the first location in our cluster that can be cloned.
 
         :param copied: whether Glance has just brought the image into our
-            store. Before that, its owner may have put the store's name beside
-            any location: no reason to deny copies to others
+            store
         :returns: whether there was one
         :raises StoreNotLocal: if our store has the image, in another cluster
         """
-        locations = record.locations or images.locations(record.id)
-        sources = source.local_sources(
-            record,
-            locations,
-            this_host.fsid,
-            CONF.rbd_multistore.trusted_clone_pools,
-        )
-        if not sources and record.holds(this_host.store):
-            elsewhere = source.clusters(locations)
-            if copied:
-                this_host.remember_mismatch(elsewhere)
-            raise exceptions.StoreNotLocal(
-                record.id, this_host.store, this_host.fsid, elsewhere
-            )
-        for parent in sources:
+        for parent in this_host.sources(images, record, copied=copied):
             try:
                 this_host.cluster.clone(
                     parent, self.driver.pool, self.rbd_name

@@ -69,12 +69,7 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
         if record.holds(this_host.store):
             return False
         # As for a boot: a copy of foreign data would have the image's name.
-        source.local_sources(
-            record,
-            record.locations or images.locations(record.id),
-            this_host.fsid,
-            CONF.rbd_multistore.trusted_clone_pools,
-        )
+        this_host.sources(images, record)
         this_host.copy(context, images, record)
         return True
 

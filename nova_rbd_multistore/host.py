@@ -28,7 +28,9 @@ from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import glance
 from nova_rbd_multistore import identity
 from nova_rbd_multistore import image
+from nova_rbd_multistore import location
 from nova_rbd_multistore import sharing
+from nova_rbd_multistore import source
 
 CONF = nova.conf.CONF
 conf.register(CONF)
@@ -93,6 +95,40 @@ class Host:
     ) -> glance.Glance:
         """Glance, as the user of ``context`` may use it."""
         return self._access.as_user_of(context)
+
+    def sources(
+        self,
+        images: glance.Glance,
+        record: image.ImageRecord,
+        *,
+        copied: bool = False,
+    ) -> list[location.RbdLocation]:
+        """Where in our cluster the image lies, in Glance's order.
+
+        :param images: Glance, as the user who may see ``record``
+        :param copied: whether Glance has just brought the image into our
+            store. Before that, its owner may have put the store's name beside
+            any location: no reason to deny copies to others
+        :raises LocationRefused: if a location may be of somebody else's data
+        :raises StoreNotLocal: if our store has the image, in another cluster
+        :raises ImageError: if its locations are not for this user
+        :raises HostError: if Glance or our cluster does not answer
+        """
+        locations = record.locations or images.locations(record.id)
+        found = source.local_sources(
+            record,
+            locations,
+            self.fsid,
+            CONF.rbd_multistore.trusted_clone_pools,
+        )
+        if not found and record.holds(self.store):
+            elsewhere = source.clusters(locations)
+            if copied:
+                self.remember_mismatch(elsewhere)
+            raise exceptions.StoreNotLocal(
+                record.id, self.store, self.fsid, elsewhere
+            )
+        return found
 
     def copy(
         self,
