@@ -41,6 +41,13 @@ from nova_rbd_multistore import text
 CONF = nova.conf.CONF
 LOG = logging.getLogger(__name__)
 
+_NO_RIGHT_TO_DOWNLOAD = (
+    exceptions.SecurityRefusal,
+    exceptions.ImageGone,
+    exceptions.NotActive,
+    exceptions.TokenRefused,
+)
+
 
 class Rbd(imagebackend.Rbd):
     """One disk of one server, in Nova's pool of the local Ceph cluster."""
@@ -226,8 +233,12 @@ class Rbd(imagebackend.Rbd):
 
 
 def _may_download(exc: exceptions.ImageError) -> bool:
-    """Whether Nova may download the image that was not cloned."""
+    """Whether Nova may download the image that was not cloned.
+
+    Never one that this user may not read: Nova would not ask Glance if the
+    download of another user's boot lies in the host's image cache.
+    """
     return not (
-        isinstance(exc, exceptions.SecurityRefusal)
+        isinstance(exc, _NO_RIGHT_TO_DOWNLOAD)
         or CONF.workarounds.never_download_image_if_on_rbd
     )

@@ -399,6 +399,27 @@ def test_a_download_is_cached_as_nova_does(cloud, context, cold, tmp_path):
     assert (tmp_path / '_base' / 'hash-of-the-image').exists()
 
 
+@pytest.mark.usefixtures('downloads')
+@pytest.mark.parametrize(
+    ('field', 'value', 'error'),
+    [
+        ('visibility', 'private', exceptions.ImageGone),
+        ('status', 'deactivated', exceptions.NotActive),
+    ],
+)
+def test_what_its_user_may_not_read_is_not_taken_from_novas_cache(
+    boot, cloud, image, tmp_path, field, value, error
+):
+    left = tmp_path / '_base' / 'hash-of-the-image'
+    left.parent.mkdir()
+    left.touch()
+    image.owner = 'somebody-else'
+    setattr(image, field, value)
+    with pytest.raises(error):
+        boot.run(image)
+    assert cloud.west.disks == {}
+
+
 @pytest.mark.parametrize('download', [True, False])
 def test_a_location_under_a_foreign_name_is_refused_whatever_is_allowed(
     boot, options, cloud, cold, download
