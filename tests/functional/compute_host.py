@@ -49,8 +49,8 @@ LOG = logging.getLogger('nova.tests.functional')
 
 def configure(job: dict[str, Any]) -> None:
     nova_config.parse_args(
-        ['compute_host', '--config-file', job['nova_conf']],
-        default_config_files=[job['nova_conf']],
+        ['compute_host', *(f'--config-file={path}' for path in job['confs'])],
+        default_config_files=job['confs'],
         configure_db=False,
     )
     CONF.set_override('state_path', job['state_path'])
@@ -62,13 +62,6 @@ def configure(job: dict[str, Any]) -> None:
     # An empty one: these servers are in no database.
     CONF.set_override('connection', 'sqlite://', group='database')
     main_db.configure(CONF)
-
-
-def override(options: dict[str, Any]) -> None:
-    """Set options, by ``section.name``."""
-    for name, value in options.items():
-        group, _, option = name.rpartition('.')
-        CONF.set_override(option, value, group=group or None)
 
 
 def server(disk: dict[str, Any]) -> 'objects.Instance':
@@ -123,7 +116,6 @@ def main() -> None:
     logging.setup(CONF, 'nova')
     objects.register_all()
     module = importutils.import_module(f'nova.virt.{job["driver"][0]}')
-    override(job['options'])
     driver = getattr(module, job['driver'][1])(virtapi=None)
     assert isinstance(driver, virt_driver.ComputeDriver)
 

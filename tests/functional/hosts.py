@@ -13,6 +13,7 @@
 """Compute hosts to order: processes that make boot disks as Nova does."""
 
 from collections.abc import Iterator, Mapping, Sequence
+import configparser
 import contextlib
 import dataclasses
 import json
@@ -75,12 +76,28 @@ class Host:
     ) -> None:
         self._compute = compute
         self._where = where
-        self._options = dict(options)
         self._driver = driver
         self._eventlet = eventlet
         self._process: subprocess.Popen[str] | None = None
         self.disks: list[str] = []
         where.mkdir(parents=True)
+        self._write_options(options)
+
+    @property
+    def _options_file(self) -> pathlib.Path:
+        return self._where / 'options.conf'
+
+    def _write_options(self, options: Mapping[str, Any]) -> None:
+        conf = configparser.ConfigParser(interpolation=None)
+        for name, value in options.items():
+            section, _, option = name.rpartition('.')
+            if section != 'DEFAULT' and not conf.has_section(section):
+                conf.add_section(section)
+            text = ','.join(value) if isinstance(value, list) else str(value)
+            conf.set(section, option, text)
+        self._options_file.touch(mode=0o600)
+        with self._options_file.open('w') as file:
+            conf.write(file)
 
     @property
     def log(self) -> str:
@@ -115,12 +132,12 @@ class Host:
         :param apart: seconds between two boots, if not all at once
         """
         job: dict[str, Any] = {
-            'nova_conf': str(self._compute.nova_conf),
+            # The second overrides the first.
+            'confs': [str(self._compute.nova_conf), str(self._options_file)],
             'state_path': str(self.state_path),
             'log': str(self._where / 'nova.log'),
             'outcomes': str(self._where / 'outcomes.json'),
             'driver': self._driver,
-            'options': self._options,
             'disks': [
                 {
                     'server': str(uuid.uuid4()),
