@@ -17,12 +17,16 @@ What to copy, and how long to wait for it, stays where Nova has it:
 ``images_rbd_glance_copy_poll_interval`` and
 ``images_rbd_glance_copy_timeout``. Only what Nova has no option for is here.
 
-This module needs oslo.config alone, so that ``oslo-config-generator`` lists
-the options where Nova is not installed.
+This module needs oslo.config and keystoneauth alone, so that
+``oslo-config-generator`` lists the options where Nova is not installed.
 """
 
+import copy
 from typing import Any
 
+from keystoneauth1 import exceptions as ksa_exc
+from keystoneauth1 import loading as ksa_loading
+from keystoneauth1 import plugin as ksa_plugin
 from oslo_config import cfg
 
 GROUP = cfg.OptGroup(
@@ -142,8 +146,35 @@ option of this name, which by default waits for ever.
 
 def register(conf: cfg.ConfigOpts) -> None:
     """Make the options readable as ``conf.rbd_multistore``."""
-    conf.register_group(GROUP)
+    # A copy: a group keeps what is registered in it, the options of the
+    # separate identity too, for every other ConfigOpts that has it.
+    conf.register_group(copy.deepcopy(GROUP))
     conf.register_opts(OPTIONS, group=GROUP)
+    ksa_loading.register_auth_conf_options(conf, GROUP.name)
+
+
+def load_identity(conf: cfg.ConfigOpts) -> ksa_plugin.BaseAuthPlugin | None:
+    """The separate identity of ``[rbd_multistore]``, None where there is none.
+
+    Nothing is asked of Keystone yet.
+
+    :raises ValueError: saying which option is missing or wrong
+    """
+    try:
+        # Again, for auth_section is known only now.
+        ksa_loading.register_auth_conf_options(conf, GROUP.name)
+        identity = ksa_loading.load_auth_from_conf_options(conf, GROUP.name)
+        section = conf[GROUP.name].auth_section
+    except (cfg.Error, ksa_exc.ClientException, RecursionError) as exc:
+        raise ValueError(
+            f'the identity of [{GROUP.name}] auth_type is not usable: {exc}'
+        ) from exc
+    if section and identity is None:
+        raise ValueError(
+            f'[{GROUP.name}] auth_section is {section!r}, but there is no '
+            'auth_type in that section'
+        )
+    return identity
 
 
 def check(conf: cfg.ConfigOpts) -> None:
@@ -163,8 +194,17 @@ def check(conf: cfg.ConfigOpts) -> None:
                 f'[{GROUP.name}] {option.name} is {value!r}: leave the option '
                 'out for its default, or give it a value on one line'
             )
+    load_identity(conf)
 
 
 def list_opts() -> list[tuple[cfg.OptGroup, tuple[Any, ...]]]:
     """The options, for ``oslo-config-generator`` and the documentation."""
-    return [(GROUP, OPTIONS)]
+    return [(GROUP, (*OPTIONS, *_identity_options()))]
+
+
+def _identity_options() -> list[cfg.Opt]:
+    """Those of a user with a password; other types have others."""
+    return [
+        *ksa_loading.get_auth_common_conf_options(),
+        *ksa_loading.get_auth_plugin_conf_options('password'),
+    ]

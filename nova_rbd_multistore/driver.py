@@ -134,11 +134,4 @@ def announce() -> None:
             'sent': 'sent' if service_tokens else 'not sent',
         },
     )
-    if not service_tokens:
-        LOG.warning(
-            '[service_user] send_service_user_token is False, so Glance sees '
-            "the user's token alone. With its default policies it will "
-            'neither tell where an image lies (fetch_image_location) nor '
-            'copy one (copy_image), and a token that expires during a copy '
-            'ends the boot'
-        )
+    this_host.access.announce()

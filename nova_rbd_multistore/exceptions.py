@@ -41,6 +41,7 @@ Failures are of two kinds, which Nova tells apart by type::
         ├── PoolUnusable
         ├── DiskUnusable
         ├── GlanceUnavailable
+        ├── IdentityUnusable
         ├── StoreUnknown
         └── StoreNotLocal
 
@@ -340,6 +341,22 @@ class GlanceUnavailable(HostError):
 
     def __init__(self, asked: int) -> None:
         super().__init__(asked=asked)
+
+
+class IdentityUnusable(HostError):
+    """Glance cannot be asked in the name of ``[rbd_multistore] auth_type``.
+
+    :param reason: what Keystone or Glance says
+    """
+
+    msg_fmt = (
+        'The identity of [rbd_multistore] auth_type is not usable: '
+        '%(reason)s. Check its options and roles; the log of nova-compute '
+        'has the rest.'
+    )
+
+    def __init__(self, reason: object) -> None:
+        super().__init__(reason=_for_tenants(reason, 120))
 
 
 class StoreUnknown(HostError):

@@ -16,6 +16,10 @@ Every question goes to one endpoint after the other until one answers, and
 every answer is read into a value at once. What is no answer of Glance's (no
 connection, a time-out, 5xx, not the promised JSON) is that endpoint's
 failure; a refusal (403, say) is Glance's word, and final.
+
+Whose question it is matters as much. What a user may not ask by Glance's
+policies, a separate identity may ask for him, if there is one; what it is told
+never goes beyond images that the user's own token has just fetched.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -139,6 +143,9 @@ class Glance:
 
     :param session: carries the requests, with the time-out of ``[glance]``
     :param auth: the user's identity, with Nova's service token beside it
+    :param deputy: identity that asks for locations, copies and their tasks in
+        the user's stead, where Glance's policies deny him these; None to ask
+        as the user for everything
     :param urls: Glance's endpoints, without a version
     :param known: what this process has learned of endpoints
     :param request_id: global request id, sent along for Glance's log
@@ -154,17 +161,19 @@ class Glance:
         known: endpoints.Endpoints,
         *,
         sleep: Callable[[float], None],
+        deputy: ksa_plugin.BaseAuthPlugin | None = None,
         request_id: str | None = None,
         retries: int = 0,
     ) -> None:
         self._session = session
         self._auth = auth
+        self._deputy = deputy
         self._urls = tuple(urls)
         self._known = known
         self._sleep = sleep
         self._request_id = request_id
         self._retries = retries
-        self._clients: dict[str, Any] = {}
+        self._clients: dict[tuple[str, ksa_plugin.BaseAuthPlugin], Any] = {}
 
     def without_retries(self) -> Self:
         """The same Glance for a caller that asks again by itself."""
@@ -174,6 +183,7 @@ class Glance:
             self._urls,
             self._known,
             sleep=self._sleep,
+            deputy=self._deputy,
             request_id=self._request_id,
         )
 
@@ -203,6 +213,7 @@ class Glance:
         :raises LocationsForbidden: by policy ``fetch_image_location``
         :raises ImageGone: if there is no such image for this user
         :raises TokenRefused: if the user's token is not valid (any more)
+        :raises IdentityUnusable: if the deputy cannot ask
         :raises GlanceUnavailable: if no endpoint answers
         """
 
@@ -213,13 +224,16 @@ class Glance:
             return image_values.image_locations(body)
 
         with _refusals(image, forbidden=exceptions.LocationsForbidden(image)):
-            return self._ask(read)
+            return self._ask_for_user(image, read)
 
     def tasks(self, image: str) -> tuple[image_values.CopyTask, ...]:
-        """The image's tasks that this user may see: those of his project.
+        """The image's tasks that who asks for copies may see.
+
+        As the user, those of his project.
 
         :raises ImageGone: if there is no such image for this user
         :raises TokenRefused: if the user's token is not valid (any more)
+        :raises IdentityUnusable: if the deputy cannot ask
         :raises GlanceUnavailable: if no endpoint answers
         """
 
@@ -228,7 +242,7 @@ class Glance:
             return image_values.copy_tasks(body)
 
         with _refusals(image, forbidden=exceptions.ImageGone(image)):
-            return self._ask(read)
+            return self._ask_for_user(image, read)
 
     def request_copy(self, image: str, store: str) -> CopyReply:
         """Ask Glance to copy the image to ``store``.
@@ -238,6 +252,7 @@ class Glance:
         :raises CopyOverQuota: if the user's image quota is used up
         :raises ImageGone: if there is no such image for this user
         :raises TokenRefused: if the user's token is not valid (any more)
+        :raises IdentityUnusable: if the deputy cannot ask
         :raises GlanceUnavailable: if no endpoint answers
         """
 
@@ -258,7 +273,7 @@ class Glance:
         forbidden = exceptions.CopyForbidden(image, store)
         try:
             with _refusals(image, forbidden=forbidden):
-                return self._ask(ask, store=store)
+                return self._ask_for_user(image, ask, store)
         except glance_exc.HTTPConflict as exc:
             # Or the store is no longer there: then the next look at the
             # stores says so, and 409 alone does not.
@@ -270,8 +285,47 @@ class Glance:
         except glance_exc.HTTPOverLimit as exc:
             raise exceptions.CopyOverQuota(image, store) from exc
 
+    def _ask_for_user(
+        self,
+        image: str,
+        question: Callable[[Any], Answer],
+        store: str | None = None,
+    ) -> Answer:
+        """Put a question that Glance's policies may deny the user.
+
+        A deputy may see images that the user does not. So the user's own token
+        fetches the record of this very image right before each question: once
+        a boot would not do, for his right may be withdrawn during it; and
+        here, so that no caller can leave it out. Of an image that he may see
+        but not read, being deactivated, the deputy asks nothing either.
+        """
+        if self._deputy is None:
+            return self._ask(question, store)
+        record = self.record(image)
+        if not record.active:
+            raise exceptions.NotActive(record.id, record.status)
+        log_in(self._deputy, self._session)
+        try:
+            return self._ask(question, store, self._deputy)
+        except _REFUSALS as exc:
+            refusal = exc
+        # Unless the image has gone in this moment.
+        self.record(image)
+        reason = text.printable(refusal)
+        # Not in the handler: oslo.log would add the error as it is.
+        LOG.error(
+            'Glance refuses the identity of [rbd_multistore] auth_type: %s. '
+            'With its default policies, locations need the role service; '
+            "copies, and other projects' images, the role admin",
+            reason,
+        )
+        raise exceptions.IdentityUnusable(reason) from refusal
+
     def _ask(
-        self, question: Callable[[Any], Answer], store: str | None = None
+        self,
+        question: Callable[[Any], Answer],
+        store: str | None = None,
+        auth: ksa_plugin.BaseAuthPlugin | None = None,
     ) -> Answer:
         rounds = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(
@@ -282,18 +336,23 @@ class Glance:
             sleep=self._sleep,
             reraise=True,
         )
-        answer: Answer = rounds(self._ask_all, question, store)
+        answer: Answer = rounds(
+            self._ask_all, question, store, auth or self._auth
+        )
         return answer
 
     def _ask_all(
-        self, question: Callable[[Any], Answer], store: str | None
+        self,
+        question: Callable[[Any], Answer],
+        store: str | None,
+        auth: ksa_plugin.BaseAuthPlugin,
     ) -> Answer:
         """Put a question to the endpoints, in turn, until one answers."""
         failed: dict[str, str] = {}
         missing = []
         for url in self._known.order(self._urls):
             try:
-                return self._ask_one(url, question, store)
+                return self._ask_one(url, question, store, auth)
             except _StoreMissing:
                 missing.append(url)
             except _EndpointFailed as exc:
@@ -316,8 +375,9 @@ class Glance:
         url: str,
         question: Callable[[Any], Answer],
         store: str | None,
+        auth: ksa_plugin.BaseAuthPlugin,
     ) -> Answer:
-        client = self._client(url)
+        client = self._client(url, self._auth)
         try:
             with _only_answers():
                 if not self._known.is_healthy(url):
@@ -328,22 +388,41 @@ class Glance:
                     if not self._known.has_store(url, store):
                         raise _StoreMissing(url)
             with _only_answers(_COPY_REFUSALS if store else _REFUSALS):
-                return question(client)
+                return question(self._client(url, auth))
         except _EndpointFailed as exc:
             LOG.warning('glance-api %s failed: %s', _shown(url), exc)
             raise
 
-    def _client(self, url: str) -> Any:
-        client = self._clients.get(url)
+    def _client(self, url: str, auth: ksa_plugin.BaseAuthPlugin) -> Any:
+        client = self._clients.get((url, auth))
         if client is None:
-            client = self._clients[url] = glanceclient.Client(
+            client = self._clients[url, auth] = glanceclient.Client(
                 '2',
                 session=self._session,
-                auth=self._auth,
+                auth=auth,
                 endpoint_override=url,
                 global_request_id=self._request_id,
             )
         return client
+
+
+def log_in(
+    deputy: ksa_plugin.BaseAuthPlugin, session: ksa_session.Session
+) -> None:
+    """Have Keystone give the deputy a token, unless he has one.
+
+    :raises IdentityUnusable: if it does not
+    """
+    try:
+        with _only_answers(refusals=()):
+            deputy.get_token(session)
+    except _EndpointFailed as exc:
+        LOG.error(
+            'Cannot log in with the identity of [rbd_multistore] '
+            'auth_type: %s',
+            exc,
+        )
+        raise exceptions.IdentityUnusable(exc) from exc
 
 
 def _check_health(client: Any) -> None:

@@ -61,7 +61,7 @@ class Host:
                 },
             )
         )
-        self._access = identity.GlanceAccess()
+        self.access = identity.GlanceAccess()
         self._copies = sharing.Shared()
         self._fsid: str | None = None
         self._mismatch: tuple[float, frozenset[str]] | None = None
@@ -94,7 +94,7 @@ class Host:
         self, context: nova_context.RequestContext
     ) -> glance.Glance:
         """Glance, as the user of ``context`` may use it."""
-        return self._access.as_user_of(context)
+        return self.access.as_user_of(context)
 
     def sources(
         self,

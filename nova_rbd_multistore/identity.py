@@ -14,7 +14,10 @@
 
 Every call carries the user's own token, so that Glance checks the user's
 right each time, and Nova's service token beside it (``[service_user]``), which
-says that the request comes by way of Nova. There is no credential of our own.
+says that the request comes by way of Nova. There is no credential of our own,
+unless the operator configures a separate identity (``[rbd_multistore]
+auth_type``) for what Glance's policies deny the user: see :mod:`glance` for
+what keeps it from being a confused deputy.
 """
 
 from collections.abc import Iterator
@@ -23,6 +26,7 @@ import time
 
 from keystoneauth1 import exceptions as ksa_exc
 from keystoneauth1 import loading as ksa_loading
+from keystoneauth1 import plugin as ksa_plugin
 from keystoneauth1 import session as ksa_session
 from keystoneauth1.access import service_catalog
 from nova import context as nova_context
@@ -30,7 +34,9 @@ from nova import service_auth
 import nova.conf
 from oslo_log import log as logging
 
+from nova_rbd_multistore import conf
 from nova_rbd_multistore import endpoints
+from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import glance
 from nova_rbd_multistore import text
 
@@ -44,9 +50,12 @@ class GlanceAccess:
     """Makes a :class:`glance.Glance` for a user's request.
 
     The session, and with it the connections that are kept alive, is shared.
+
+    :raises ValueError: if the separate identity lacks an option
     """
 
     def __init__(self) -> None:
+        self._deputy = conf.load_identity(CONF)
         self._session: ksa_session.Session = (
             ksa_loading.load_session_from_conf_options(
                 CONF,
@@ -69,8 +78,43 @@ class GlanceAccess:
             self._urls(context),
             self._known,
             sleep=time.sleep,
+            deputy=self._deputy,
             request_id=context.global_id,
             retries=CONF.glance.num_retries,
+        )
+
+    def announce(self) -> None:
+        """Log in whose name Glance is asked, and what that will not do."""
+        sent = CONF.service_user.send_service_user_token
+        if self._deputy is not None:
+            self._announce(self._deputy)
+            if not sent:
+                LOG.warning(
+                    '[service_user] send_service_user_token is False: a token '
+                    'that expires during a copy ends the boot'
+                )
+        elif not sent:
+            LOG.warning(
+                '[service_user] send_service_user_token is False, so Glance '
+                "sees the user's token alone. With its default policies it "
+                'will neither tell where an image lies '
+                '(fetch_image_location) nor copy one (copy_image), and a '
+                'token that expires during a copy ends the boot'
+            )
+
+    def _announce(self, deputy: ksa_plugin.BaseAuthPlugin) -> None:
+        try:
+            glance.log_in(deputy, self._session)
+        except exceptions.IdentityUnusable:
+            # Its reason has just been logged.
+            LOG.warning('Boots fail until it can log in')
+            return
+        LOG.info(
+            'Asking Glance for locations and copies of images as user %s of '
+            'project %s ([rbd_multistore] auth_type), each time after the '
+            'token of the user who boots has fetched the image',
+            deputy.get_user_id(self._session),
+            deputy.get_project_id(self._session),
         )
 
     def _urls(self, context: nova_context.RequestContext) -> list[str]:

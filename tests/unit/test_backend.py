@@ -17,6 +17,7 @@ import logging
 import pathlib
 import threading
 
+from keystoneauth1 import token_endpoint
 from nova import exception
 from nova import objects
 from nova.compute import task_states
@@ -418,6 +419,28 @@ def test_what_its_user_may_not_read_is_not_taken_from_novas_cache(
     with pytest.raises(error):
         boot.run(image)
     assert cloud.west.disks == {}
+
+
+def test_a_separate_identity_asks_for_locations_and_copies_alone(
+    host, boot, cloud, cold
+):
+    host.service = None
+    host.deputy = token_endpoint.Token('', endpoints.DEPUTY)
+    boot.run(cold)
+    assert parent(cloud, boot) == f'images/{cold.id}@snap'
+    asked_by_deputy = [
+        path
+        for request, path in zip(
+            cloud.endpoints[0].asked, cloud.endpoints[0].paths, strict=True
+        )
+        if endpoints.text(request.headers['X-Auth-Token']) == endpoints.DEPUTY
+    ]
+    below = f'/v2/images/{cold.id}'
+    assert asked_by_deputy == [
+        f'GET {below}/locations',
+        f'POST {below}/import',
+        f'GET {below}/locations',
+    ]
 
 
 @pytest.mark.parametrize('download', [True, False])

@@ -104,6 +104,65 @@ def test_no_pool_is_trusted_by_default(options):
     assert options.rbd_multistore.trusted_clone_pools == []
 
 
+# The separate identity
+
+
+def load(options, tmp_path, text):
+    path = tmp_path / 'nova.conf'
+    path.write_text(f'[rbd_multistore]\n{text}\n')
+    options(['--config-file', str(path)])
+    return conf.load_identity(options)
+
+
+def test_there_is_no_separate_identity_by_default(options):
+    options([])
+    assert conf.load_identity(options) is None
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        'auth_type = password\nauth_url = http://keystone\nusername = u',
+        'auth_type = v3applicationcredential\nauth_url = http://keystone\n'
+        'application_credential_id = i\napplication_credential_secret = s',
+        'auth_section = glance_admin\n[glance_admin]\n'
+        'auth_type = password\nauth_url = http://keystone',
+    ],
+    ids=['password', 'application credential', 'another section'],
+)
+def test_a_separate_identity_is_of_any_type_of_keystoneauths(
+    options, tmp_path, text
+):
+    identity = load(options, tmp_path, text)
+    assert identity.auth_url == 'http://keystone'
+
+
+@pytest.mark.parametrize(
+    ('text', 'named'),
+    [
+        ('auth_type = passwrod', 'passwrod'),
+        ('auth_type = password', 'auth_url'),
+        ('auth_type = password\nauth_url = $nothing', 'nothing'),
+        ('auth_section = nowhere\nauth_type = password', 'nowhere'),
+    ],
+)
+def test_a_separate_identity_that_cannot_work_is_noticed_at_start(
+    options, tmp_path, text, named
+):
+    with pytest.raises(ValueError, match=named):
+        load(options, tmp_path, text)
+    with pytest.raises(ValueError, match=r'\[rbd_multistore\] auth_'):
+        conf.check(options)
+
+
+def test_the_options_of_a_user_with_a_password_are_documented():
+    ((_, options),) = conf.list_opts()
+    found = {option.name: option for option in options}
+    assert {'auth-type', 'auth_type'} & set(found)
+    assert {'auth-url', 'auth_url'} & set(found)
+    assert found['password'].secret
+
+
 def test_list_opts_is_the_generators_entry_point():
     (entry,) = (
         entry

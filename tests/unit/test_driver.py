@@ -111,6 +111,15 @@ def test_an_option_of_ours_that_cannot_work_is_refused(options):
     assert str(caught.value).isprintable()
 
 
+def test_a_separate_identity_that_cannot_work_is_refused(options):
+    options.config(group='rbd_multistore', auth_type='passwrod')
+    with pytest.raises(
+        exception.InvalidConfiguration,
+        match=r'\[rbd_multistore\] auth_type .* passwrod',
+    ):
+        driver.check_configuration()
+
+
 def test_a_store_with_a_name_like_glances_own_is_accepted(options):
     options.config(group='libvirt', **{STORE: 'my_os_glance_store'})
     driver.check_configuration()

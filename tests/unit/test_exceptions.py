@@ -111,6 +111,10 @@ INSTANCES = {
         lambda _text: exceptions.GlanceUnavailable(2),
         'no glance-api answered',
     ),
+    'IdentityUnusable': (
+        lambda text: exceptions.IdentityUnusable(text or 'HTTP 401'),
+        r'identity of \[rbd_multistore\] auth_type is not usable: http 401',
+    ),
     'StoreUnknown': (
         lambda _text: exceptions.StoreUnknown(STORE),
         f'glance has no store named {STORE}',

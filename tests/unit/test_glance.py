@@ -17,6 +17,8 @@ import json
 import logging
 
 from keystoneauth1 import exceptions as ksa_exc
+from keystoneauth1 import plugin
+from keystoneauth1 import token_endpoint
 import pytest
 import requests
 
@@ -685,3 +687,186 @@ def test_a_new_line_in_an_error_page_starts_no_log_entry(cloud, image, caplog):
     )
     cloud.glance().record(image)
     assert all('\n' not in message for message in caplog.messages)
+
+
+# A separate identity
+
+
+@pytest.fixture
+def deputy():
+    return token_endpoint.Token('http://not-from-here', endpoints.DEPUTY)
+
+
+each_deputed = pytest.mark.parametrize(
+    'question', ['locations', 'tasks', 'request_copy']
+)
+
+
+def askers(cloud):
+    """Who asked which question about images: user or deputy, in order."""
+    return [
+        (
+            endpoints.text(request.headers.get('X-Auth-Token')),
+            request.url.rpartition('/')[2],
+        )
+        for endpoint in cloud.endpoints
+        for request in endpoint.asked
+        if '/images/' in request.url
+    ]
+
+
+@each_deputed
+def test_the_users_token_fetches_the_image_before_each_question_of_the_deputy(
+    cloud, image, deputy, question
+):
+    images = cloud.glance(deputy=deputy)
+    ask = questions(images, image)[question]
+    ask()
+    ask()
+    name = 'import' if question == 'request_copy' else question
+    turn = [(endpoints.USER, image), (endpoints.DEPUTY, name)]
+    assert askers(cloud) == turn * 2
+
+
+def test_no_record_is_asked_for_by_the_deputy(cloud, image, deputy):
+    cloud.glance(deputy=deputy).record(image)
+    assert askers(cloud) == [(endpoints.USER, image)]
+
+
+def test_health_and_stores_are_asked_for_by_the_user(cloud, image, deputy):
+    cloud.glance(deputy=deputy).request_copy(image, 'west')
+    tokens = {
+        request.url.rpartition('/')[2]: endpoints.text(
+            request.headers['X-Auth-Token']
+        )
+        for request in cloud.endpoints[0].asked
+    }
+    assert tokens['healthcheck'] == endpoints.USER
+    assert tokens['stores'] == endpoints.USER
+    assert tokens['import'] == endpoints.DEPUTY
+
+
+def test_what_the_policies_deny_the_user_the_deputy_gets(cloud, image, deputy):
+    images = cloud.glance(service=None, deputy=deputy)
+    assert len(images.locations(image)) == 2
+    reply = images.request_copy(image, 'west')
+    assert reply.reply is glance.Reply.ACCEPTED
+    (task,) = images.tasks(image)
+    assert task.request_id == reply.request_id
+
+
+def test_without_retries_the_deputy_asks_as_well(cloud, image, deputy):
+    images = cloud.glance(service=None, deputy=deputy).without_retries()
+    assert images.locations(image)
+
+
+@each_deputed
+@pytest.mark.parametrize(
+    ('fields', 'error'),
+    [
+        (
+            {'owner': 'somebody-else', 'visibility': 'private'},
+            exceptions.ImageGone,
+        ),
+        ({'status': 'deactivated'}, exceptions.NotActive),
+    ],
+)
+def test_of_an_image_that_the_user_may_not_read_the_deputy_asks_nothing(
+    cloud, deputy, question, fields, error
+):
+    image = cloud.api.add_image('east', **fields).id
+    with pytest.raises(error):
+        questions(cloud.glance(deputy=deputy), image)[question]()
+    assert askers(cloud) == [(endpoints.USER, image)]
+
+
+@each_deputed
+def test_a_right_that_is_withdrawn_counts_at_the_deputys_next_question(
+    cloud, deputy, question
+):
+    image = cloud.api.add_image('east')
+    images = cloud.glance(deputy=deputy)
+    images.record(image.id)
+    questions(images, image.id)[question]()
+    image.owner, image.visibility = 'somebody-else', 'private'
+    before = len(askers(cloud))
+    with pytest.raises(exceptions.ImageGone):
+        questions(images, image.id)[question]()
+    assert askers(cloud)[before:] == [(endpoints.USER, image.id)]
+
+
+@each_deputed
+@pytest.mark.parametrize('token', ['revoked', None])
+def test_for_a_token_that_glance_refuses_the_deputy_asks_nothing(
+    cloud, image, deputy, question, token
+):
+    images = cloud.glance(token=token, deputy=deputy)
+    with pytest.raises(exceptions.TokenRefused):
+        questions(images, image)[question]()
+    assert endpoints.DEPUTY not in dict(askers(cloud))
+
+
+@each_deputed
+def test_while_glance_does_not_answer_the_user_the_deputy_asks_nothing(
+    cloud, image, deputy, question
+):
+    for endpoint in cloud.endpoints:
+        endpoint.answers[image] = requests.ConnectionError('refused')
+    with pytest.raises(exceptions.GlanceUnavailable):
+        questions(cloud.glance(deputy=deputy), image)[question]()
+    assert endpoints.DEPUTY not in dict(askers(cloud))
+
+
+@each_deputed
+@pytest.mark.parametrize('status', [401, 403, 404])
+def test_a_deputy_who_is_refused_is_unusable_and_no_fault_of_the_user(
+    cloud, image, deputy, question, status, caplog
+):
+    end = 'import' if question == 'request_copy' else question
+    for endpoint in cloud.endpoints:
+        endpoint.answers[f'/{end}'] = endpoints.error_page(status, 'no')
+    with pytest.raises(exceptions.IdentityUnusable):
+        questions(cloud.glance(deputy=deputy), image)[question]()
+    assert 'Glance refuses the identity of [rbd_multistore]' in caplog.text
+    assert endpoints.DEPUTY not in caplog.text
+
+
+@each_deputed
+def test_an_image_that_goes_before_the_deputy_asks_is_gone(
+    cloud, image, deputy, question
+):
+    def delete_before_the_deputy(request):
+        if endpoints.text(request.headers['X-Auth-Token']) == endpoints.DEPUTY:
+            cloud.api.images.pop(image, None)
+        return cloud.endpoints[0](request)
+
+    cloud.network.servers['glance-a:9292'] = delete_before_the_deputy
+    with pytest.raises(exceptions.ImageGone):
+        questions(cloud.glance(deputy=deputy), image)[question]()
+
+
+class NoKeystone(plugin.BaseAuthPlugin):
+    """An identity whose Keystone does not answer."""
+
+    def get_token(self, _session):
+        raise ksa_exc.ConnectFailure('to http://deputy:secret@keystone/v3')
+
+
+@each_deputed
+def test_a_deputy_who_cannot_log_in_is_said_to_be_unusable(
+    cloud, image, question, caplog
+):
+    images = cloud.glance(deputy=NoKeystone(), retries=3)
+    with pytest.raises(exceptions.IdentityUnusable) as caught:
+        questions(images, image)[question]()
+    assert cloud.clock.naps == []
+    assert '://' not in str(caught.value)
+    assert 'to http://keystone/v3' in caplog.text
+    assert 'secret' not in caplog.text + str(caught.value)
+
+
+def test_a_deputy_who_cannot_log_in_harms_no_endpoint(cloud, image):
+    with pytest.raises(exceptions.IdentityUnusable):
+        cloud.glance(deputy=NoKeystone()).locations(image)
+    assert cloud.known.is_healthy('http://glance-a:9292/')
+    assert cloud.glance().locations(image)

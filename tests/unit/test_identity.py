@@ -29,18 +29,27 @@ from tests.unit.fakes import network
 
 KEYSTONE = 'http://keystone:5000'
 REGION = 'RegionOne'
+TOKENS = {'nova': endpoints.SERVICE, 'deputy': endpoints.DEPUTY}
+
+
+#: Nobody's but Keystone's.
+PASSWORD = 'a secret of the deputy'
 
 
 class Keystone:
     """Gives Nova's service user its token, with the cloud's catalog.
 
+    And the separate identity its own.
+
     :ivar catalog: interface and URL of each endpoint of Glance, in a region
     :ivar away: whether it answers 503
+    :ivar refuses: whether it answers 401 to who logs in
     """
 
     def __init__(self):
         self.catalog = []
         self.away = False
+        self.refuses = False
 
     def __call__(self, request):
         if self.away:
@@ -50,7 +59,16 @@ class Keystone:
             return network.Answer(
                 200, json.dumps({'version': version}).encode()
             )
-        token = ksa_fixture.V3Token(user_name='nova', project_name='service')
+        if self.refuses:
+            error = {'code': 401, 'message': 'requires authentication'}
+            return network.Answer(401, json.dumps({'error': error}).encode())
+        user = json.loads(request.body)['auth']['identity']['password']['user']
+        token = ksa_fixture.V3Token(
+            user_id=f'id-of-{user["name"]}',
+            user_name=user['name'],
+            project_id='id-of-service',
+            project_name='service',
+        )
         service = token.add_service('image', name='glance')
         for interface, url, region in self.catalog:
             service.add_endpoint(interface, url, region=region)
@@ -58,7 +76,7 @@ class Keystone:
         return network.Answer(
             201,
             json.dumps(token).encode(),
-            headers={'X-Subject-Token': endpoints.SERVICE},
+            headers={'X-Subject-Token': TOKENS[user['name']]},
         )
 
 
@@ -104,6 +122,26 @@ def service_user(options):
     )
     yield
     service_auth.reset_globals()
+
+
+@pytest.fixture
+def deputy(options):
+    """A separate identity, as in the documentation."""
+    password = ksa_loading.get_plugin_loader('password')
+    options.register_opts(
+        ksa_loading.get_auth_plugin_conf_options(password),
+        group='rbd_multistore',
+    )
+    options.config(
+        group='rbd_multistore',
+        auth_type='password',
+        auth_url=KEYSTONE,
+        username='deputy',
+        password=PASSWORD,
+        project_name='service',
+        user_domain_name='Default',
+        project_domain_name='Default',
+    )
 
 
 def boot_of(*catalog, **kwargs):
@@ -315,6 +353,124 @@ def test_what_is_learned_of_endpoints_is_shared_by_all_users(
     shared.as_user_of(boot_of()).record(image.id)
     shared.as_user_of(boot_of()).record(image.id)
     assert cloud.endpoints[0].paths.count('GET /healthcheck') == 1
+
+
+# A separate identity
+
+
+def tokens(cloud):
+    """The tokens of all requests to Glance, the services' too."""
+    return {
+        endpoints.text(request.headers[name])
+        for request in cloud.endpoints[0].asked
+        for name in ('X-Auth-Token', 'X-Service-Token')
+        if name in request.headers
+    }
+
+
+def questions(images, image):
+    images.record(image.id)
+    images.locations(image.id)
+    images.request_copy(image.id, 'west')
+    images.tasks(image.id)
+
+
+@pytest.mark.usefixtures('service_user')
+def test_by_default_there_is_no_separate_identity(
+    options, access, cloud, keystone
+):
+    del keystone
+    options.config(group='glance', api_servers=cloud.urls[:1])
+    questions(access().as_user_of(boot_of()), cloud.api.add_image('file'))
+    assert tokens(cloud) == {endpoints.USER, endpoints.SERVICE}
+
+
+@pytest.mark.usefixtures('deputy')
+def test_a_separate_identity_asks_what_the_user_may_not(
+    options, access, cloud, keystone
+):
+    del keystone
+    options.config(group='glance', api_servers=cloud.urls[:1])
+    questions(access().as_user_of(boot_of()), cloud.api.add_image('file'))
+    assert tokens(cloud) == {endpoints.USER, endpoints.DEPUTY}
+
+
+@pytest.mark.usefixtures('deputy')
+def test_its_password_is_masked_where_options_are_logged(
+    options, access, caplog
+):
+    caplog.set_level(logging.DEBUG)
+    access()
+    options.conf.log_opt_values(logging.getLogger(), logging.DEBUG)
+    assert 'rbd_multistore.password' in caplog.text
+    assert PASSWORD not in caplog.text
+
+
+# What is said at start
+
+
+def said(caplog, level):
+    return [
+        record.getMessage()
+        for record in caplog.records
+        if record.levelno == level
+        and record.name.startswith('nova_rbd_multistore')
+    ]
+
+
+@pytest.mark.usefixtures('deputy')
+def test_whose_name_it_asks_in_is_said_at_start(
+    options, access, keystone, caplog
+):
+    del keystone
+    caplog.set_level(logging.INFO)
+    options.config(group='service_user', send_service_user_token=True)
+    access().announce()
+    (line,) = said(caplog, logging.INFO)
+    assert 'as user id-of-deputy of project id-of-service' in line
+    assert said(caplog, logging.WARNING) == []
+
+
+@pytest.mark.usefixtures('deputy')
+@pytest.mark.parametrize('fault', ['away', 'refuses', 'unreachable'])
+def test_an_identity_that_cannot_log_in_is_said_at_start(
+    options, access, cloud, keystone, caplog, fault
+):
+    options.config(group='service_user', send_service_user_token=True)
+    setattr(keystone, fault, True)
+    if fault == 'unreachable':
+        del cloud.network.servers['keystone:5000']
+    access().announce()
+    (line,) = said(caplog, logging.ERROR)
+    assert '[rbd_multistore] auth_type' in line
+    assert said(caplog, logging.WARNING) == ['Boots fail until it can log in']
+    assert PASSWORD not in caplog.text
+
+
+@pytest.mark.usefixtures('deputy')
+def test_an_identity_that_cannot_log_in_fails_the_boot(
+    options, access, cloud, keystone, caplog
+):
+    caplog.set_level(logging.DEBUG)
+    options.config(group='glance', api_servers=cloud.urls[:1])
+    keystone.refuses = True
+    images = access().as_user_of(boot_of())
+    with pytest.raises(
+        exceptions.IdentityUnusable, match='requires authentication'
+    ):
+        images.locations(cloud.api.add_image('file').id)
+    assert PASSWORD not in caplog.text
+
+
+@pytest.mark.usefixtures('deputy')
+def test_with_a_deputy_but_no_service_token_expiry_alone_is_warned_of(
+    access, keystone, caplog
+):
+    del keystone
+    access().announce()
+    (line,) = said(caplog, logging.WARNING)
+    assert 'send_service_user_token is False' in line
+    assert 'copy_image' not in line
 
 
 # The session

@@ -14,6 +14,7 @@
 
 from collections.abc import Callable, Sequence
 
+from keystoneauth1 import plugin
 from keystoneauth1 import service_token
 from keystoneauth1 import session as ksa_session
 from keystoneauth1 import token_endpoint
@@ -58,12 +59,16 @@ class Cloud:
         *,
         token: str = endpoint_fakes.USER,
         service: str | None = endpoint_fakes.SERVICE,
+        deputy: plugin.BaseAuthPlugin | None = None,
         urls: Sequence[str] | None = None,
         request_id: str | None = None,
         retries: int = 0,
         sleep: Callable[[float], None] | None = None,
     ) -> glance.Glance:
-        """Glance as a user sees it, with Nova's service token or without."""
+        """Glance as a user sees it, with Nova's service token or without.
+
+        Or with a separate identity, which asks in his stead.
+        """
         auth = token_endpoint.Token('http://not-from-here', token)
         if service is not None:
             auth = service_token.ServiceTokenAuthWrapper(
@@ -75,6 +80,7 @@ class Cloud:
             self.urls if urls is None else urls,
             self.known,
             sleep=sleep or self.clock.sleep,
+            deputy=deputy,
             request_id=request_id,
             retries=retries,
         )

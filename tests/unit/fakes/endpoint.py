@@ -23,6 +23,8 @@ from tests.unit.fakes import network
 
 USER = 'token-of-demo'
 SERVICE = 'token-of-nova'
+#: Of a separate identity: an administrator, in a project of his own.
+DEPUTY = 'token-of-deputy'
 
 _ERROR_PAGE = """<html>
  <head>
@@ -145,13 +147,18 @@ class Endpoint:
     ) -> glance_api.Requester:
         service = text(request.headers.get('X-Service-Token'))
         user = text(request.headers.get('X-Auth-Token'))
+        request_id = text(request.headers.get('X-OpenStack-Request-ID'))
+        if user == DEPUTY:
+            return glance_api.Requester(
+                project='deputy', admin=True, request_id=request_id
+            )
         if user != USER or service not in (None, SERVICE):
             raise glance_api.Refusal(401, 'This server could not verify')
         if self.expired and service is None:
             raise glance_api.Refusal(401, 'This server could not verify')
         return glance_api.Requester(
             service=service is not None,
-            request_id=text(request.headers.get('X-OpenStack-Request-ID')),
+            request_id=request_id,
         )
 
 

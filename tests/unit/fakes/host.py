@@ -12,6 +12,7 @@
 
 """A compute host of site west."""
 
+from keystoneauth1 import plugin
 from nova import context as nova_context
 
 from nova_rbd_multistore import glance
@@ -24,12 +25,14 @@ class Host(host.Host):
     """The real one, in a cloud without services.
 
     :ivar service: Nova's service token, None if none is sent
+    :ivar deputy: the separate identity, None if there is none
     """
 
     def __init__(self, cloud: clouds.Cloud) -> None:
         super().__init__()
         self.cluster = cloud.west
         self.service: str | None = endpoints.SERVICE
+        self.deputy: plugin.BaseAuthPlugin | None = None
         self._cloud = cloud
 
     def glance_for(
@@ -38,5 +41,6 @@ class Host(host.Host):
         return self._cloud.glance(
             token=context.auth_token or '',
             service=self.service,
+            deputy=self.deputy,
             retries=3,
         )
