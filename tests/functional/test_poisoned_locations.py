@@ -160,6 +160,20 @@ def test_an_image_of_another_tenant_s_disk_is_refused_altogether(
     assert f'Refusing image {image_id} of project' in host.log
 
 
+def test_an_administrator_s_boot_of_it_is_refused_too(
+    victim, poison, make_host, admin, user_of, west, copy_tasks, open_glance
+):
+    """As when he evacuates the server: Glance lets him see every image."""
+    image_id = poison(f'rbd://{west.fsid}/vms/{victim}/backup', 'west')
+    host = make_host('west-1', glance__endpoint_override=open_glance.url)
+
+    (boot,) = host.boot(user_of(admin), image_id)
+
+    assert boot.error == 'LocationRefused'
+    assert boot.disk not in west.images('vms')
+    assert copy_tasks(image_id) == []
+
+
 def test_a_location_in_another_cluster_is_not_laundered_by_a_copy(
     victim, poison, make_host, other, user_of, east, copy_tasks
 ):

@@ -1,0 +1,188 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""A Glance with its default policies, and an identity to ask in users' stead.
+
+The identity is an administrator, who sees every image; it must not see for a
+user what he does not see himself.
+"""
+
+from collections.abc import Callable, Iterator
+import uuid
+
+import pytest
+
+from tests.functional import apis
+from tests.functional import clusters
+from tests.functional import hosts
+
+POLL = {'libvirt__images_rbd_glance_copy_poll_interval': 2}
+
+
+@pytest.fixture
+def deputy(admin, where) -> Iterator[dict[str, str]]:
+    """An administrator with role service; the options by which he logs in."""
+    project = admin.identity.find_project('service', ignore_missing=False)
+    password = uuid.uuid4().hex
+    user = admin.identity.create_user(
+        name=f'deputy-{uuid.uuid4()}', password=password
+    )
+    for name in ('admin', 'service'):
+        role = admin.identity.find_role(name, ignore_missing=False)
+        admin.identity.assign_project_role_to_user(project, user, role)
+    options = {
+        'auth_type': 'password',
+        'auth_url': where.auth_url,
+        'username': user.name,
+        'password': password,
+        'project_name': project.name,
+        'user_domain_name': 'Default',
+        'project_domain_name': 'Default',
+    }
+    yield {f'rbd_multistore__{name}': text for name, text in options.items()}
+    admin.identity.delete_user(user)
+
+
+@pytest.fixture
+def default_glance(make_glance) -> apis.GlanceApi:
+    """One with Glance's default policies, for it has no policy file."""
+    made: apis.GlanceApi = make_glance(
+        oslo_policy={'policy_file': 'there-is-none.yaml'}
+    )
+    return made
+
+
+@pytest.fixture
+def make_deputed(
+    make_host, default_glance, deputy
+) -> Callable[..., hosts.Host]:
+    """Makes hosts with the separate identity, and options that differ."""
+
+    def make(**options) -> hosts.Host:
+        host: hosts.Host = make_host(
+            'west-1',
+            glance__endpoint_override=default_glance.url,
+            **POLL,
+            **{**deputy, **options},
+        )
+        return host
+
+    return make
+
+
+#: What the identity asks, by the ends of the paths.
+QUESTIONS = ('locations', 'import', 'tasks')
+
+
+def asked_for(glance, image):
+    """What was asked about an image beside its record."""
+    return [
+        question
+        for question in QUESTIONS
+        if f'/v2/images/{image.id}/{question} ' in glance.requests
+    ]
+
+
+def test_with_default_policies_no_boot_gets_on_without_it(
+    upload, make_host, default_glance, demo_user
+):
+    image = upload(store='west')
+    host = make_host('west-1', glance__endpoint_override=default_glance.url)
+
+    (boot,) = host.boot(demo_user, image.id)
+
+    assert boot.error == 'LocationsForbidden'
+
+
+def test_an_image_is_copied_and_cloned_by_way_of_the_separate_identity(
+    upload, make_deputed, admin, demo_user, west, copy_tasks
+):
+    images = [upload(store=store) for store in ('file', 'west')]
+
+    boots = make_deputed().boot(demo_user, *[image.id for image in images])
+
+    assert [boot.error for boot in boots] == [None, None]
+    for boot in boots:
+        assert west.parent(boot.disk) == clusters.of_glance(boot.image)
+    # The copy's task is the identity's, and so is what Glance counts.
+    (task,) = copy_tasks(images[0].id)
+    service = admin.identity.find_project('service', ignore_missing=False)
+    assert task['owner'] == service.id
+
+
+def test_of_another_projects_private_image_the_identity_asks_nothing(
+    upload, make_deputed, default_glance, other, user_of, copy_tasks, west
+):
+    images = [
+        upload(store=store, visibility='private') for store in ('file', 'west')
+    ]
+
+    boots = make_deputed().boot(
+        user_of(other), *[image.id for image in images]
+    )
+
+    assert [boot.error for boot in boots] == ['ImageGone', 'ImageGone']
+    for boot, image in zip(boots, images, strict=True):
+        assert f'GET /v2/images/{image.id} ' in default_glance.requests
+        assert asked_for(default_glance, image) == []
+        assert copy_tasks(image.id) == []
+        assert boot.disk not in west.images('vms')
+
+
+def test_a_right_withdrawn_during_the_wait_ends_what_the_identity_may_ask(
+    upload, make_deputed, demo, other, user_of, hold_copy, west
+):
+    image = upload(size_mib=64, visibility='shared')
+    user = user_of(other)
+    demo.image.add_member(image.id, member_id=user.project_id)
+    theirs = hold_copy(image.id, 'west')
+    host = make_deputed()
+    host.start(user, [image.id])
+    host.wait_for_log('is being copied for somebody else')
+
+    demo.image.remove_member(user.project_id, image.id)
+    theirs.thaw()
+    (boot,) = host.outcomes()
+
+    assert boot.error == 'ImageGone'
+    assert west.clones(image.id) == []
+
+
+def test_a_password_that_is_wrong_is_said_and_not_shown(
+    upload, make_deputed, demo_user, deputy
+):
+    image = upload(store='west')
+    host = make_deputed(rbd_multistore__password='a wrong password')
+
+    (boot,) = host.boot(demo_user, image.id)
+
+    assert boot.error == 'IdentityUnusable'
+    assert 'ImageUnacceptable' not in boot.classes
+    assert 'Cannot log in with the identity of [rbd_multistore]' in host.log
+    assert 'a wrong password' not in host.log + boot.message
+
+
+def test_an_identity_without_the_role_that_the_policy_asks_for_is_said(
+    upload, make_deputed, demo_user, admin, deputy, default_glance
+):
+    image = upload(store='west')
+    service = admin.identity.find_project('service', ignore_missing=False)
+    user = admin.identity.find_user(
+        deputy['rbd_multistore__username'], ignore_missing=False
+    )
+    role = admin.identity.find_role('service', ignore_missing=False)
+    admin.identity.unassign_project_role_from_user(service, user, role)
+
+    (boot,) = make_deputed().boot(demo_user, image.id)
+
+    assert boot.error == 'IdentityUnusable'
+    assert asked_for(default_glance, image) == ['locations']
