@@ -67,9 +67,10 @@ class Rbd(imagebackend.Rbd):
     def exists(self) -> bool:
         """Whether the disk is there.
 
+        :raises PoolUnusable: if we may not look
         :raises ClusterUnreachable: if the cluster fails, or is too slow
         """
-        with host.this_host().cluster.errors():
+        with host.this_host().cluster.errors(self.driver.pool):
             found: bool = super().exists()
             return found
 
@@ -96,7 +97,7 @@ class Rbd(imagebackend.Rbd):
         """
         image_id = kwargs.get('image_id')
         # Nova's own calls to RBD raise what librbd raises.
-        with host.this_host().cluster.errors():
+        with host.this_host().cluster.errors(self.driver.pool):
             if image_id is not None and not self.exists():
                 self._clone_first(kwargs['context'], image_id)
             super().cache(fetch_func, filename, size, safe, *args, **kwargs)
@@ -166,7 +167,9 @@ class Rbd(imagebackend.Rbd):
             store
         :returns: whether there was one
         :raises StoreNotLocal: if our store has the image, in another cluster
+        :raises PoolUnreadable: if it has, where we may not read
         """
+        denied: str | None = None
         for parent in this_host.sources(images, record, copied=copied):
             try:
                 this_host.cluster.clone(
@@ -186,6 +189,8 @@ class Rbd(imagebackend.Rbd):
                     ),
                     exc,
                 )
+                if isinstance(exc, ceph.SourceDenied):
+                    denied = parent.pool
                 continue
             LOG.info(
                 'Cloned disk %s from image %s in store %s',
@@ -195,6 +200,11 @@ class Rbd(imagebackend.Rbd):
                 instance=self._instance,
             )
             return True
+        if denied is not None and (
+            record.holds(this_host.store) or not this_host.store
+        ):
+            # Another copy would be no more readable.
+            raise exceptions.PoolUnreadable(record.id, denied)
         return False
 
     def _check_wanted(self) -> None:

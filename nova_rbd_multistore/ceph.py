@@ -47,6 +47,10 @@ class SourceMissing(Exception):
         super().__init__(text.printable(reason))
 
 
+class SourceDenied(SourceMissing):
+    """We may not read it."""
+
+
 class DiskExists(Exception):
     """The boot disk is there already."""
 
@@ -143,7 +147,8 @@ class Cluster:
     ) -> None:
         """Make ``pool/name`` a copy-on-write clone of ``source``.
 
-        :raises SourceMissing: if the source is not there, or not for us
+        :raises SourceMissing: if the source is not there
+        :raises SourceDenied: if it is not there for us
         :raises DiskExists: if ``pool/name`` is there
         :raises PoolUnusable: if ``pool`` is missing or we may not write to it
         :raises ClusterUnreachable: if the cluster fails, or is too slow
@@ -175,7 +180,7 @@ class Cluster:
             except rbd.PermissionError as exc:
                 if _readable(parent, source):
                     raise exceptions.PoolUnusable(pool, exc) from exc
-                raise SourceMissing(exc) from exc
+                raise SourceDenied(exc) from exc
 
     def arrival(self, pool: str, image: str) -> Arrival:
         """How far a copy of ``image`` into ``pool`` has come.
@@ -202,10 +207,13 @@ class Cluster:
                 raise ArrivalsHidden(f'no right to read {pool}') from exc
 
     @contextlib.contextmanager
-    def errors(self) -> Iterator[None]:
+    def errors(self, pool: str | None = None) -> Iterator[None]:
         """The door between librados and librbd, and us.
 
-        :raises ClusterUnreachable: for any error of theirs
+        :param pool: the one that is worked on, if it is Nova's own
+        :raises PoolUnusable: if we may not do that in ``pool``
+        :raises ClusterRefused: if the cluster does not admit us
+        :raises ClusterUnreachable: for any other error of theirs
         """
         try:
             yield
@@ -214,7 +222,11 @@ class Cluster:
             # still use it keep it alive; it shuts down with the last.
             self._handles.pop('current', None)
             raise exceptions.ClusterUnreachable(exc) from exc
+        except (rados.PermissionError, rados.PermissionDeniedError) as exc:
+            raise exceptions.ClusterRefused(exc) from exc
         except (rados.Error, rbd.Error) as exc:
+            if pool and isinstance(exc, rbd.PermissionError):
+                raise exceptions.PoolUnusable(pool, exc) from exc
             raise exceptions.ClusterUnreachable(exc) from exc
 
     def _handle(self) -> Any:

@@ -38,7 +38,9 @@ Failures are of two kinds, which Nova tells apart by type::
     nova.exception.NovaException
     └── HostError            this host's or its site's: Nova tries another
         ├── ClusterUnreachable
+        │   └── ClusterRefused
         ├── PoolUnusable
+        ├── PoolUnreadable
         ├── DiskUnusable
         ├── GlanceUnavailable
         ├── IdentityUnusable
@@ -227,9 +229,10 @@ class CopyForbidden(CopyError, NotForThisUser):
 
     msg_fmt = (
         'Glance forbids the copy: policy copy_image does not admit this '
-        'request (image %(image)s, store %(store)s). Add '
-        '"or service_roles:service" to it, and set [service_user] '
-        'send_service_user_token in nova.conf.'
+        'request (image %(image)s, store %(store)s). Check that it has '
+        '"or service_roles:service", that [service_user] '
+        'send_service_user_token is True, and that its user has the role '
+        'service.'
     )
 
 
@@ -248,9 +251,10 @@ class LocationsForbidden(NotForThisUser):
 
     msg_fmt = (
         'Glance hides where the image lies: policy fetch_image_location '
-        'does not admit this request (image %(image)s). Add '
-        '"or service_roles:service" to it, and set [service_user] '
-        'send_service_user_token in nova.conf.'
+        'does not admit this request (image %(image)s). Check that it has '
+        '"or service_roles:service", that [service_user] '
+        'send_service_user_token is True, and that its user has the role '
+        'service.'
     )
 
     def __init__(self, image: str) -> None:
@@ -263,7 +267,8 @@ class TokenRefused(NotForThisUser):
     msg_fmt = (
         "Glance refuses the user's token: it has expired or was revoked "
         '(image %(image)s). Log in again; for tokens that expire during a '
-        'boot set [service_user] send_service_user_token in nova.conf.'
+        'boot set [service_user] send_service_user_token in nova.conf, and '
+        'give its user the role service.'
     )
 
     def __init__(self, image: str) -> None:
@@ -306,17 +311,43 @@ class ClusterUnreachable(HostError):
         super().__init__(reason=_for_tenants(reason, 80))
 
 
+class ClusterRefused(ClusterUnreachable):
+    """The local Ceph cluster does not admit our cephx user."""
+
+    msg_fmt = (
+        'The Ceph cluster of this host refuses our cephx user: %(reason)s. '
+        'Check [libvirt] rbd_user, its key in the keyring of '
+        'images_rbd_ceph_conf, and its caps: mon "profile rbd".'
+    )
+
+
 class PoolUnusable(HostError):
     """Nova's pool is missing, or its cephx user may not write to it."""
 
     msg_fmt = (
-        'Pool %(pool)s of [libvirt] images_rbd_pool cannot be written: '
+        'Pool %(pool)s of [libvirt] images_rbd_pool cannot be used: '
         '%(reason)s. Check that it exists, and the cephx caps of '
-        '[libvirt] rbd_user ("profile rbd pool=%(pool)s").'
+        '[libvirt] rbd_user: osd "profile rbd pool=%(pool)s".'
     )
 
     def __init__(self, pool: str, reason: object) -> None:
         super().__init__(pool=pool, reason=_for_tenants(reason, 60))
+
+
+class PoolUnreadable(HostError):
+    """The image is in the local store, and we may not read the pool of it.
+
+    :param pool: as it stands in the image's location
+    """
+
+    msg_fmt = (
+        'Pool %(pool)s, where the image lies, cannot be read by Nova (image '
+        '%(image)s). Check the cephx caps of [libvirt] rbd_user: osd '
+        '"profile rbd-read-only pool=%(pool)s".'
+    )
+
+    def __init__(self, image: str, pool: str) -> None:
+        super().__init__(image=image, pool=_for_tenants(pool, 60))
 
 
 class DiskUnusable(HostError):

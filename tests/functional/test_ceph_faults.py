@@ -71,7 +71,7 @@ def test_a_wrong_key_is_the_host_s_error(
 
     (boot,) = host.boot(demo_user, image.id)
 
-    assert boot.error == 'ClusterUnreachable'
+    assert boot.error == 'ClusterRefused'
     assert is_the_host_s(boot)
 
 

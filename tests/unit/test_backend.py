@@ -246,6 +246,30 @@ def test_a_snapshot_that_vanishes_between_look_and_clone_is_copied_again(
     assert parent(cloud, boot) == f'images/{image.id}@snap'
 
 
+@pytest.mark.parametrize('store', ['west', ''])
+def test_an_image_that_we_may_not_read_makes_nova_try_another_host(
+    boot, options, cloud, image, store
+):
+    options.config(group='libvirt', images_rbd_glance_store_name=store)
+    cloud.west.hidden = True
+    with pytest.raises(
+        exceptions.PoolUnreadable, match='rbd-read-only pool=images'
+    ):
+        boot.run(image)
+    assert asked_for_copies(cloud) == []
+
+
+def test_a_location_that_we_may_not_read_does_not_prevent_a_copy(
+    boot, cloud, image
+):
+    # In a store of ours under another name, say.
+    image.locations['fast'] = image.locations.pop('west')
+    cloud.west.hidden = True
+    with pytest.raises(exceptions.PoolUnreadable):
+        boot.run(image)
+    assert asked_for_copies(cloud) == [202]
+
+
 def test_an_image_deactivated_after_the_copy_is_not_cloned(
     boot, host, cloud, cold
 ):

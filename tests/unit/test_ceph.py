@@ -119,6 +119,21 @@ def test_a_cluster_that_does_not_answer_is_unreachable(
         cluster.fsid()
 
 
+@pytest.mark.parametrize(
+    'fault',
+    [
+        FAULTS['wrong key'],
+        rados.PermissionError('error connecting to the cluster', errno=1),
+    ],
+)
+def test_a_cluster_that_does_not_admit_our_user_refuses(
+    cluster, library, fault
+):
+    library.faults['connect'] = fault
+    with pytest.raises(exceptions.ClusterRefused, match='mon "profile rbd"'):
+        cluster.fsid()
+
+
 def test_a_connection_that_failed_is_shut_down(cluster, library):
     library.faults['connect'] = rados.TimedOut('error', errno=110)
     with pytest.raises(exceptions.ClusterUnreachable):
@@ -206,9 +221,9 @@ def test_a_source_in_a_pool_that_is_not_there_is_missing(cluster, library):
         cluster.clone(SOURCE, 'vms', DISK)
 
 
-def test_a_source_that_we_may_not_read_is_missing(cluster, library):
+def test_a_source_that_we_may_not_read_is_denied(cluster, library):
     library.unreadable.add('images')
-    with pytest.raises(ceph.SourceMissing):
+    with pytest.raises(ceph.SourceDenied):
         cluster.clone(SOURCE, 'vms', DISK)
 
 
@@ -339,6 +354,24 @@ def test_whatever_happens_all_is_closed(cluster, library, operation, fault):
 @pytest.mark.parametrize('fault', [*FAULTS.values(), *RBD_FAULTS.values()])
 def test_whatever_nova_meets_is_the_clusters_fault(cluster, fault):
     with pytest.raises(exceptions.ClusterUnreachable), cluster.errors():
+        raise fault
+
+
+def test_what_nova_may_not_do_in_its_own_pool_names_the_cap(cluster):
+    denied = rbd.PermissionError('error opening image', errno=1)
+    with (
+        pytest.raises(exceptions.PoolUnusable, match='profile rbd pool=vms'),
+        cluster.errors('vms'),
+    ):
+        raise denied
+
+
+@pytest.mark.parametrize('fault', RBD_FAULTS.values(), ids=RBD_FAULTS)
+def test_any_other_fault_is_none_of_the_pool(cluster, fault):
+    with (
+        pytest.raises(exceptions.ClusterUnreachable),
+        cluster.errors('vms'),
+    ):
         raise fault
 
 

@@ -99,9 +99,19 @@ INSTANCES = {
         ),
         r'ceph cluster of this host cannot be used: \[errno 110\] timed out',
     ),
+    'ClusterRefused': (
+        lambda text: exceptions.ClusterRefused(
+            text or '[errno 13] RADOS permission denied'
+        ),
+        r'refuses our cephx user: \[errno 13\] rados permission denied',
+    ),
     'PoolUnusable': (
         lambda text: exceptions.PoolUnusable('vms', text or 'no such pool'),
-        'pool vms .* cannot be written: no such pool',
+        'pool vms .* cannot be used: no such pool',
+    ),
+    'PoolUnreadable': (
+        lambda text: exceptions.PoolUnreadable(IMAGE, text or 'images'),
+        'pool images, where the image lies, cannot be read',
     ),
     'DiskUnusable': (
         lambda _text: exceptions.DiskUnusable('vms', f'{IMAGE}_disk'),

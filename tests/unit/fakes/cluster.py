@@ -65,7 +65,10 @@ class Cluster:
 
     # As ceph.Cluster
 
-    def errors(self) -> contextlib.AbstractContextManager[None]:
+    def errors(
+        self, pool: str | None = None
+    ) -> contextlib.AbstractContextManager[None]:
+        del pool
         return contextlib.nullcontext()
 
     def fsid(self) -> str:
@@ -88,6 +91,8 @@ class Cluster:
         self, source: location.RbdLocation, pool: str, name: str
     ) -> None:
         self._answer()
+        if self.hidden:
+            raise ceph.SourceDenied('[errno 1] RBD permission error')
         found = self.images.get((source.pool, source.image))
         if found is None or source.snapshot not in found.snapshots:
             raise ceph.SourceMissing('[errno 2] RBD image not found')
