@@ -127,7 +127,7 @@ class Copy:
 
         self._began = time.clock()
         self._moved = self._logged = self._poll_at = self._began
-        self._due = False
+        self._due = self._arriving = False
         self._recheck = FIRST_RECHECK
         self._progress = progress.Progress(record.size, time.clock)
 
@@ -138,8 +138,8 @@ class Copy:
         self._request_id: str | None = None
         self._unneeded = False
 
-    def run(self) -> None:
-        """Return when the store has the image.
+    def run(self) -> image_values.ImageRecord:
+        """Return the image's record when the store has the image.
 
         :raises CopyFailed: if Glance says that our copy failed
         :raises CopyStalled: if nothing moves for the stall timeout
@@ -150,6 +150,8 @@ class Copy:
         # The wait began with the boot; that nothing moves can be said only of
         # what we have watched, and somebody else may have followed until now.
         self._moved = self._logged = self._poll_at = self._time.clock()
+        if self._probe is not None:
+            self._look_into_cluster(self._probe)
         self._request()
         looks = tenacity.Retrying(
             retry=tenacity.retry_if_result(lambda arrived: not arrived),
@@ -165,6 +167,7 @@ class Copy:
             self._store,
             self._time.clock() - self._began,
         )
+        return self._record
 
     # Request
 
@@ -185,7 +188,11 @@ class Copy:
                     self._store,
                     self._request_id,
                 )
-                self._poll_later()
+                # What lies there already is not of this copy: Glance will
+                # trip over it, and say so soon.
+                self._due = self._arrival.exists
+                self._arriving = False
+                self._poll_as_due()
             case glance.Reply.BUSY:
                 self._log.info(
                     'Image %s is being copied for somebody else: waiting '
@@ -194,7 +201,7 @@ class Copy:
                     self._store,
                     reply.reason,
                 )
-                self._poll_later()
+                self._poll_as_due()
             case glance.Reply.NOT_NEEDED:
                 if self._unneeded:
                     raise exceptions.CopyFailed(
@@ -210,6 +217,12 @@ class Copy:
         if self._probe is not None:
             self._look_into_cluster(self._probe)
         if self._time.clock() < self._poll_at:
+            return False
+        self._check()
+        if self._arriving:
+            # Whoever writes there is alive, and not done: no news in Glance.
+            self._arriving = False
+            self._poll_later()
             return False
         return self._ask_glance()
 
@@ -239,13 +252,13 @@ class Copy:
         # Complete: done. Gone again: Glance has cleaned up after a failure.
         # Either way Glance is about to say so, within milliseconds.
         self._due = arrival.complete or not arrival.exists
+        self._arriving = not self._due
         if self._due:
             self._recheck = FIRST_RECHECK
             self._poll_at = self._time.clock()
         self._log_progress()
 
     def _ask_glance(self) -> bool:
-        self._check()
         try:
             record = self._images.record(self._image)
             source.require_cloneable(record)
@@ -340,6 +353,12 @@ class Copy:
         self._poll_at = self._time.clock() + self._recheck
         self._recheck = min(self._recheck * 2, self._limits.poll_interval)
 
+    def _poll_as_due(self) -> None:
+        if self._due:
+            self._poll_soon()
+        else:
+            self._poll_later()
+
     def _until_next_look(self) -> float:
         now = self._time.clock()
         waits = [self._poll_at - now, self._ends_at() - now]
@@ -360,7 +379,8 @@ class Copy:
 
     def _give_up(self) -> None:
         """Take a last look, then say what kept the copy from arriving."""
-        record = self._images.record(self._image)
+        self._record = record = self._images.record(self._image)
+        source.require_cloneable(record)
         if record.holds(self._store):
             return
         if self._time.clock() - self._began >= self._limits.timeout:

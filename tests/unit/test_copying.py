@@ -149,6 +149,7 @@ def test_after_the_snapshot_glance_is_asked_at_once_then_doubling(site):
 
 
 def test_a_slow_copy_is_polled_at_most_once_an_interval(site):
+    site.west.hidden = True
     site.api.pace.upload = 400
     took = site.copy()
     before_due = [at for at in site.glance.polls if at < 1000 + 402]
@@ -156,11 +157,22 @@ def test_a_slow_copy_is_polled_at_most_once_an_interval(site):
     assert min(gaps(before_due)) >= LIMITS.poll_interval
 
 
-def test_while_bytes_arrive_nobody_asks_for_tasks(site):
-    site.api.pace.upload = 100
+def test_while_bytes_arrive_glance_is_asked_nothing(site):
+    site.api.pace.upload = 400
+    began = site.clock.now
     site.copy()
-    assert len(site.glance.polls) > 5
+    assert site.glance.polls[0] - began >= 402
+    assert len(site.glance.polls) <= 2
     assert site.glance.task_polls == []
+
+
+def test_when_bytes_arrive_no_more_glance_is_asked(site):
+    site.api.pace.upload = 400
+    site.clock.after(100, site.api.kill)
+    began = site.clock.now
+    with pytest.raises(exceptions.CopyStalled):
+        site.copy()
+    assert site.glance.polls[0] - began <= 100 + 2 * 15 + 1
 
 
 def test_the_cluster_is_looked_into_every_probe_interval(site):
@@ -171,6 +183,7 @@ def test_the_cluster_is_looked_into_every_probe_interval(site):
 
 @pytest.mark.parametrize('edge', [min, max])
 def test_polls_vary_by_a_fifth_of_the_interval(site, edge):
+    site.west.hidden = True
     site.api.pace.upload = 400
     site.uniform = edge
     site.copy()
@@ -351,6 +364,17 @@ def test_a_copy_that_failed_half_way_is_noticed_in_the_cluster(site):
     assert site.clock.now - began < 6.2 + 2 * LIMITS.probe_interval
 
 
+def test_a_copy_that_trips_over_what_lies_there_is_reported_at_once(site):
+    site.west.write(site.image.id, MIB)
+    site.api.failures.append(('upload', 'it exists'))
+    began = site.clock.now
+    with pytest.raises(exceptions.CopyFailed, match='it exists'):
+        site.copy()
+    # 0.2 s start and 2 s staging, then the next of ever rarer looks.
+    assert site.clock.now - began <= 2.2 * 1.5
+    assert len(site.glance.polls) <= 6
+
+
 def test_a_failed_staging_sets_no_flag_and_is_reported_all_the_same(site):
     site.api.failures.append(('staging', glance_api.INTERNAL_ERROR))
     with pytest.raises(exceptions.CopyFailed, match='Internal Error'):
@@ -457,7 +481,7 @@ def test_a_copy_that_does_not_move_ends_after_the_stall_timeout(site):
     began = site.clock.now
     with pytest.raises(exceptions.CopyStalled) as caught:
         site.copy()
-    assert site.clock.now - began <= 5 + 2 * 18 + LIMITS.stall_timeout
+    assert site.clock.now - began <= 5 + 3 * 18 + LIMITS.stall_timeout
     said = str(caught.value)
     assert site.task.id in said
     assert f'since {site.task.updated_at:%H:%M:%S} UTC' in said
@@ -635,6 +659,7 @@ def test_glance_away_when_asked_is_asked_again_a_poll_later(site):
 
 def test_glance_away_is_asked_at_most_once_an_interval(site):
     site.clock.after(5, lambda: setattr(site.glance, 'away', True))
+    site.west.hidden = True
     site.api.pace.upload = 1000
     with pytest.raises(exceptions.GlanceUnavailable):
         site.copy()

@@ -102,6 +102,7 @@ def test_a_copy_is_polled_and_given_up_as_configured(
         images_rbd_glance_copy_poll_interval=5,
         images_rbd_glance_copy_timeout=50,
     )
+    cloud.west.hidden = True
     cloud.api.pace.upload = 1000
     with pytest.raises(exceptions.CopyTimedOut, match='50 s'):
         copy(this_host, context, image)
