@@ -98,13 +98,19 @@ class Rbd(imagebackend.Rbd):
         image_id = kwargs.get('image_id')
         # Nova's own calls to RBD raise what librbd raises.
         with host.this_host().cluster.errors(self.driver.pool):
-            if image_id is not None and not self.exists():
-                self._clone_first(kwargs['context'], image_id)
+            if (
+                image_id is not None
+                and not self.exists()
+                and self._clone_first(kwargs['context'], image_id)
+            ):
+                if size:
+                    self._fit(size)
+                return
             super().cache(fetch_func, filename, size, safe, *args, **kwargs)
 
     def _clone_first(
         self, context: nova_context.RequestContext, image_id: str
-    ) -> None:
+    ) -> bool:
         try:
             self.clone(context, image_id)
         except exceptions.ImageError as exc:
@@ -112,6 +118,21 @@ class Rbd(imagebackend.Rbd):
                 raise
             LOG.warning('Downloading instead of cloning: %s', exc)
             self._not_cloned = exc
+            return False
+        return True
+
+    def _fit(self, size: int) -> None:
+        """Grow the disk that was just cloned to ``size`` bytes.
+
+        :raises nova.exception.FlavorDiskSmallerThanImage: if it is larger
+        """
+        # Nova would open the disk five times over: to see whether it is there
+        # (twice), for its size (twice), and to grow it.
+        with self.driver.opened(self.rbd_name) as disk:
+            now = disk.size()
+            self.verify_base_size(self.path, size, now)
+            if now < size:
+                disk.resize(size)
 
     def clone(
         self,

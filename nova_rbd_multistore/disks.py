@@ -41,6 +41,10 @@ class RBDDriver(rbd_utils.RBDDriver):
         ]
         return hosts, [port for _, port in monitors]
 
+    def opened(self, name: str) -> rbd_utils.RBDVolumeProxy:
+        """A disk, open for changes within ``with``."""
+        return rbd_utils.RBDVolumeProxy(self, name)
+
     def _connect_to_rados(self, pool: str | None = None) -> tuple[Any, Any]:
         return host.this_host().cluster.open_pool(str(pool or self.pool))
 

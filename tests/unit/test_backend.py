@@ -371,6 +371,11 @@ def test_a_clone_is_grown_to_the_flavors_disk(boot, image):
     assert boot.disks.sizes[boot.name] == 5 * GIB
 
 
+def test_a_clone_of_the_flavors_size_is_left_as_it_is(boot, image):
+    boot.run(image, size=GIB)
+    assert boot.disks.sizes == {}
+
+
 def test_an_image_larger_than_the_flavors_disk_is_refused(boot, image):
     with pytest.raises(exception.FlavorDiskSmallerThanImage):
         boot.run(image, size=GIB // 2)

@@ -12,6 +12,10 @@
 
 """The boot disks of a host, as Nova's own code handles them."""
 
+from collections.abc import Iterator
+import contextlib
+import dataclasses
+
 from tests.unit.fakes import cluster as clusters
 
 GIB = 1024**3
@@ -42,7 +46,25 @@ class Disks:
     def resize(self, name: str, size: int) -> None:
         self.sizes[name] = size
 
+    @contextlib.contextmanager
+    def opened(self, name: str) -> Iterator['OpenDisk']:
+        yield OpenDisk(self, name)
+
     def import_image(self, base: str, name: str) -> None:
         del base
         self.imported.append(name)
         self._cluster.disks[self.pool, name] = None
+
+
+@dataclasses.dataclass
+class OpenDisk:
+    """As Nova's RBDVolumeProxy."""
+
+    disks: Disks
+    name: str
+
+    def size(self) -> int:
+        return self.disks.size(self.name)
+
+    def resize(self, size: int) -> None:
+        self.disks.resize(self.name, size)
