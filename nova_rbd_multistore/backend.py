@@ -32,9 +32,9 @@ import oslo_messaging as messaging
 from nova_rbd_multistore import ceph
 from nova_rbd_multistore import disks
 from nova_rbd_multistore import exceptions
-from nova_rbd_multistore import glance
 from nova_rbd_multistore import host
 from nova_rbd_multistore import image
+from nova_rbd_multistore import location
 from nova_rbd_multistore import source
 from nova_rbd_multistore import text
 
@@ -111,6 +111,7 @@ class Rbd(imagebackend.Rbd):
     def _clone_first(
         self, context: nova_context.RequestContext, image_id: str
     ) -> bool:
+        """Clone, unless Nova is to download; whether that was done."""
         try:
             self.clone(context, image_id)
         except exceptions.ImageError as exc:
@@ -156,42 +157,37 @@ class Rbd(imagebackend.Rbd):
 
         record = images.record(image_id_or_uri)
         source.require_cloneable(record)
-        if self._clone_from_cluster(this_host, images, record):
+        sources = this_host.sources(images, record)
+        arrived = record.holds(this_host.store) or not this_host.store
+        if self._clone_from(sources, record, this_host, arrived=arrived):
             return
         if not (copy_to_store and this_host.store):
             raise exceptions.NotInLocalStore(record.id)
-        this_host.copy(
+        sources = this_host.copy(
             context,
             images,
             record,
             check=self._check_wanted,
             server=self._instance.uuid if self._instance else None,
         )
-
-        record = images.record(record.id)
-        source.require_cloneable(record)
-        if not self._clone_from_cluster(
-            this_host, images, record, copied=True
-        ):
+        if not self._clone_from(sources, record, this_host, arrived=True):
             raise exceptions.NotInCluster(record.id, this_host.store)
 
-    def _clone_from_cluster(
+    def _clone_from(
         self,
-        this_host: host.Host,
-        images: glance.Glance,
+        sources: list[location.RbdLocation],
         record: image.ImageRecord,
-        copied: bool = False,
+        this_host: host.Host,
+        *,
+        arrived: bool,
     ) -> bool:
-        """Clone from the first location in our cluster that can be cloned.
+        """Clone the first source that can be cloned; whether there was one.
 
-        :param copied: whether Glance has just brought the image into our
-            store
-        :returns: whether there was one
-        :raises StoreNotLocal: if our store has the image, in another cluster
-        :raises PoolUnreadable: if it has, where we may not read
+        :param arrived: whether the image is where a copy would bring it
+        :raises PoolUnreadable: if it is, but we may not read it there
         """
         denied: str | None = None
-        for parent in this_host.sources(images, record, copied=copied):
+        for parent in sources:
             try:
                 this_host.cluster.clone(
                     parent, self.driver.pool, self.rbd_name
@@ -221,9 +217,7 @@ class Rbd(imagebackend.Rbd):
                 instance=self._instance,
             )
             return True
-        if denied is not None and (
-            record.holds(this_host.store) or not this_host.store
-        ):
+        if denied is not None and arrived:
             # Another copy would be no more readable.
             raise exceptions.PoolUnreadable(record.id, denied)
         return False

@@ -62,7 +62,9 @@ class Host:
             )
         )
         self.access = identity.GlanceAccess()
-        self._copies = sharing.Shared()
+        self._copies: sharing.Shared[list[location.RbdLocation]] = (
+            sharing.Shared()
+        )
         self._fsid: str | None = None
         self._mismatch: tuple[float, frozenset[str]] | None = None
 
@@ -137,11 +139,12 @@ class Host:
         record: image.ImageRecord,
         check: Callable[[], None] = lambda: None,
         server: str | None = None,
-    ) -> None:
-        """Have the image copied to our store; return when it is there.
+    ) -> list[location.RbdLocation]:
+        """Have the image copied to our store; return where it then lies.
 
         Of all boots that want this, one asks and follows; the others wait for
-        its outcome.
+        its outcome. What it was told in the end about the image serves all
+        boots of the same user; a boot of another user asks for itself.
 
         :param check: raises if the caller need not wait any longer; called
             about as often as Glance is asked
@@ -156,7 +159,7 @@ class Host:
             )
         pool = CONF.rbd_multistore.glance_rbd_pool
         limits = _limits()
-        copy = copying.Copy(
+        following = copying.Copy(
             record,
             self.store,
             images.without_retries(),
@@ -166,13 +169,26 @@ class Host:
             check,
             server,
         )
-        self._copies.do(
+
+        def copy() -> list[location.RbdLocation]:
+            return self.sources(images, following.run(), copied=True)
+
+        found = self._copies.do(
             key=(record.id, self.store),
-            asker=(context.user_id, context.project_id),
-            work=copy.run,
+            asker=(
+                context.user_id,
+                context.project_id,
+                frozenset(context.roles),
+            ),
+            work=copy,
             check=check,
             check_interval=limits.poll_interval,
         )
+        if found is None:
+            record = images.record(record.id)
+            source.require_cloneable(record)
+            found = self.sources(images, record, copied=True)
+        return found
 
     def remember_mismatch(self, found: frozenset[str]) -> None:
         """Note that our store lies in the clusters ``found``, not in ours."""

@@ -14,68 +14,73 @@
 
 from collections.abc import Callable, Hashable
 from concurrent import futures
+from typing import Generic, TypeVar
 
 from nova_rbd_multistore import exceptions
+
+Result = TypeVar('Result')
 
 
 class _Abandoned(Exception):
     """Who did the work stopped for a reason of his own."""
 
 
-class Shared:
+class Shared(Generic[Result]):
     """Does a piece of work once for all threads that want it at a time.
 
     Works under native threads and eventlet alike.
     """
 
     def __init__(self) -> None:
-        self._running: dict[Hashable, tuple[Hashable, futures.Future[None]]]
-        self._running = {}
+        self._running: dict[
+            Hashable, tuple[Hashable, futures.Future[Result]]
+        ] = {}
 
     def do(
         self,
         key: Hashable,
         asker: Hashable,
-        work: Callable[[], None],
+        work: Callable[[], Result],
         *,
         check: Callable[[], None],
         check_interval: float,
-    ) -> None:
+    ) -> Result | None:
         """Have ``work`` done, by this thread or by the one that is at it.
 
         :param key: what the work is, the same for all that want it
         :param asker: on whose behalf
         :param check: raises if this thread need not wait any longer
         :param check_interval: seconds between two checks
+        :returns: what ``work`` returned, or None if it was done on behalf of
+            another asker: what he was told is not for this one's eyes
         :raises ImageError: what ``work`` raised. What it raised for another
             asker's rights (NotForThisUser), or for a token (TokenRefused), is
             not passed on: this thread then tries for itself
         :raises HostError: what ``work`` raised
         """
         while True:
-            outcome: futures.Future[None] = futures.Future()
+            outcome: futures.Future[Result] = futures.Future()
             doer, running = self._running.setdefault(key, (asker, outcome))
             if running is outcome:
-                self._work(key, outcome, work)
-                return
+                return self._work(key, outcome, work)
             try:
-                _await(running, check, check_interval)
+                result = _await(running, check, check_interval)
             except (_Abandoned, exceptions.TokenRefused):
                 continue
             except exceptions.NotForThisUser:
                 if doer == asker:
                     raise
                 continue
-            return
+            return result if doer == asker else None
 
     def _work(
         self,
         key: Hashable,
-        outcome: futures.Future[None],
-        work: Callable[[], None],
-    ) -> None:
+        outcome: futures.Future[Result],
+        work: Callable[[], Result],
+    ) -> Result:
         try:
-            work()
+            result = work()
         except (exceptions.ImageError, exceptions.HostError) as exc:
             del self._running[key]
             outcome.set_exception(exc)
@@ -85,14 +90,15 @@ class Shared:
             outcome.set_exception(_Abandoned())
             raise
         del self._running[key]
-        outcome.set_result(None)
+        outcome.set_result(result)
+        return result
 
 
 def _await(
-    running: futures.Future[None],
+    running: futures.Future[Result],
     check: Callable[[], None],
     check_interval: float,
-) -> None:
+) -> Result:
     while True:
         try:
             return running.result(timeout=check_interval)

@@ -270,16 +270,8 @@ def test_a_location_that_we_may_not_read_does_not_prevent_a_copy(
     assert asked_for_copies(cloud) == [202]
 
 
-def test_an_image_deactivated_after_the_copy_is_not_cloned(
-    boot, host, cloud, cold
-):
-    copy = host.copy
-
-    def copy_and_deactivate(*args, **kwargs):
-        copy(*args, **kwargs)
-        cold.status = 'deactivated'
-
-    host.copy = copy_and_deactivate
+def test_an_image_deactivated_during_the_copy_is_not_cloned(boot, cloud, cold):
+    cloud.clock.after(1, lambda: setattr(cold, 'status', 'deactivated'))
     with pytest.raises(exceptions.NotActive):
         boot.run(cold)
     assert cloud.west.disks == {}

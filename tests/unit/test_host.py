@@ -36,7 +36,7 @@ def record_of(this_host, context, image):
 
 def copy(this_host, context, image, **kwargs):
     images = this_host.glance_for(context)
-    this_host.copy(context, images, images.record(image.id), **kwargs)
+    return this_host.copy(context, images, images.record(image.id), **kwargs)
 
 
 def statuses(cloud):
@@ -218,6 +218,9 @@ def test_boots_that_want_the_same_copy_at_once_have_it_made_once(
             all_here.wait(DEADLINE)
             return images.request_copy(image, store)
 
+        def locations(self, image):
+            return images.locations(image)
+
     def first_boot():
         this_host.copy(context, Slow(), record)
 
@@ -232,6 +235,81 @@ def test_boots_that_want_the_same_copy_at_once_have_it_made_once(
         for future in boots:
             assert future.exception(DEADLINE) is None
     assert statuses(cloud).count(202) == 1
+
+
+class Follower(sharing.Shared):
+    """Has the copy made by another boot, and tells what that one tells.
+
+    :ivar asker: of this boot
+    :ivar asked: what Glance was asked until the copy was there
+    """
+
+    def __init__(self, cloud, answer):
+        self._cloud = cloud
+        self._answer = answer
+
+    def do(self, *, asker, work, **_kwargs):
+        self.asker = asker
+        work()
+        self.asked = list(self._cloud.endpoints[0].paths)
+        return self._answer
+
+
+def test_a_copy_tells_where_the_image_lies(this_host, context, image):
+    (found,) = copy(this_host, context, image)
+    assert (found.fsid, found.pool, found.image, found.snapshot) == (
+        'fsid-west',
+        'images',
+        image.id,
+        'snap',
+    )
+
+
+def test_who_waited_for_a_boot_of_the_same_user_asks_nothing_more(
+    this_host, cloud, context, image
+):
+    this_host._copies = Follower(cloud, ['somewhere'])
+    assert copy(this_host, context, image) == ['somewhere']
+    assert cloud.endpoints[0].paths == this_host._copies.asked
+
+
+def test_who_waited_for_another_user_asks_for_himself(
+    this_host, cloud, context, image
+):
+    this_host._copies = Follower(cloud, None)
+    (found,) = copy(this_host, context, image)
+    assert found.image == image.id
+    asked = cloud.endpoints[0].paths[len(this_host._copies.asked) :]
+    assert asked == [
+        f'GET /v2/images/{image.id}',
+        f'GET /v2/images/{image.id}/locations',
+    ]
+
+
+def test_who_waited_for_another_user_may_be_refused(
+    this_host, cloud, context, image
+):
+    class Deactivating(Follower):
+        def do(self, **kwargs):
+            super().do(**kwargs)
+            image.status = 'deactivated'
+
+    this_host._copies = Deactivating(cloud, None)
+    with pytest.raises(exceptions.NotActive):
+        copy(this_host, context, image)
+
+
+def test_the_same_user_has_the_same_project_and_roles(
+    this_host, cloud, context, image
+):
+    context.roles = ['member', 'reader']
+    this_host._copies = Follower(cloud, [])
+    copy(this_host, context, image)
+    assert this_host._copies.asker == (
+        'demo',
+        'demo',
+        frozenset({'member', 'reader'}),
+    )
 
 
 def test_after_a_mismatch_no_copy_is_asked_for_for_a_while(

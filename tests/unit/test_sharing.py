@@ -43,8 +43,9 @@ class Work:
         self.done += 1
         self.begun.set()
         assert self.go_on.wait(DEADLINE)
-        if self.outcome is not None:
+        if isinstance(self.outcome, BaseException):
             raise self.outcome
+        return self.outcome
 
 
 class Waiting:
@@ -134,6 +135,27 @@ def test_work_is_done_by_who_wants_it(do):
     work.go_on.set()
     assert outcome(do(work)) is None
     assert work.done == 1
+
+
+def test_who_does_the_work_gets_what_it_returns(do):
+    work = Work('result')
+    work.go_on.set()
+    assert do(work).result(DEADLINE) == 'result'
+
+
+@pytest.mark.parametrize(
+    ('asker', 'result'), [(DEMO, 'result'), (OTHER, None)]
+)
+def test_what_work_returns_is_for_those_on_whose_behalf_it_was_done(
+    do, asker, result
+):
+    work = Work('result')
+    doer = do(work, asker=DEMO)
+    assert work.begun.wait(DEADLINE)
+    (waiting,) = waiters(do, work, 1, asker=asker)
+    work.go_on.set()
+    assert doer.result(DEADLINE) == 'result'
+    assert waiting.result(DEADLINE) == result
 
 
 def test_work_wanted_again_later_is_done_again(do):
