@@ -110,14 +110,20 @@ def boot(
     }
 
 
-def main() -> None:
-    job = json.load(sys.stdin)
+def load(job: dict[str, Any]) -> virt_driver.ComputeDriver:
+    """The driver that the job names, with its options."""
     configure(job)
     logging.setup(CONF, 'nova')
     objects.register_all()
     module = importutils.import_module(f'nova.virt.{job["driver"][0]}')
     driver = getattr(module, job['driver'][1])(virtapi=None)
     assert isinstance(driver, virt_driver.ComputeDriver)
+    return driver
+
+
+def main() -> None:
+    job = json.load(sys.stdin)
+    driver = load(job)
 
     def run(disk: dict[str, Any]) -> dict[str, Any]:
         time.sleep(max(disk['at'] - time.time(), 0))

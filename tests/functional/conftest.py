@@ -79,44 +79,12 @@ def other(where: layout.Layout) -> connection.Connection:
 
 @pytest.fixture
 def demo_user(demo: connection.Connection) -> hosts.User:
-    return _user_of(demo)
+    return hosts.user_of(demo)
 
 
 @pytest.fixture
 def user_of() -> Callable[[connection.Connection], hosts.User]:
-    return _user_of
-
-
-def _user_of(who: connection.Connection) -> hosts.User:
-    """One who is logged in, as Nova's API hands him on to a compute."""
-    access = who.session.auth.get_access(who.session)
-    return hosts.User(
-        access.user_id,
-        access.project_id,
-        access.auth_token,
-        service_catalog=tuple(
-            _as_keystonemiddleware_says(service)
-            for service in access.service_catalog.catalog
-        ),
-    )
-
-
-def _as_keystonemiddleware_says(service: dict[str, Any]) -> dict[str, Any]:
-    """A service of the catalog, in the format of Keystone's API v2.
-
-    That has one URL for each interface of a region: of several, the last.
-    """
-    regions: dict[str, dict[str, str]] = {}
-    for endpoint in service['endpoints']:
-        region = regions.setdefault(
-            endpoint['region'], {'region': endpoint['region']}
-        )
-        region[f'{endpoint["interface"]}URL'] = endpoint['url']
-    return {
-        'type': service['type'],
-        'name': service['name'],
-        'endpoints': list(regions.values()),
-    }
+    return hosts.user_of
 
 
 @pytest.fixture(scope='session')
@@ -498,7 +466,8 @@ def short_lived(
         account['auth_url'] = f'{keystone.url}/v3'
         expires = time.time() + seconds
         token = v3.Password(**account).get_token(demo.session)
-        return dataclasses.replace(_user_of(demo), auth_token=token), expires
+        user = hosts.user_of(demo)
+        return dataclasses.replace(user, auth_token=token), expires
 
     yield log_in
     keystone.kill()

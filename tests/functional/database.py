@@ -18,10 +18,10 @@ from lab import credentials
 from lab import layout
 
 
-def age_task(where: layout.Layout, task_id: str, minutes: int) -> None:
-    """Make a task's last sign of life lie ``minutes`` further back."""
+def connect(where: layout.Layout) -> pymysql.Connection:
+    """Glance's database; each statement is a transaction."""
     password = credentials.Credentials.load(where).database('glance')
-    connection = pymysql.connect(
+    return pymysql.connect(
         host=layout.HOST,
         port=layout.PORTS['mariadb'],
         user='glance',
@@ -29,6 +29,11 @@ def age_task(where: layout.Layout, task_id: str, minutes: int) -> None:
         database='glance',
         autocommit=True,
     )
+
+
+def age_task(where: layout.Layout, task_id: str, minutes: int) -> None:
+    """Make a task's last sign of life lie ``minutes`` further back."""
+    connection = connect(where)
     with connection, connection.cursor() as cursor:
         changed = cursor.execute(
             'UPDATE tasks SET updated_at = updated_at - INTERVAL %s MINUTE '

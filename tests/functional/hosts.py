@@ -25,6 +25,8 @@ import time
 from typing import Any
 import uuid
 
+from openstack import connection
+
 from lab import layout
 
 OURS = ('rbd_multistore', 'LibvirtDriver')
@@ -55,6 +57,38 @@ class User:
     auth_token: str
     roles: tuple[str, ...] = ('member',)
     service_catalog: tuple[Any, ...] = ()
+
+
+def user_of(who: connection.Connection) -> User:
+    """One who is logged in, as Nova's API hands him on to a compute."""
+    access = who.session.auth.get_access(who.session)
+    return User(
+        access.user_id,
+        access.project_id,
+        access.auth_token,
+        service_catalog=tuple(
+            _as_keystonemiddleware_says(service)
+            for service in access.service_catalog.catalog
+        ),
+    )
+
+
+def _as_keystonemiddleware_says(service: dict[str, Any]) -> dict[str, Any]:
+    """A service of the catalog, in the format of Keystone's API v2.
+
+    That has one URL for each interface of a region: of several, the last.
+    """
+    regions: dict[str, dict[str, str]] = {}
+    for endpoint in service['endpoints']:
+        region = regions.setdefault(
+            endpoint['region'], {'region': endpoint['region']}
+        )
+        region[f'{endpoint["interface"]}URL'] = endpoint['url']
+    return {
+        'type': service['type'],
+        'name': service['name'],
+        'endpoints': list(regions.values()),
+    }
 
 
 class Host:
