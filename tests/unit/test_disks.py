@@ -54,6 +54,15 @@ def test_it_is_the_connection_of_the_host(driver, library):
     assert len(library.connections) == 1
 
 
+def test_an_open_disk_tells_its_size_and_grows(driver, library):
+    with driver.opened('disk') as disk:
+        assert disk.size() == 1024
+        disk.resize(4096)
+    assert driver.size('disk') == 4096
+    assert library.open == 0
+    assert len(library.connections) == 1
+
+
 def test_what_a_call_opens_it_closes_but_the_connection(driver, library):
     driver.exists('disk')
     driver.exists('no disk')

@@ -176,7 +176,6 @@ class OpenImage(_Closed):
         snapshot: str | None = None,
         read_only: bool = False,
     ) -> None:
-        assert read_only
         library.reach('open')
         if ioctx.pool in library.unreadable:
             raise rbd.PermissionError('error opening image', errno=1)
@@ -185,6 +184,11 @@ class OpenImage(_Closed):
             raise rbd.ImageNotFound('error opening image', errno=2)
         super().__init__(library)
         self._image = image
+        self._read_only = read_only
+
+    def resize(self, size: int) -> None:
+        assert not self._read_only
+        self._image.extents.append(size - self.size())
 
     def list_snaps(self) -> list[dict[str, Any]]:
         self.library.reach('snapshots')
