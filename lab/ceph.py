@@ -46,12 +46,10 @@ CAPABILITIES: Final = {
     },
     'client.glance': {
         'mon': 'profile rbd',
-        'mgr': 'profile rbd pool=images',
         'osd': 'profile rbd pool=images',
     },
     'client.nova': {
         'mon': 'profile rbd',
-        'mgr': 'profile rbd pool=vms, profile rbd-read-only pool=images',
         'osd': 'profile rbd pool=vms, profile rbd-read-only pool=images',
     },
 }

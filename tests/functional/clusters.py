@@ -143,14 +143,23 @@ class Cluster:
         assert code == 0, error
         return json.loads(answer or 'null')
 
-    def make_user(self, name: str, osd_caps: str) -> str:
+    def make_user(
+        self, name: str, osd_caps: str, mon_caps: str = 'profile rbd'
+    ) -> str:
         """A cephx user with these capabilities; its key."""
+        caps = ['osd', osd_caps]
+        if mon_caps:
+            caps += ['mon', mon_caps]
         (user,) = self.command(
-            'auth get-or-create',
-            entity=f'client.{name}',
-            caps=['mon', 'profile rbd', 'osd', osd_caps],
+            'auth get-or-create', entity=f'client.{name}', caps=caps
         )
         return str(user['key'])
+
+    def caps(self, name: str) -> dict[str, str]:
+        """The capabilities of a cephx user, by kind of daemon."""
+        (user,) = self.command('auth get', entity=f'client.{name}')
+        caps: dict[str, str] = user['caps']
+        return caps
 
     def remove_user(self, name: str) -> None:
         self.command('auth del', entity=f'client.{name}')
