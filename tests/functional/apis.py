@@ -23,6 +23,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import time
 from typing import ClassVar
@@ -32,6 +33,7 @@ import urllib.request
 from openstack import connection
 
 from lab import layout
+from tests.functional import certificates
 
 Options = Mapping[str, Mapping[str, str]]
 
@@ -42,6 +44,7 @@ class Api:
     :param like: directory of the lab's configuration that this is a copy of
     :param where: directory for its own, its data and its log
     :param options: that differ, by section and name
+    :param tls: how to serve it over TLS, if so
     """
 
     #: The module that has the application.
@@ -51,9 +54,14 @@ class Api:
     conf_variable: ClassVar[str]
 
     def __init__(
-        self, like: pathlib.Path, where: pathlib.Path, options: Options
+        self,
+        like: pathlib.Path,
+        where: pathlib.Path,
+        options: Options,
+        tls: certificates.Tls | None = None,
     ) -> None:
         self._where = where
+        self._tls = tls
         self._process: subprocess.Popen[bytes] | None = None
         shutil.copytree(like, where / 'etc')
         with socket.socket() as probe:
@@ -80,7 +88,8 @@ class Api:
 
     @property
     def url(self) -> str:
-        return f'http://127.0.0.1:{self._port}'
+        scheme = 'https' if self._tls else 'http'
+        return f'{scheme}://127.0.0.1:{self._port}'
 
     @property
     def requests(self) -> str:
@@ -97,6 +106,14 @@ class Api:
             f"accesslog = '{self._where / 'access'}'\n"
             'threads = 8\nkeepalive = 75\ntimeout = 300\n'
         )
+        if self._tls:
+            with conf.open('a') as file:
+                file.write(
+                    f"certfile = '{self._tls.server.certfile}'\n"
+                    f"keyfile = '{self._tls.server.keyfile}'\n"
+                    f"ca_certs = '{self._tls.authority.cafile}'\n"
+                    f'cert_reqs = {int(self._tls.client_certificates)}\n'
+                )
         with (self._where / 'log').open('ab') as log:
             self._process = subprocess.Popen(
                 [str(layout.Layout.from_environment().venv / 'bin/gunicorn')],
@@ -110,7 +127,7 @@ class Api:
                 stderr=log,
                 start_new_session=True,
             )
-        wait_for(self.url)
+        wait_for(self.url, self._tls)
 
     def freeze(self) -> None:
         """Stop it in the middle of whatever it does."""
@@ -195,17 +212,20 @@ class KeystoneApi(Api):
     conf_variable = 'OS_KEYSTONE_CONFIG_DIR'
 
 
-def wait_for(url: str) -> None:
+def wait_for(url: str, tls: certificates.Tls | None = None) -> None:
     """Wait until an API answers."""
+    context = tls.context() if tls else None
     deadline = time.monotonic() + 60
-    while not _answers(url):
+    while not _answers(url, context):
         assert time.monotonic() < deadline, f'{url} does not answer'
         time.sleep(0.2)
 
 
-def _answers(url: str) -> bool:
+def _answers(url: str, context: ssl.SSLContext | None) -> bool:
     try:
-        urllib.request.urlopen(url, timeout=5).close()  # noqa: S310
+        urllib.request.urlopen(  # noqa: S310
+            url, timeout=5, context=context
+        ).close()
     except urllib.error.HTTPError as error:
         # The list of the API's versions.
         return error.code == 300
