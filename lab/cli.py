@@ -33,6 +33,7 @@ from lab import credentials
 from lab import errors
 from lab import files
 from lab import layout
+from lab import leaks
 from lab import order
 from lab import preflight
 from lab import programs
@@ -119,7 +120,7 @@ class Up(lister.Lister):
         lab = service.Lab(where, credentials.Credentials.make(where), chosen)
         services = every.services(lab)
         preflight.packages(where, services)
-        for path in (where.log, where.run):
+        for path in (where.log, where.run, where.tests):
             path.mkdir(exist_ok=True)
         chosen.save(where)
         for item in services:
@@ -274,6 +275,29 @@ class Logs(command.Command):
         )
 
 
+class Leaks(command.Command):
+    """Look for the lab's secrets where they may not be.
+
+    In the logs of its daemons and of the tests, in files that all may read,
+    in the command lines of what runs, and in the faults of servers.
+    """
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:  # noqa: ARG002
+        preflight.superuser()
+        where = layout.Layout.from_environment()
+        search = leaks.Search(where, leaks.Secrets.of(where))
+        found = list(search.everywhere())
+        self.app.LOG.info(
+            'Searched %d logs, files, processes and faults, of %.1f MiB',
+            search.searched,
+            search.size / 2**20,
+        )
+        if found:
+            raise errors.LabError(
+                '\n'.join([f'{len(found)} leaks:', *map(str, found)])
+            )
+
+
 class LabApp(app.App):
     """tools/lab."""
 
@@ -285,6 +309,7 @@ class LabApp(app.App):
             ('status', Status),
             ('env', Env),
             ('logs', Logs),
+            ('leaks', Leaks),
             ('destroy', Destroy),
         ):
             commands.add_command(name, kind)

@@ -110,6 +110,15 @@ class Credentials:
         files.write(path, json.dumps(values, indent=2) + '\n')
         return cls(values)
 
+    def secrets(self) -> dict[str, str]:
+        """What nobody may read, by what it is for; all but the UUIDs."""
+        uuids = {name for name, make in _recipe().items() if make is _uuid}
+        return {
+            name: value
+            for name, value in self._values.items()
+            if name not in uuids
+        }
+
     def user(self, name: str) -> str:
         return self._values[f'user/{name}']
 

@@ -188,6 +188,11 @@ class Layout:
         return self.root / 'done'
 
     @property
+    def tests(self) -> pathlib.Path:
+        """What the functional tests write, logs of their own processes too."""
+        return self.root / 'tests'
+
+    @property
     def namespaces(self) -> pathlib.Path:
         return self.run / 'ns'
 

@@ -104,6 +104,7 @@ class Lab:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 check=False,
+                umask=0o077,
             )
         if done.returncode:
             raise errors.CommandFailed(

@@ -27,6 +27,7 @@ basic_stages
 stage fuzz 5 "$venv/bin/tox" -e fuzz -- --seconds 60
 stage faults 60 "$venv/bin/tox" -e functional -- -m fault tests/functional
 stage lives 30 "$venv/bin/tox" -e functional -- -m long tests/functional
+stage leaks-all 5 tools/lab leaks
 # The functional tests that eventlet could change run in both modes anyway.
 OS_NOVA_DISABLE_EVENTLET_PATCHING=false \
     stage unit-eventlet 10 "$venv/bin/tox" -e py3

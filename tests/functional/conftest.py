@@ -21,6 +21,7 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
+import os
 import pathlib
 import signal
 import time
@@ -34,6 +35,7 @@ import pytest
 
 from lab import cloud
 from lab import layout
+from lab import leaks
 from lab import programs
 from tests.functional import apis
 from tests.functional import clusters
@@ -47,6 +49,23 @@ from tests.functional import servers as nova_servers
 @pytest.fixture(scope='session')
 def where() -> layout.Layout:
     return layout.Layout.from_environment()
+
+
+@pytest.fixture(scope='session', autouse=True)
+def private_files() -> Iterator[None]:
+    """What a test writes is for root alone, as all of the lab is."""
+    before = os.umask(0o077)
+    yield
+    os.umask(before)
+
+
+@pytest.fixture(scope='session', autouse=True)
+def process_list(where: layout.Layout) -> Iterator[None]:
+    """No secret shows in the list of processes, whatever a test runs."""
+    search = leaks.Search(where, leaks.Secrets.of(where))
+    with leaks.Watch(search.in_processes) as watch:
+        yield
+    assert not watch.leaks
 
 
 @pytest.fixture(scope='session')
