@@ -17,6 +17,7 @@ that all may read.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent import futures
 import contextlib
 import dataclasses
 import fnmatch
@@ -26,7 +27,7 @@ import pathlib
 import re
 import stat
 import threading
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import pymysql
 
@@ -218,11 +219,11 @@ class Search:
 
 
 class Watch:
-    """Looks again and again, while it is open.
+    """Looks again and again, at once and while it is open.
 
     :param look: tells what there is to be seen
     :param interval: seconds between two looks
-    :ivar leaks: what was seen
+    :ivar leaks: what was seen, once it is closed
     """
 
     def __init__(
@@ -231,20 +232,24 @@ class Watch:
         self._look = look
         self._interval = interval
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread = futures.ThreadPoolExecutor(1)
         self.leaks: set[Leak] = set()
 
-    def _run(self) -> None:
+    def _run(self) -> set[Leak]:
+        seen = set(self._look())
         while not self._ended.wait(self._interval):
-            self.leaks |= set(self._look())
+            seen |= set(self._look())
+        return seen
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._seen = self._thread.submit(self._run)
         return self
 
-    def __exit__(self, *exc_info: Any) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self._ended.set()
-        self._thread.join()
+        self._thread.shutdown()
+        # What went wrong with a look is raised here.
+        self.leaks = self._seen.result()
 
 
 def _files(directory: pathlib.Path) -> Iterator[pathlib.Path]:

@@ -133,7 +133,7 @@ def test_a_secret_on_a_command_line_is_found_while_it_runs(search):
 
 def test_a_watch_remembers_what_was_there_for_a_moment():
     leak = leaks.Leak('process 1', 'user/nova', '***')
-    looks = [[], [leak], []]
+    looks = [[leak], []]
     over = threading.Event()
 
     def look():
@@ -144,6 +144,26 @@ def test_a_watch_remembers_what_was_there_for_a_moment():
 
     with leaks.Watch(look, interval=0.01) as watch:
         assert over.wait(60)
+
+    assert watch.leaks == {leak}
+
+
+def test_a_watch_that_cannot_look_says_so():
+    def look():
+        raise PermissionError('not to be read')
+
+    with (
+        pytest.raises(PermissionError, match='not to be read'),
+        leaks.Watch(look),
+    ):
+        pass
+
+
+def test_a_watch_looks_once_at_least():
+    leak = leaks.Leak('process 1', 'user/nova', '***')
+
+    with leaks.Watch(lambda: [leak]) as watch:
+        pass
 
     assert watch.leaks == {leak}
 
