@@ -16,9 +16,11 @@ The rules are those of Glance 33, from glance.api.v2.images and
 glance.async_.flows.api_image_import, in their order in time.
 """
 
+from collections import deque
 from collections.abc import Callable, Mapping
 import dataclasses
 import datetime
+import functools
 import json
 from typing import Any
 import uuid
@@ -117,6 +119,8 @@ class GlanceApi:
     """All glance-apis of a cloud: they share database and stores.
 
     :param stores: the cluster behind each store, None for a file store
+    :param task_threads: how many copies are worked on at a time, of whichever
+        images; the others are pending (``[wsgi] task_pool_threads``)
     :ivar pace: of the copies from now on
     :ivar failures: of the copies to come: where (``staging``, ``upload``,
         ``half-way`` in it, ``lost`` after it), and why
@@ -131,6 +135,7 @@ class GlanceApi:
         self,
         clock: clocks.Clock,
         stores: Mapping[str, clusters.Cluster | None],
+        task_threads: int = 16,
     ) -> None:
         self.clock = clock
         self.stores = dict(stores)
@@ -143,6 +148,9 @@ class GlanceApi:
         self.admits_copy: Callable[[Requester], bool] = _service_or_admin
         self.admits_locations: Callable[[Requester], bool] = _service_or_admin
         self.requests: list[tuple[float, str, int]] = []
+        self._task_threads = task_threads
+        self._idle_threads = task_threads
+        self._queue: deque[tuple[Image, Task]] = deque()
         self._boots = 0
         self._lost = False
 
@@ -157,6 +165,8 @@ class GlanceApi:
     def kill(self) -> None:
         """End all copies as ``kill -9`` does: nothing is cleaned up."""
         self._boots += 1
+        self._idle_threads = self._task_threads
+        self._queue.clear()
 
     # The API
 
@@ -268,7 +278,8 @@ class GlanceApi:
         )
         self.tasks[task.id] = task
         image.properties[LOCK] = task.id
-        self._after(self.pace.start, lambda: self._start(image, task))
+        self._queue.append((image, task))
+        self._use_threads()
         return request_id
 
     def _enforce_lock(self, image: Image) -> None:
@@ -288,6 +299,18 @@ class GlanceApi:
         del image.properties[LOCK]
 
     # The copy, in its pool thread
+
+    def _use_threads(self) -> None:
+        while self._queue and self._idle_threads:
+            self._idle_threads -= 1
+            self._after(
+                self.pace.start,
+                functools.partial(self._start, *self._queue.popleft()),
+            )
+
+    def _free_thread(self) -> None:
+        self._idle_threads += 1
+        self._use_threads()
 
     def _start(self, image: Image, task: Task) -> None:
         self._say(task, 'processing', '')
@@ -334,8 +357,9 @@ class GlanceApi:
         image.subtract(IMPORTING, task.store)
 
         def close() -> None:
-            self._say(task, 'success', '')
+            self._say(task, 'success', f'Copied {image.size // MIB} MiB')
             del image.properties[LOCK]
+            self._free_thread()
 
         self._after(self.pace.close, close)
 
@@ -351,9 +375,12 @@ class GlanceApi:
 
     def _unlock(self, image: Image, task: Task, reason: str) -> None:
         del image.properties[LOCK]
-        self._after(
-            self.pace.close, lambda: self._say(task, 'failure', reason)
-        )
+
+        def close() -> None:
+            self._say(task, 'failure', reason)
+            self._free_thread()
+
+        self._after(self.pace.close, close)
 
     def _after(self, seconds: float, step: Callable[[], None]) -> None:
         boots = self._boots
