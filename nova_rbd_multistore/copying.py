@@ -51,6 +51,9 @@ LOG_INTERVAL = 10.0
 #: Polls of different hosts drift apart by this share of the interval.
 JITTER = 0.2
 
+#: Who waits for others asks Glance again after this share of the wait so far.
+PATIENCE = 0.5
+
 
 class ImageService(Protocol):
     """What the engine asks Glance; see :class:`glance.Glance`."""
@@ -126,7 +129,8 @@ class Copy:
         self._check = check
 
         self._began = time.clock()
-        self._moved = self._logged = self._poll_at = self._began
+        self._moved = self._logged = self._began
+        self._poll_at = self._check_at = self._began
         self._due = self._arriving = False
         self._recheck = FIRST_RECHECK
         self._progress = progress.Progress(record.size, time.clock)
@@ -150,6 +154,7 @@ class Copy:
         # The wait began with the boot; that nothing moves can be said only of
         # what we have watched, and somebody else may have followed until now.
         self._moved = self._logged = self._poll_at = self._time.clock()
+        self._check_later()
         if self._probe is not None:
             self._look_into_cluster(self._probe)
         self._request()
@@ -216,9 +221,13 @@ class Copy:
         """See whether the image is there, in the cluster or in Glance."""
         if self._probe is not None:
             self._look_into_cluster(self._probe)
-        if self._time.clock() < self._poll_at:
+        now = self._time.clock()
+        if now < min(self._poll_at, self._check_at):
             return False
         self._check()
+        self._check_later()
+        if now < self._poll_at:
+            return False
         if self._arriving:
             # Whoever writes there is alive, and not done: no news in Glance.
             self._arriving = False
@@ -345,8 +354,21 @@ class Copy:
 
     def _poll_later(self) -> None:
         self._recheck = FIRST_RECHECK
-        self._poll_at = self._time.clock() + self._limits.poll_interval * (
-            self._time.uniform(1 - JITTER, 1 + JITTER)
+        now = self._time.clock()
+        interval = pause = self._limits.poll_interval
+        if not self._accepted:
+            # Thousands may wait for one lock, and the first of a site to find
+            # it free asks for all of the site. So each asks ever less often:
+            # what all ask then grows with their number, hardly with the wait.
+            pause = max(pause, PATIENCE * (now - self._began))
+        pause *= self._time.uniform(1 - JITTER, 1 + JITTER)
+        # Nothing is said to stand still without a look at that moment.
+        self._poll_at = min(now + pause, max(self._ends_at(), now + interval))
+
+    def _check_later(self) -> None:
+        """Check with the next poll, unless that is long hence."""
+        self._check_at = self._time.clock() + self._limits.poll_interval * (
+            1 + JITTER
         )
 
     def _poll_soon(self) -> None:
@@ -361,7 +383,8 @@ class Copy:
 
     def _until_next_look(self) -> float:
         now = self._time.clock()
-        waits = [self._poll_at - now, self._ends_at() - now]
+        waits = [at - now for at in (self._poll_at, self._check_at)]
+        waits.append(self._ends_at() - now)
         if self._probe is not None:
             waits.append(self._limits.probe_interval)
         return max(min(waits), 0.0)

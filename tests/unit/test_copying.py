@@ -297,6 +297,54 @@ def test_a_busy_image_is_asked_for_at_most_once_an_interval(site):
     assert len(asked) == 2
 
 
+def polls_while_others_copy(site, seconds):
+    site.api.pace.upload = seconds
+    site.somebody_copies(TO_EAST)
+    site.copy(timeout=10 * seconds)
+    return [at for at in site.glance.polls if at < 1000 + seconds]
+
+
+@pytest.mark.parametrize('seconds', [100, 300])
+def test_a_wait_for_others_twice_as_long_costs_a_few_questions_more(seconds):
+    once = polls_while_others_copy(Site(), seconds)
+    twice = polls_while_others_copy(Site(), 2 * seconds)
+    assert len(once) <= 9
+    assert len(twice) - len(once) <= 2
+
+
+def test_who_waits_for_others_asks_at_most_half_as_long_again_later(site):
+    seconds = 600
+    polls = polls_while_others_copy(site, seconds)
+    for before, after in itertools.pairwise(polls):
+        waited = before - 1000
+        assert after - before <= max(15, waited / 2)
+
+
+def test_who_copies_at_last_asks_at_the_interval_again(site):
+    site.west.hidden = True
+    polls = polls_while_others_copy(site, 200)
+    later = [at for at in site.glance.polls if at > polls[-1]]
+    assert later[0] - polls[-1] > LIMITS.poll_interval
+    assert max(gaps(later)) == LIMITS.poll_interval
+
+
+def test_a_wait_for_many_short_copies_is_not_called_stalled(site):
+    # Each is shorter than the stall timeout; their changes are looked for
+    # in time, however long the wait was before.
+    site.west.hidden = True
+    site.api.pace.upload = 40
+    for number in range(8):
+        store = f'north-{number}'
+        site.api.stores[store] = None
+        body = {**TO_EAST, 'stores': [store]}
+        site.clock.after(
+            1 + 45 * number, lambda body=body: site.somebody_copies(body)
+        )
+    site.clock.advance(2)
+    site.copy(stall_timeout=60)
+    assert 'west' in site.record().stores
+
+
 def test_a_409_without_a_lock_is_repeated_at_the_pace_of_polls(site):
     # Glance says 409 for other reasons too; nothing tells them apart.
     site.glance.request_copy = lambda _image, _store: (
@@ -755,6 +803,16 @@ def test_a_server_deleted_meanwhile_ends_the_wait_at_the_next_poll(site):
     with pytest.raises(RuntimeError, match='the server was deleted'):
         site.copy()
     assert site.clock.now - began <= 20 + LIMITS.poll_interval + 1
+
+
+def test_a_server_deleted_while_others_copy_ends_the_wait_as_soon(site):
+    site.api.pace.upload = 500
+    site.somebody_copies(TO_EAST)
+    site.clock.after(300, lambda: setattr(site, 'deleted', True))
+    began = site.clock.now
+    with pytest.raises(RuntimeError, match='the server was deleted'):
+        site.copy()
+    assert site.clock.now - began <= 300 + 1.2 * LIMITS.poll_interval + 1
 
 
 def test_a_server_deleted_while_glance_is_away_ends_the_wait_too(site):
