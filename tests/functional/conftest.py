@@ -385,6 +385,22 @@ def glance_for_stock(make_glance: GlanceMaker) -> apis.GlanceApi:
 
 
 @pytest.fixture
+def make_stock_host(
+    make_host: HostMaker, glance_for_stock: apis.GlanceApi
+) -> HostMaker:
+    """Makes hosts with Nova's own driver, and with what it needs."""
+
+    def make(like: str = 'west-1', **options: Any) -> hosts.Host:
+        return make_host(
+            like,
+            driver=hosts.STOCK,
+            **{'glance__endpoint_override': glance_for_stock.url, **options},
+        )
+
+    return make
+
+
+@pytest.fixture
 def hold_copy(
     make_glance: GlanceMaker, admin: connection.Connection
 ) -> Callable[[str, str], apis.GlanceApi]:

@@ -33,11 +33,36 @@ def connect(where: layout.Layout) -> pymysql.Connection:
 
 def age_task(where: layout.Layout, task_id: str, minutes: int) -> None:
     """Make a task's last sign of life lie ``minutes`` further back."""
+    _change_task(
+        where,
+        task_id,
+        'updated_at = updated_at - INTERVAL %s MINUTE',
+        minutes,
+    )
+
+
+def touch_task(where: layout.Layout, task_id: str) -> None:
+    """Make a task show a sign of life."""
+    _change_task(where, task_id, 'updated_at = UTC_TIMESTAMP()')
+
+
+def tell_progress(where: layout.Layout, task_id: str) -> None:
+    """Have a task say that it has copied one MiB more, and nothing else."""
+    _change_task(
+        where,
+        task_id,
+        "message = CONCAT('Copied ', "
+        "COALESCE(REGEXP_SUBSTR(message, '[0-9]+'), 0) + 1, ' MiB')",
+    )
+
+
+def _change_task(
+    where: layout.Layout, task_id: str, change: str, *values: object
+) -> None:
     connection = connect(where)
     with connection, connection.cursor() as cursor:
         changed = cursor.execute(
-            'UPDATE tasks SET updated_at = updated_at - INTERVAL %s MINUTE '
-            'WHERE id = %s',
-            (minutes, task_id),
+            f'UPDATE tasks SET {change} WHERE id = %s',  # noqa: S608
+            (*values, task_id),
         )
         assert changed == 1

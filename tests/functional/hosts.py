@@ -202,6 +202,14 @@ class Host:
         with self._process.stdin as job_input:
             json.dump(job, job_input)
 
+    def start_waiting(self, user: User, image: str) -> None:
+        """Begin to boot an image that is being copied for somebody else.
+
+        Returns when the boot waits for that copy.
+        """
+        self.start(user, [image])
+        self.wait_for_log('is being copied for somebody else')
+
     def outcomes(self) -> list[Outcome]:
         """Wait for the boots to end, and tell what became of each."""
         assert self._process is not None

@@ -27,6 +27,10 @@ TIMEOUTS = {
 }
 
 
+#: The one of them that Nova itself has.
+STOCK_TIMEOUTS = {'libvirt__rbd_connect_timeout': 5}
+
+
 def is_the_host_s(boot):
     """Whether Nova would try another host after this error."""
     return 'HostError' in boot.classes and (
@@ -52,10 +56,26 @@ def test_a_frozen_daemon_is_an_error_in_time_and_the_process_recovers(
     assert west.parent(after.disk) == clusters.of_glance(image.id)
 
 
-def test_a_wrong_key_is_the_host_s_error(
-    upload, make_host, demo_user, where, tmp_path
+@pytest.mark.parametrize('daemon', ['ceph-osd-west', 'ceph-mon-west'])
+def test_stock_nova_waits_for_a_frozen_daemon_for_as_long_as_it_takes(
+    upload, make_stock_host, demo_user, freeze, daemon
 ):
     image = upload(store='west')
+    host = make_stock_host(**STOCK_TIMEOUTS)
+    thaw = freeze(daemon)
+    host.start(demo_user, [image.id])
+
+    with pytest.raises(AssertionError, match='DISK-OUTCOME'):
+        host.wait_for_log('DISK-OUTCOME', seconds=30)
+    thaw()
+    (boot,) = host.outcomes()
+
+    assert boot.error is None, boot.message
+
+
+@pytest.fixture
+def wrong_key(where, tmp_path):
+    """A ceph.conf of site west with a key that is not Nova's."""
     keyring = tmp_path / 'keyring'
     keyring.write_text(
         '[client.nova]\nkey = AQAAAAAAAAAAABAAAAAAAAAAAAAAAAAAAAAAAA==\n'
@@ -65,14 +85,34 @@ def test_a_wrong_key_is_the_host_s_error(
         where.sites[1].ceph_conf.read_text()
         + f'\n[client.nova]\nkeyring = {keyring}\n'
     )
+    return str(conf)
+
+
+def test_a_wrong_key_is_the_host_s_error(
+    upload, make_host, demo_user, wrong_key
+):
+    image = upload(store='west')
     host = make_host(
-        'west-1', libvirt__images_rbd_ceph_conf=str(conf), **TIMEOUTS
+        'west-1', libvirt__images_rbd_ceph_conf=wrong_key, **TIMEOUTS
     )
 
     (boot,) = host.boot(demo_user, image.id)
 
     assert boot.error == 'ClusterRefused'
     assert is_the_host_s(boot)
+
+
+def test_stock_nova_gives_librados_error_for_a_wrong_key(
+    upload, make_stock_host, demo_user, wrong_key
+):
+    image = upload(store='west')
+    host = make_stock_host(
+        libvirt__images_rbd_ceph_conf=wrong_key, **STOCK_TIMEOUTS
+    )
+
+    (boot,) = host.boot(demo_user, image.id)
+
+    assert 'rados' in boot.message
 
 
 def test_a_missing_pool_is_named(upload, make_host, demo_user):
@@ -98,6 +138,51 @@ def test_a_full_cluster_is_an_error_in_time(
     assert is_the_host_s(boot)
 
 
+def test_stock_nova_waits_until_the_cluster_is_not_full(
+    upload, make_stock_host, demo_user, west, full_cluster
+):
+    image = upload(store='west')
+    full_cluster(west)
+    host = make_stock_host(**STOCK_TIMEOUTS)
+    host.start(demo_user, [image.id])
+
+    with pytest.raises(AssertionError, match='DISK-OUTCOME'):
+        host.wait_for_log('DISK-OUTCOME', seconds=30)
+
+
+def test_the_next_location_is_tried_when_a_snapshot_is_gone(
+    upload, make_host, demo_user, west, admin, make_glance
+):
+    image = upload(store='west')
+    west.create_disk(image.id, b'the same image', 'snap')
+    glance = make_glance(DEFAULT={'show_multiple_locations': 'true'})
+    admin.session.patch(
+        f'{glance.url}/v2/images/{image.id}',
+        headers={
+            'Content-Type': 'application/openstack-images-v2.1-json-patch'
+        },
+        json=[
+            {
+                'op': 'add',
+                'path': '/locations/-',
+                'value': {
+                    'url': f'rbd://{west.fsid}/vms/{image.id}/snap',
+                    'metadata': {'store': 'west'},
+                },
+            }
+        ],
+    ).raise_for_status()
+    west.remove_snapshot('images', image.id, 'snap')
+    host = make_host('west-1', glance__endpoint_override=glance.url)
+
+    (boot,) = host.boot(demo_user, image.id)
+
+    assert boot.error is None, boot.message
+    parent = clusters.Parent('vms', image.id, 'snap')
+    assert west.parent(boot.disk) == parent
+    assert 'Cannot clone image' in host.log
+
+
 def test_when_the_snapshot_is_gone_what_to_do_is_said(
     upload, make_host, demo_user, west
 ):
@@ -108,6 +193,17 @@ def test_when_the_snapshot_is_gone_what_to_do_is_said(
 
     assert boot.error == 'NotInCluster'
     assert 'missing' in boot.message[:120]
+
+
+def test_stock_nova_says_that_no_locations_are_accessible(
+    upload, make_stock_host, demo_user, west
+):
+    image = upload(store='west')
+    west.remove_snapshot('images', image.id, 'snap')
+
+    (boot,) = make_stock_host().boot(demo_user, image.id)
+
+    assert 'No image locations are accessible' in boot.message
 
 
 def test_a_store_of_another_cluster_is_an_error_with_both_fsids(
@@ -139,3 +235,19 @@ def test_no_further_copies_go_to_a_store_of_another_cluster(
 
     assert [boot.error for boot in boots] == ['StoreNotLocal'] * 2
     assert copy_tasks(second.id) == []
+
+
+def test_stock_nova_has_each_image_copied_to_a_store_of_another_cluster(
+    upload, make_stock_host, demo_user, copy_tasks
+):
+    images = [upload(), upload()]
+    host = make_stock_host(
+        libvirt__images_rbd_glance_store_name='east',
+        libvirt__images_rbd_glance_copy_poll_interval=2,
+    )
+
+    boots = host.boot(demo_user, *[image.id for image in images])
+
+    for image, boot in zip(images, boots, strict=True):
+        assert 'No image locations are accessible' in boot.message
+        assert len(copy_tasks(image.id)) == 1

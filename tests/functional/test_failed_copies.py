@@ -18,7 +18,7 @@ import pytest
 
 from tests.functional import clusters
 from tests.functional import database
-from tests.functional import hosts
+from tests.functional import polling
 
 pytestmark = pytest.mark.fault
 
@@ -35,13 +35,6 @@ def record(admin):
         return answer.json()
 
     return get
-
-
-def until(condition, seconds=60.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, 'it did not come about'
-        time.sleep(0.1)
 
 
 # A half-written image of that name lies in the pool
@@ -63,17 +56,11 @@ def test_a_failed_copy_is_reported_with_the_task_s_reason(
 
 
 def test_stock_nova_waits_out_the_timeout_of_a_failed_copy(
-    upload, make_host, demo_user, west, record, glance_for_stock
+    upload, make_stock_host, demo_user, west, record
 ):
     image = upload()
     west.create('images', image.id, 1 << 20)
-    host = make_host(
-        'west-1',
-        driver=hosts.STOCK,
-        glance__endpoint_override=glance_for_stock.url,
-        libvirt__images_rbd_glance_copy_timeout=15,
-        **POLL,
-    )
+    host = make_stock_host(libvirt__images_rbd_glance_copy_timeout=15, **POLL)
 
     (boot,) = host.boot(demo_user, image.id)
 
@@ -108,6 +95,19 @@ def test_all_boots_of_a_host_share_the_failure_of_their_copy(
     assert len(copy_tasks(image.id)) == 1
 
 
+def test_stock_nova_has_each_boot_of_a_host_try_in_turn(
+    upload, make_stock_host, demo_user, west, copy_tasks
+):
+    image = upload()
+    west.create('images', image.id, 1 << 20)
+    host = make_stock_host(libvirt__images_rbd_glance_copy_timeout=6, **POLL)
+
+    boots = host.boot(demo_user, *[image.id] * 2)
+
+    assert {boot.error for boot in boots} == {'ImageUnacceptable'}
+    assert len(copy_tasks(image.id)) == 2
+
+
 def test_we_ask_once_ourselves_when_somebody_else_s_copy_fails(
     upload, make_host, make_glance, admin, demo_user, west, record, copy_tasks
 ):
@@ -117,17 +117,31 @@ def test_we_ask_once_ourselves_when_somebody_else_s_copy_fails(
     theirs.request_copy(admin, image.id, 'west')
     theirs.freeze()
     host = make_host('west-1', **POLL)
-    host.start(demo_user, [image.id])
-    host.wait_for_log('is being copied for somebody else')
+    host.start_waiting(demo_user, image.id)
 
     theirs.thaw()
-    until(lambda: copy_tasks(image.id)[0]['status'] == 'failure')
+    polling.until(
+        lambda: copy_tasks(image.id)[0]['status'] == 'failure',
+        'their copy has failed',
+    )
     west.remove('images', image.id)
     (boot,) = host.outcomes()
 
     assert boot.error is None, boot.message
     assert west.parent(boot.disk) == clusters.of_glance(image.id)
     assert host.log.count('Glance copies image') == 1
+
+
+def test_stock_nova_fails_at_once_when_somebody_else_copies(
+    upload, make_stock_host, demo_user, hold_copy
+):
+    image = upload(size_mib=64)
+    hold_copy(image.id, 'west')
+
+    (boot,) = make_stock_host().boot(demo_user, image.id)
+
+    assert boot.error == 'ImageUnacceptable'
+    assert 'timed out' not in boot.message
 
 
 # A glance-api dies
@@ -146,7 +160,9 @@ def test_a_copy_whose_glance_died_stalls_and_is_taken_over_in_time(
         **POLL,
     )
     host.start(demo_user, [image.id])
-    until(lambda: image.id in west.images('images'))
+    polling.until(
+        lambda: image.id in west.images('images'), 'the copy has begun'
+    )
     glance.kill()
     glance.start()
     (boot,) = host.outcomes()
@@ -164,6 +180,48 @@ def test_a_copy_whose_glance_died_stalls_and_is_taken_over_in_time(
     assert west.parent(again.disk) == clusters.of_glance(image.id)
 
 
+def test_stock_nova_waits_out_the_timeout_when_glance_died(
+    upload, make_stock_host, glance_for_stock, demo_user, west
+):
+    image = upload(size_mib=256)
+    host = make_stock_host(libvirt__images_rbd_glance_copy_timeout=20, **POLL)
+    host.start(demo_user, [image.id])
+    polling.until(
+        lambda: image.id in west.images('images'), 'the copy has begun'
+    )
+    glance_for_stock.kill()
+    glance_for_stock.start()
+
+    (boot,) = host.outcomes()
+
+    assert boot.error == 'ImageUnacceptable'
+    assert 'timed out' in boot.message
+
+
+@pytest.mark.parametrize(
+    'progress', [database.tell_progress, database.touch_task]
+)
+def test_a_copy_whose_task_shows_a_sign_of_life_does_not_stall(
+    upload, make_host, demo_user, west, where, hold_copy, copy_tasks, progress
+):
+    image = upload(size_mib=64)
+    theirs = hold_copy(image.id, 'west')
+    (task,) = copy_tasks(image.id)
+    host = make_host('west-1', rbd_multistore__copy_stall_timeout=10, **POLL)
+    host.start_waiting(demo_user, image.id)
+
+    # Nothing arrives in the cluster. Glance itself would tell once a minute.
+    for _ in range(6):
+        time.sleep(4)
+        progress(where, task['id'])
+    assert image.id not in west.images('images')
+    theirs.thaw()
+    (boot,) = host.outcomes()
+
+    assert boot.error is None, boot.message
+    assert west.parent(boot.disk) == clusters.of_glance(image.id)
+
+
 def test_the_timeout_is_a_hard_limit_and_the_late_copy_serves_the_next_boot(
     upload, make_host, demo_user, west, hold_copy, stores_of
 ):
@@ -175,7 +233,7 @@ def test_the_timeout_is_a_hard_limit_and_the_late_copy_serves_the_next_boot(
 
     (boot,) = host.boot(demo_user, image.id)
     theirs.thaw()
-    until(lambda: 'west' in stores_of(image.id))
+    polling.until(lambda: 'west' in stores_of(image.id), 'the copy has ended')
     (again,) = make_host('west-1').boot(demo_user, image.id)
 
     assert boot.error == 'CopyTimedOut'
@@ -191,8 +249,7 @@ def test_an_image_deleted_during_the_wait_is_said_to_be_gone(
     image = upload(size_mib=64)
     hold_copy(image.id, 'west')
     host = make_host('west-1', **POLL)
-    host.start(demo_user, [image.id])
-    host.wait_for_log('is being copied for somebody else')
+    host.start_waiting(demo_user, image.id)
 
     demo.image.delete_image(image.id)
     (boot,) = host.outcomes()
@@ -206,14 +263,28 @@ def test_an_image_deactivated_during_the_wait_is_said_to_be(
     image = upload(size_mib=64)
     hold_copy(image.id, 'west')
     host = make_host('west-1', **POLL)
-    host.start(demo_user, [image.id])
-    host.wait_for_log('is being copied for somebody else')
+    host.start_waiting(demo_user, image.id)
 
     admin.image.deactivate_image(image.id)
     (boot,) = host.outcomes()
 
     assert boot.error == 'NotActive'
     assert 'deactivated' in boot.message[:120]
+
+
+def test_stock_nova_does_not_notice_that_an_image_is_deactivated(
+    upload, make_stock_host, admin, demo_user, west, copy_tasks
+):
+    image = upload(size_mib=256)
+    host = make_stock_host(**POLL)
+    host.start(demo_user, [image.id])
+    polling.until(lambda: copy_tasks(image.id), 'Nova has asked for a copy')
+
+    admin.image.deactivate_image(image.id)
+    (boot,) = host.outcomes()
+
+    assert boot.error is None, boot.message
+    assert west.parent(boot.disk) == clusters.of_glance(image.id)
 
 
 def test_an_image_hidden_from_its_user_during_the_wait_is_said_to_be_gone(
@@ -225,8 +296,7 @@ def test_an_image_hidden_from_its_user_during_the_wait_is_said_to_be_gone(
     other.image.update_member(project, image.id, status='accepted')
     hold_copy(image.id, 'west')
     host = make_host('west-1', **POLL)
-    host.start(user_of(other), [image.id])
-    host.wait_for_log('is being copied for somebody else')
+    host.start_waiting(user_of(other), image.id)
 
     demo.image.remove_member(project, image.id)
     (boot,) = host.outcomes()

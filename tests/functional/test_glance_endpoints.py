@@ -16,7 +16,9 @@ import signal
 
 import pytest
 
+from lab import layout
 from tests.functional import clusters
+from tests.functional import polling
 from tests.functional import strange_servers
 
 pytestmark = pytest.mark.fault
@@ -30,6 +32,27 @@ DEAD = 'http://127.0.0.1:9'
 @pytest.fixture
 def urls(where):
     return [api.url for api in where.glance_apis]
+
+
+@pytest.fixture
+def add_endpoint(admin):
+    """Adds endpoints of Glance to Keystone's catalog, until the end."""
+    service = admin.identity.find_service('glance', ignore_missing=False)
+    made = []
+
+    def add(interface, url):
+        made.append(
+            admin.identity.create_endpoint(
+                service_id=service.id,
+                region_id=layout.REGION,
+                interface=interface,
+                url=url,
+            )
+        )
+
+    yield add
+    for endpoint in made:
+        admin.identity.delete_endpoint(endpoint)
 
 
 @pytest.mark.both_modes
@@ -49,14 +72,11 @@ def test_one_of_two_down_from_the_start_is_not_noticed(
 
 
 def test_stock_nova_fails_with_the_one_endpoint_that_it_took(
-    upload, make_host, demo_user
+    upload, make_stock_host, demo_user
 ):
     image = upload(store='west')
-    host = make_host(
-        'west-1',
-        driver=('libvirt', 'LibvirtDriver'),
-        glance__endpoint_override=DEAD,
-        glance__num_retries=1,
+    host = make_stock_host(
+        glance__endpoint_override=DEAD, glance__num_retries=1
     )
 
     (boot,) = host.boot(demo_user, image.id)
@@ -71,8 +91,7 @@ def test_one_dying_between_request_and_poll_is_not_noticed(
     image = upload(size_mib=64)
     theirs = hold_copy(image.id, 'west')
     host = make_host('west-1', **POLL)
-    host.start(demo_user, [image.id])
-    host.wait_for_log('is being copied for somebody else')
+    host.start_waiting(demo_user, image.id)
 
     stop('glance-api-1', signal.SIGKILL)
     theirs.thaw()
@@ -80,6 +99,20 @@ def test_one_dying_between_request_and_poll_is_not_noticed(
 
     assert boot.error is None, boot.message
     assert west.parent(boot.disk) == clusters.of_glance(image.id)
+
+
+def test_stock_nova_fails_when_glance_dies_between_request_and_poll(
+    upload, make_stock_host, glance_for_stock, demo_user, copy_tasks
+):
+    image = upload(size_mib=256)
+    host = make_stock_host(glance__num_retries=1, **POLL)
+    host.start(demo_user, [image.id])
+    polling.until(lambda: copy_tasks(image.id), 'Nova has asked for a copy')
+
+    glance_for_stock.kill()
+    (boot,) = host.outcomes()
+
+    assert boot.error == 'GlanceConnectionFailed'
 
 
 def test_one_whose_file_store_is_away_is_not_asked(
@@ -96,14 +129,24 @@ def test_one_whose_file_store_is_away_is_not_asked(
     assert '/v2/' not in sick.requests
 
 
+def test_stock_nova_asks_one_whose_file_store_is_away(
+    upload, make_stock_host, glance_for_stock, demo_user
+):
+    image = upload(store='west')
+    glance_for_stock.lose_marker()
+
+    make_stock_host().boot(demo_user, image.id)
+
+    assert f'/v2/images/{image.id}' in glance_for_stock.requests
+
+
 def test_both_down_for_20_seconds_are_survived(
     upload, make_host, demo_user, west, hold_copy, supervisor, stop
 ):
     image = upload(size_mib=64)
     theirs = hold_copy(image.id, 'west')
     host = make_host('west-1', **POLL)
-    host.start(demo_user, [image.id])
-    host.wait_for_log('is being copied for somebody else')
+    host.start_waiting(demo_user, image.id)
 
     stop('glance-api-1')
     stop('glance-api-2')
@@ -169,6 +212,76 @@ def test_a_store_that_no_endpoint_knows_is_said_at_once(
     assert copy_tasks(image.id) == []
 
 
+def test_stock_nova_takes_an_unknown_store_for_a_refusal(
+    upload, make_stock_host, demo_user
+):
+    image = upload()
+    host = make_stock_host(libvirt__images_rbd_glance_store_name='wset')
+
+    (boot,) = host.boot(demo_user, image.id)
+
+    assert boot.error == 'ImageUnacceptable'
+
+
+@pytest.mark.both_modes
+def test_an_endpoint_of_one_s_own_goes_before_a_list_and_the_catalog(
+    upload, make_host, make_glance, demo_user, west
+):
+    image = upload()
+    chosen, listed = make_glance(), make_glance()
+    host = make_host(
+        'west-1',
+        glance__endpoint_override=chosen.url,
+        glance__api_servers=[listed.url],
+    )
+
+    (boot,) = host.boot(demo_user, image.id)
+
+    assert boot.error is None, boot.message
+    assert image.id in chosen.requests
+    assert '/v2/' not in listed.requests
+
+
+@pytest.mark.both_modes
+def test_a_list_of_endpoints_goes_before_the_catalog(
+    upload, make_host, make_glance, demo_user
+):
+    image = upload()
+    listed = make_glance()
+    host = make_host('west-1', glance__api_servers=[listed.url])
+
+    (boot,) = host.boot(demo_user, image.id)
+
+    assert boot.error is None, boot.message
+    assert f'POST /v2/images/{image.id}/import' in listed.requests
+
+
+@pytest.mark.both_modes
+def test_the_first_interface_that_has_endpoints_is_taken(
+    upload, make_host, make_glance, demo_user, add_endpoint
+):
+    image = upload()
+    of_admins = make_glance()
+    add_endpoint('admin', of_admins.url)
+    host = make_host('west-1', glance__valid_interfaces=['admin', 'internal'])
+
+    (boot,) = host.boot(demo_user, image.id)
+
+    assert boot.error is None, boot.message
+    assert f'POST /v2/images/{image.id}/import' in of_admins.requests
+
+
+def test_an_interface_without_endpoints_is_passed_over(
+    upload, make_host, demo_user
+):
+    image = upload()
+    host = make_host('west-1', glance__valid_interfaces=['admin', 'internal'])
+
+    (boot,) = host.boot(demo_user, image.id)
+
+    assert boot.error is None, boot.message
+
+
 @pytest.mark.parametrize('answer', strange_servers.ANSWERS)
 def test_a_malformed_answer_is_its_endpoint_s_failure(
     upload, make_host, demo_user, west, urls, answer
@@ -189,3 +302,19 @@ def test_a_malformed_answer_is_its_endpoint_s_failure(
 
         assert {boot.error for boot in boots} == {None}
         assert asked() > 0
+
+
+@pytest.mark.parametrize('answer', strange_servers.ANSWERS)
+def test_stock_nova_fails_at_a_malformed_answer(
+    upload, make_stock_host, demo_user, answer
+):
+    image = upload(store='west')
+    with strange_servers.answering(*strange_servers.ANSWERS[answer]) as (
+        url,
+        _asked,
+    ):
+        host = make_stock_host(glance__endpoint_override=url)
+
+        (boot,) = host.boot(demo_user, image.id)
+
+        assert boot.error is not None

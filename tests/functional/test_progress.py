@@ -31,8 +31,7 @@ def test_the_progress_of_a_copy_is_logged_with_rate_and_time_left(
     theirs.request_copy(admin, image.id, 'west')
     theirs.freeze_when(lambda: image.id in west.images('images'))
     host = make_host('west-1', **POLL)
-    host.start(demo_user, [image.id])
-    host.wait_for_log('is being copied for somebody else')
+    host.start_waiting(demo_user, image.id)
     for _ in range(2):
         arrived = west.allocated('images', image.id)
         theirs.thaw()
@@ -62,8 +61,7 @@ def test_a_copy_that_gets_on_slowly_does_not_stall(
     theirs.request_copy(admin, image.id, 'west')
     theirs.freeze_when(lambda: image.id in west.images('images'))
     host = make_host('west-1', rbd_multistore__copy_stall_timeout=8, **POLL)
-    host.start(demo_user, [image.id])
-    host.wait_for_log('is being copied for somebody else')
+    host.start_waiting(demo_user, image.id)
 
     # In all this takes longer than the stall timeout; no pause does.
     for _ in range(4):

@@ -74,6 +74,29 @@ def test_16_hosts_of_one_site_share_one_copy(
     assert len(copy_tasks(image.id)) == 1
 
 
+@pytest.mark.fault
+def test_stock_nova_goes_flat_on_the_losing_host_of_a_site_and_stays_flat(
+    upload, make_stock_host, demo_user, west
+):
+    image = upload(size_mib=64)
+    parent = clusters.of_glance(image.id)
+    making = [
+        make_stock_host(
+            workarounds__never_download_image_if_on_rbd=False, **POLL
+        )
+        for _ in range(2)
+    ]
+
+    first = boot_together(making, demo_user, [image.id])
+    # By now the image is in their store.
+    later = boot_together(making, demo_user, [image.id])
+
+    assert errors(first + later) == []
+    parents = [west.parent(boot.disk) for boot in first]
+    assert sorted(parents, key=bool) == [None, parent]
+    assert [west.parent(boot.disk) for boot in later] == parents
+
+
 def test_both_sites_at_once_get_their_copies_one_after_the_other(
     upload, make_host, demo_user, east, west, copy_tasks
 ):
@@ -91,18 +114,10 @@ def test_both_sites_at_once_get_their_copies_one_after_the_other(
 
 
 def test_stock_nova_fails_the_loser_of_two_sites(
-    upload, make_host, demo_user, glance_for_stock
+    upload, make_stock_host, demo_user
 ):
     image = upload(size_mib=64)
-    making = [
-        make_host(
-            like,
-            driver=hosts.STOCK,
-            glance__endpoint_override=glance_for_stock.url,
-            **POLL,
-        )
-        for like in ('east-1', 'west-1')
-    ]
+    making = [make_stock_host(like, **POLL) for like in ('east-1', 'west-1')]
 
     boots = boot_together(making, demo_user, [image.id])
 

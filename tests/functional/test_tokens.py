@@ -33,8 +33,7 @@ def test_a_token_that_expires_during_the_wait_is_survived(
     theirs = hold_copy(image.id, 'west')
     user, expires = short_lived()
     host = make_host('west-1', **POLL)
-    host.start(user, [image.id])
-    host.wait_for_log('is being copied for somebody else')
+    host.start_waiting(user, image.id)
 
     time.sleep(max(expires + 2 - time.time(), 0))
     theirs.thaw()
@@ -58,6 +57,19 @@ def test_without_a_service_token_an_expired_token_is_said_to_be_refused(
     assert 'send_service_user_token' in boot.message
 
 
+def test_stock_nova_without_a_service_token_is_not_authorized(
+    upload, make_stock_host, short_lived
+):
+    image = upload()
+    user, expires = short_lived()
+    host = make_stock_host(service_user__send_service_user_token=False)
+
+    host.start(user, [image.id], at=expires + 2)
+    (boot,) = host.outcomes()
+
+    assert boot.error == 'ImageNotAuthorized'
+
+
 def test_a_token_that_is_revoked_during_the_wait_ends_it(
     upload, make_host, make_glance, demo, demo_user, where, hold_copy
 ):
@@ -69,8 +81,7 @@ def test_a_token_that_is_revoked_during_the_wait_ends_it(
     token = auth.get_token(demo.session)
     user = dataclasses.replace(demo_user, auth_token=token)
     host = make_host('west-1', glance__endpoint_override=glance.url, **POLL)
-    host.start(user, [image.id])
-    host.wait_for_log('is being copied for somebody else')
+    host.start_waiting(user, image.id)
 
     demo.session.delete(
         f'{where.auth_url}/auth/tokens', headers={'X-Subject-Token': token}
