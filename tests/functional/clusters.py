@@ -182,8 +182,13 @@ class Cluster:
             rbd.RBD().create(ioctx, disk, len(content))
             with rbd.Image(ioctx, disk) as image:
                 image.write(content, 0)
-                image.create_snap(snapshot)
-                image.protect_snap(snapshot)
+        self.create_snapshot('vms', disk, snapshot)
+
+    def create_snapshot(self, pool: str, image: str, snapshot: str) -> None:
+        """Make a snapshot to clone from, as Glance does."""
+        with self.pool(pool) as ioctx, rbd.Image(ioctx, image) as opened:
+            opened.create_snap(snapshot)
+            opened.protect_snap(snapshot)
 
     # Ceph lets go of a client that was killed after half a minute.
     @tenacity.retry(
