@@ -315,8 +315,7 @@ class Glance:
         # Not in the handler: oslo.log would add the error as it is.
         LOG.error(
             'Glance refuses the identity of [rbd_multistore] auth_type: %s. '
-            'With its default policies, locations need the role service; '
-            "copies, and other projects' images, the role admin",
+            'With its default policies, it needs the role admin',
             reason,
         )
         raise exceptions.IdentityUnusable(reason) from refusal

@@ -19,7 +19,9 @@ user what he does not see himself.
 from collections.abc import Callable, Iterator
 import uuid
 
+from keystoneauth1.identity import v3
 import pytest
+import requests
 
 from tests.functional import apis
 from tests.functional import clusters
@@ -30,15 +32,14 @@ POLL = {'libvirt__images_rbd_glance_copy_poll_interval': 2}
 
 @pytest.fixture
 def deputy(admin, where) -> Iterator[dict[str, str]]:
-    """An administrator with role service; the options by which he logs in."""
+    """An administrator; the options by which he logs in."""
     project = admin.identity.find_project('service', ignore_missing=False)
     password = uuid.uuid4().hex
     user = admin.identity.create_user(
         name=f'deputy-{uuid.uuid4()}', password=password
     )
-    for name in ('admin', 'service'):
-        role = admin.identity.find_role(name, ignore_missing=False)
-        admin.identity.assign_project_role_to_user(project, user, role)
+    role = admin.identity.find_role('admin', ignore_missing=False)
+    admin.identity.assign_project_role_to_user(project, user, role)
     options = {
         'auth_type': 'password',
         'auth_url': where.auth_url,
@@ -90,6 +91,35 @@ def asked_for(glance, image):
         for question in QUESTIONS
         if f'/v2/images/{image.id}/{question} ' in glance.requests
     ]
+
+
+def limited_credential(session, account):
+    """An application credential for what the identity asks, and no more."""
+    auth = v3.Password(**account)
+    access = auth.get_access(session)
+    answer = session.post(
+        f'{account["auth_url"]}/users/{access.user_id}'
+        '/application_credentials',
+        json={
+            'application_credential': {
+                'name': 'image copies',
+                'access_rules': [
+                    {
+                        'service': 'image',
+                        'method': method,
+                        'path': f'/v2/images/*/{question}',
+                    }
+                    for method, question in (
+                        ('GET', 'locations'),
+                        ('POST', 'import'),
+                        ('GET', 'tasks'),
+                    )
+                ],
+            }
+        },
+        auth=auth,
+    )
+    return answer.json()['application_credential']
 
 
 def test_with_default_policies_no_boot_gets_on_without_it(
@@ -171,7 +201,7 @@ def test_a_password_that_is_wrong_is_said_and_not_shown(
     assert 'a wrong password' not in host.log + boot.message
 
 
-def test_an_identity_without_the_role_that_the_policy_asks_for_is_said(
+def test_an_identity_that_glance_refuses_is_said_to_be_of_no_use(
     upload, make_deputed, demo_user, admin, deputy, default_glance
 ):
     image = upload(store='west')
@@ -179,10 +209,75 @@ def test_an_identity_without_the_role_that_the_policy_asks_for_is_said(
     user = admin.identity.find_user(
         deputy['rbd_multistore__username'], ignore_missing=False
     )
-    role = admin.identity.find_role('service', ignore_missing=False)
-    admin.identity.unassign_project_role_from_user(service, user, role)
+    roles = [
+        admin.identity.find_role(name, ignore_missing=False)
+        for name in ('admin', 'service')
+    ]
+    admin.identity.unassign_project_role_from_user(service, user, roles[0])
+    admin.identity.assign_project_role_to_user(service, user, roles[1])
 
-    (boot,) = make_deputed().boot(demo_user, image.id)
+    host = make_deputed()
+    (boot,) = host.boot(demo_user, image.id)
 
     assert boot.error == 'IdentityUnusable'
     assert asked_for(default_glance, image) == ['locations']
+    assert 'Glance refuses the identity of [rbd_multistore]' in host.log
+
+
+def test_an_application_credential_can_be_limited_to_these_questions(
+    upload, make_host, make_glance, demo, demo_user, deputy, where, west
+):
+    """What a thief has of it are locations, copies and their tasks."""
+    image = upload(store='west')
+    glance = make_glance(
+        oslo_policy={'policy_file': 'there-is-none.yaml'},
+        # Access rules are checked by services that know what they are.
+        keystone_authtoken={'service_type': 'image'},
+    )
+    account = {
+        name.removeprefix('rbd_multistore__'): value
+        for name, value in deputy.items()
+    }
+    del account['auth_type']
+    credential = limited_credential(demo.session, account)
+    host = make_host(
+        'west-1',
+        glance__endpoint_override=glance.url,
+        rbd_multistore__auth_type='v3applicationcredential',
+        rbd_multistore__auth_url=where.auth_url,
+        rbd_multistore__application_credential_id=credential['id'],
+        rbd_multistore__application_credential_secret=credential['secret'],
+    )
+
+    (boot,) = host.boot(demo_user, image.id)
+    token = v3.ApplicationCredential(
+        where.auth_url,
+        application_credential_id=credential['id'],
+        application_credential_secret=credential['secret'],
+    ).get_token(demo.session)
+    download = requests.get(
+        f'{glance.url}/v2/images/{image.id}/file',
+        headers={'X-Auth-Token': token},
+        timeout=60,
+    )
+
+    assert boot.error is None, boot.message
+    assert west.parent(boot.disk) == clusters.of_glance(image.id)
+    assert download.status_code == 401
+
+
+@pytest.mark.long
+def test_nova_compute_says_at_its_start_as_whom_it_asks(
+    configure, deputy, admin, log_of
+):
+    user = admin.identity.find_user(
+        deputy['rbd_multistore__username'], ignore_missing=False
+    )
+    log = log_of('compute-west-1')
+
+    configure('west-1', DEFAULT__debug='true', **deputy)
+
+    log.wait_for('Asking Glance for locations and copies', user.id)
+    # Nova logs its options then.
+    assert log.lines('transport_url', '****')
+    assert deputy['rbd_multistore__password'] not in log.text
