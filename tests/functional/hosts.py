@@ -91,6 +91,20 @@ def _as_keystonemiddleware_says(service: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def write_options(path: pathlib.Path, options: Mapping[str, Any]) -> None:
+    """Write a file of options, which are named ``section.name``."""
+    conf = configparser.ConfigParser(interpolation=None)
+    for name, value in options.items():
+        section, _, option = name.rpartition('.')
+        if section != 'DEFAULT' and not conf.has_section(section):
+            conf.add_section(section)
+        text = ','.join(value) if isinstance(value, list) else str(value)
+        conf.set(section, option, text)
+    path.touch(mode=0o600)
+    with path.open('w') as file:
+        conf.write(file)
+
+
 class Host:
     """One compute host, with a state path of its own.
 
@@ -115,23 +129,11 @@ class Host:
         self._process: subprocess.Popen[str] | None = None
         self.disks: list[str] = []
         where.mkdir(parents=True)
-        self._write_options(options)
+        write_options(self._options_file, options)
 
     @property
     def _options_file(self) -> pathlib.Path:
         return self._where / 'options.conf'
-
-    def _write_options(self, options: Mapping[str, Any]) -> None:
-        conf = configparser.ConfigParser(interpolation=None)
-        for name, value in options.items():
-            section, _, option = name.rpartition('.')
-            if section != 'DEFAULT' and not conf.has_section(section):
-                conf.add_section(section)
-            text = ','.join(value) if isinstance(value, list) else str(value)
-            conf.set(section, option, text)
-        self._options_file.touch(mode=0o600)
-        with self._options_file.open('w') as file:
-            conf.write(file)
 
     @property
     def log(self) -> str:

@@ -1,0 +1,302 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""What the benchmarks stand on: the lab, and what they make there.
+
+All of it is taken away again at the end, whatever happens.
+"""
+
+from collections.abc import Callable, Iterator
+import contextlib
+import pathlib
+import tempfile
+import threading
+import time
+from typing import Any, Self
+import uuid
+
+from keystoneauth1 import exceptions as ksa_exc
+
+from benchmarks import computes
+from lab import cloud
+from lab import layout
+from tests.functional import apis
+from tests.functional import clusters
+from tests.functional import database
+from tests.functional import hosts
+from tests.functional import image_files
+
+#: Seconds between two looks into Glance's database.
+LOOK = 0.01
+
+
+class Ground:
+    """Site west of the lab, and two glance-apis of our own over its database.
+
+    A context: what was made goes with it.
+
+    :ivar open: a Glance that shows locations to all, as Nova's own driver
+        needs it
+    :ivar secure: a Glance with its defaults
+    """
+
+    open: apis.GlanceApi
+    secure: apis.GlanceApi
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as stack:
+            self.where = layout.Layout.from_environment()
+            self._directory = pathlib.Path(
+                stack.enter_context(tempfile.TemporaryDirectory('-bench'))
+            )
+            self.west = stack.enter_context(
+                clusters.Cluster(self.where.sites[1])
+            )
+            self._demo = cloud.connect('demo', self.where)
+            self._admin = cloud.connect('admin', self.where)
+            self._images: list[str] = []
+            stack.callback(self._remove_images)
+            self.open = self._glance(
+                stack, {'DEFAULT': {'show_multiple_locations': 'true'}}
+            )
+            self.secure = self._glance(stack, {})
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *exc_info: Any) -> None:
+        self._stack.close()
+
+    @property
+    def user(self) -> hosts.User:
+        """In whose name servers are booted."""
+        return hosts.user_of(self._demo)
+
+    def _glance(
+        self, stack: contextlib.ExitStack, options: apis.Options
+    ) -> apis.GlanceApi:
+        api = apis.GlanceApi(
+            self.where.glance_apis[0].directory,
+            self._directory / f'glance-{uuid.uuid4()}',
+            options,
+        )
+        stack.callback(api.kill)
+        api.start()
+        return api
+
+    @contextlib.contextmanager
+    def computes(
+        self,
+        *wanted: tuple[str, apis.GlanceApi],
+        **options: Any,
+    ) -> Iterator[list[computes.Compute]]:
+        """Computes of site west, each of a kind and with a Glance.
+
+        Each has booted once, so that what is opened and remembered once is.
+
+        :param options: of nova.conf, as ``section__name``, that differ
+        """
+        made: list[computes.Compute] = []
+        changed = {
+            name.replace('__', '.'): value for name, value in options.items()
+        }
+        like = next(c for c in self.where.computes if c.name == 'west-1')
+        try:
+            for kind, glance in wanted:
+                compute = computes.Compute(
+                    kind,
+                    like,
+                    self._directory / f'compute-{uuid.uuid4()}',
+                    {'glance.endpoint_override': glance.url, **changed},
+                )
+                made.append(compute)
+            for compute in made:
+                compute.wait_until_started()
+            image = self.upload('west')
+            user = self.user
+            for boot in [compute.start(user, image) for compute in made]:
+                computes.boot_of(boot)
+            yield made
+        finally:
+            for compute in made:
+                compute.stop()
+            for compute in made:
+                self.remove_disks(compute.disks)
+
+    def upload(self, store: str, size_mib: int = 8) -> str:
+        """Make an image of random bytes in one store; its id."""
+        path = self._directory / 'image'
+        image_files.write(path, 'raw', size_mib)
+        answer = self._demo.image.post(
+            '/images',
+            json={
+                'name': f'bench-{uuid.uuid4()}',
+                'disk_format': 'raw',
+                'container_format': 'bare',
+            },
+        )
+        answer.raise_for_status()
+        image = str(answer.json()['id'])
+        self._images.append(image)
+        with path.open('rb') as data:
+            self._demo.image.put(
+                f'/images/{image}/file',
+                data=data,
+                headers={
+                    'Content-Type': 'application/octet-stream',
+                    'X-Image-Meta-Store': store,
+                },
+            ).raise_for_status()
+        return image
+
+    def copy(self, image: str) -> float:
+        """Have nobody but Glance copy an image to west; the seconds taken."""
+        with Watch(self.where, image, 'west') as watch:
+            began = time.time()
+            self.secure.request_copy(self._admin, image, 'west')
+            return watch.ended() - began
+
+    @contextlib.contextmanager
+    def held_copy(self, image: str) -> Iterator[None]:
+        """Have somebody's copy of an image to west stop half-way."""
+        with contextlib.ExitStack() as stack:
+            api = self._glance(stack, {})
+            api.request_copy(self._admin, image, 'west')
+            api.freeze()
+            try:
+                yield
+            finally:
+                api.thaw()
+            with Watch(self.where, image, 'west') as watch:
+                watch.ended()
+
+    def add_locations(self, image: str, count: int) -> None:
+        """Give an image locations in clusters that nobody knows.
+
+        They come before its own, and only in Glance's database.
+        """
+        with database.connect(self.where) as glance, glance.cursor() as rows:
+            rows.execute(
+                'SELECT value, meta_data FROM image_locations '
+                'WHERE image_id = %s AND deleted = 0',
+                image,
+            )
+            (own,) = rows.fetchall()
+            self._drop_locations(image)
+            foreign = [
+                (
+                    f'rbd://{uuid.uuid4()}/images/{image}/snap',
+                    f'{{"store": "elsewhere-{number}"}}',
+                )
+                for number in range(count)
+            ]
+            rows.executemany(
+                'INSERT INTO image_locations (image_id, value, meta_data, '
+                'created_at, updated_at, deleted, status) '
+                "VALUES (%s, %s, %s, NOW(), NOW(), 0, 'active')",
+                [(image, *values) for values in (*foreign, own)],
+            )
+
+    def _drop_locations(self, image: str) -> None:
+        with database.connect(self.where) as glance, glance.cursor() as rows:
+            rows.execute(
+                'DELETE FROM image_locations WHERE image_id = %s', image
+            )
+
+    def forget_locations(self, image: str) -> None:
+        """Undo :meth:`add_locations`, so that Glance can delete the image."""
+        with database.connect(self.where) as glance, glance.cursor() as rows:
+            rows.execute(
+                'DELETE FROM image_locations WHERE image_id = %s '
+                "AND meta_data LIKE '%%elsewhere-%%'",
+                image,
+            )
+
+    def clones(self, image: str) -> set[str]:
+        """The disks that are clones of an image."""
+        return set(self.west.clones(image))
+
+    def remove_disks(self, disks: list[str]) -> None:
+        """Remove disks in Nova's pool, those that are there."""
+        for disk in disks:
+            self.west.remove('vms', disk)
+        disks.clear()
+
+    def _remove_images(self) -> None:
+        for image in self._images:
+            self.forget_locations(image)
+            for disk in self.west.clones(image):
+                self.west.remove('vms', disk)
+            with contextlib.suppress(ksa_exc.NotFound):
+                self._admin.image.delete_image(image)
+            self.west.remove('images', image)
+
+
+class Watch:
+    """Looks into Glance's database for the end of a copy.
+
+    A context, which looks in a thread of its own.
+    """
+
+    def __init__(self, where: layout.Layout, image: str, store: str) -> None:
+        self._where = where
+        self._image = image
+        self._store = store
+        self._stop = threading.Event()
+        self._ended: float | None = None
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc_info: Any) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def ended(self, seconds: float = computes.DEADLINE) -> float:
+        """When it was done, or had failed, in seconds since the epoch."""
+        self._thread.join(seconds)
+        assert self._ended is not None, 'the copy did not end'
+        return self._ended
+
+    def _look(self) -> None:
+        with (
+            database.connect(self._where) as glance,
+            glance.cursor() as rows,
+        ):
+            while not self._stop.wait(LOOK):
+                if self._over(rows.execute, rows.fetchall):
+                    self._ended = time.time()
+                    return
+
+    def _over(
+        self,
+        execute: Callable[[str, Any], Any],
+        fetch: Callable[[], Any],
+    ) -> bool:
+        execute(
+            'SELECT name, value FROM image_properties '
+            'WHERE image_id = %s AND deleted = 0',
+            self._image,
+        )
+        properties = dict(fetch())
+        if self._store in properties.get('os_glance_failed_import', ''):
+            return True
+        if self._store in properties.get('os_glance_importing_to_stores', ''):
+            return False
+        execute(
+            'SELECT meta_data FROM image_locations '
+            'WHERE image_id = %s AND deleted = 0',
+            self._image,
+        )
+        return any(self._store in metadata for (metadata,) in fetch())

@@ -1,0 +1,163 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""Figures, and how they are shown: a table, and JSON to be kept."""
+
+from collections.abc import Sequence
+import csv
+import dataclasses
+import io
+import json
+import pathlib
+import statistics
+from typing import Any
+
+import prettytable
+
+RESULTS = pathlib.Path(__file__).parent / 'results'
+LATEST = RESULTS / 'latest.json'
+#: The same figures as the documentation shows them.
+PAGE = pathlib.Path(__file__).parents[1] / 'doc' / 'source' / 'performance.csv'
+
+HEADER = (
+    'Figure',
+    'Unit',
+    'Stock',
+    'Ours',
+    'Ours, secure Glance',
+    'Limit',
+    'Ours / stock',
+    'Ours / limit',
+    'To reach',
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """One row; each list has all samples, and its median is what counts.
+
+    :ivar stock: with Nova's own backend
+    :ivar ours: with ours, asking the same Glance, which shows locations
+    :ivar secure: with ours, asking a Glance with its secure defaults
+    :ivar limit: what no backend can beat
+    :ivar bound: what the median of ``ours`` is to reach, None if it is only
+        reported
+    :ivar target: the same in words
+    :ivar note: what differs from the other rows
+    """
+
+    title: str
+    unit: str
+    stock: Sequence[float] = ()
+    ours: Sequence[float] = ()
+    secure: Sequence[float] = ()
+    limit: Sequence[float] = ()
+    bound: float | None = None
+    target: str = ''
+    note: str = ''
+
+    @property
+    def reached(self) -> bool | None:
+        if self.bound is None:
+            return None
+        return statistics.median(self.ours) <= self.bound
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON, with what can be computed from it."""
+        return {
+            'title': self.title,
+            'unit': self.unit,
+            **{
+                name: _summary(getattr(self, name))
+                for name in ('stock', 'ours', 'secure', 'limit')
+                if getattr(self, name)
+            },
+            'ratio_to_stock': _ratio(self.ours, self.stock),
+            'ratio_to_limit': _ratio(self.ours, self.limit),
+            'bound': self.bound and round(self.bound, 4),
+            'target': self.target,
+            'reached': self.reached,
+            'note': self.note,
+        }
+
+
+def _summary(samples: Sequence[float]) -> dict[str, Any]:
+    return {
+        'median': round(statistics.median(samples), 4),
+        'least': round(min(samples), 4),
+        'most': round(max(samples), 4),
+        'samples': len(samples),
+    }
+
+
+def _ratio(ours: Sequence[float], others: Sequence[float]) -> float | None:
+    if not ours or not others or not statistics.median(others):
+        return None
+    return round(statistics.median(ours) / statistics.median(others), 3)
+
+
+def rows(results: dict[str, Any]) -> list[tuple[str, ...]]:
+    """The table of a result as JSON has it."""
+    return [
+        (
+            figure['title'],
+            figure['unit'],
+            *(
+                _shown(figure[name]['median']) if name in figure else ''
+                for name in ('stock', 'ours', 'secure', 'limit')
+            ),
+            _shown(figure['ratio_to_stock']),
+            _shown(figure['ratio_to_limit']),
+            _verdict(figure),
+        )
+        for figure in results['figures']
+    ]
+
+
+def _shown(value: float | None) -> str:
+    if value is None:
+        return ''
+    return f'{value:.0f}' if abs(value) >= 100 else f'{value:.3g}'
+
+
+def _verdict(figure: dict[str, Any]) -> str:
+    match figure['reached']:
+        case None:
+            return 'reported'
+        case True:
+            return f'{figure["target"]}: reached'
+        case _:
+            return f'{figure["target"]}: missed'
+
+
+def text(results: dict[str, Any]) -> str:
+    """The table for a terminal."""
+    table = prettytable.PrettyTable(HEADER)
+    table.align = 'l'
+    table.add_rows(rows(results))
+    return str(table)
+
+
+def page(results: dict[str, Any]) -> str:
+    """The table for the documentation, as CSV."""
+    output = io.StringIO()
+    writer = csv.writer(output, lineterminator='\n')
+    writer.writerow(HEADER)
+    writer.writerows(rows(results))
+    return output.getvalue()
+
+
+def keep(results: dict[str, Any]) -> None:
+    """Write what the documentation is made from."""
+    LATEST.write_text(json.dumps(results, indent=2) + '\n')
+    PAGE.write_text(page(results))
