@@ -1,0 +1,211 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What the documentation has operators put into files can be read.
+
+Each snippet is read as the program would read it that it is for, with all
+options registered that Nova, Glance and this package have.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+import configparser
+import contextlib
+import dataclasses
+import pathlib
+import re
+import textwrap
+from typing import Any
+
+from glance import opts as glance_opts
+from glance import policies as glance_policies
+from glance.common import wsgi_app
+import glance_store
+from nova.conf import opts as nova_opts
+from oslo_config import cfg
+from oslo_policy import opts as policy_opts
+from oslo_policy import policy
+import pytest
+import stevedore
+import yaml
+
+from nova_rbd_multistore import conf
+
+DOCUMENTATION = pathlib.Path(__file__).parents[2] / 'doc' / 'source'
+
+BLOCK = re.compile(
+    r'^( *)\.\. code-block:: (ini|yaml)\n'
+    r'(?:\1   :caption: (.+)\n)?'
+    r'\n((?:\1   .*\n|\n)+)',
+    re.MULTILINE,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Snippet:
+    """What is to be put into a file.
+
+    :ivar place: the page, and what the caption says of the file
+    """
+
+    place: str
+    language: str
+    text: str
+
+
+def snippets() -> Iterator[Snippet]:
+    for path in sorted(DOCUMENTATION.glob('*.rst')):
+        for _, language, caption, text in BLOCK.findall(path.read_text()):
+            yield Snippet(
+                f'{path.name}: {caption}', language, textwrap.dedent(text)
+            )
+
+
+def nova_conf(path: pathlib.Path) -> cfg.ConfigOpts:
+    return read(path, nova_opts.list_opts, conf.list_opts)
+
+
+def glance_conf(path: pathlib.Path) -> cfg.ConfigOpts:
+    options = read(path, glance_opts.list_api_opts, policy_opts.list_opts)
+    if options.enabled_backends:
+        glance_store.register_store_opts(
+            options, reserved_stores=wsgi_app.RESERVED_STORES
+        )
+    return options
+
+
+def read(
+    path: pathlib.Path, *sources: Callable[[], Iterable[Any]]
+) -> cfg.ConfigOpts:
+    options = cfg.ConfigOpts()
+    # Before any is registered: what is required is in other files.
+    options([], default_config_files=[str(path)], default_config_dirs=[])
+    for source in sources:
+        for name, found in source():
+            group = None if name == 'DEFAULT' else name
+            for option in found:
+                # keystoneauth's plugins share the names of their options.
+                with contextlib.suppress(cfg.DuplicateOptError):
+                    options.register_opt(option, group=group)
+    return options
+
+
+READERS = {'nova.conf': nova_conf, 'glance-api.conf': glance_conf}
+
+
+def as_ini(sections: Mapping[str, Mapping[str, Any]]) -> str:
+    return '\n'.join(
+        line
+        for section, options in sections.items()
+        for line in (
+            f'[{section}]',
+            *(f'{name} = {value}' for name, value in options.items()),
+        )
+    )
+
+
+def files_in(value: Any) -> Iterator[tuple[str, str]]:
+    """The files that a deployment tool makes of its YAML, by their kind."""
+    match value:
+        case {'copy_image': _}:
+            yield 'policy.yaml', yaml.safe_dump(value)
+        case {'kind': 'ConfigMap', 'data': data}:
+            for name, text in data.items():
+                yield name.replace('30-nova-multistore', 'nova'), text
+        case {'customServiceConfig': text, **others}:
+            yield 'glance-api.conf', text
+            yield from files_in(others)
+        case dict():
+            for name, inner in value.items():
+                match name:
+                    case 'nova_nova_conf_overrides':
+                        yield 'nova.conf', as_ini(inner)
+                    case 'glance_glance_api_conf_overrides':
+                        yield 'glance-api.conf', as_ini(inner)
+                    case _:
+                        yield from files_in(inner)
+
+
+def files() -> Iterator[tuple[str, str, str]]:
+    """Every file of the documentation: its place, its kind, its text."""
+    for snippet in snippets():
+        if snippet.language == 'yaml':
+            for kind, text in files_in(yaml.safe_load(snippet.text)):
+                yield snippet.place, kind, text
+        elif re.search(r'nova(-compute)?\.conf', snippet.place):
+            yield snippet.place, 'nova.conf', snippet.text
+        elif 'glance-api.conf' in snippet.place:
+            yield snippet.place, 'glance-api.conf', snippet.text
+        else:
+            yield snippet.place, 'other', snippet.text
+
+
+def of_kind(*kinds: str) -> Any:
+    found = [entry for entry in files() if entry[1] in kinds]
+    return pytest.mark.parametrize(
+        ('kind', 'text'),
+        [entry[1:] for entry in found],
+        ids=[entry[0] for entry in found],
+    )
+
+
+def test_all_files_are_of_a_kind_that_is_read() -> None:
+    kinds = [kind for _, kind, _ in files()]
+    assert set(kinds) == {*READERS, 'policy.yaml', 'other'}
+    for kind in (*READERS, 'policy.yaml'):
+        assert kinds.count(kind) >= 4
+
+
+@of_kind('nova.conf', 'glance-api.conf')
+def test_each_option_is_known_and_its_value_fits(
+    kind: str, text: str, tmp_path: pathlib.Path
+) -> None:
+    path = tmp_path / kind
+    path.write_text(text)
+    known = READERS[kind](path)
+    given = configparser.RawConfigParser(default_section='')
+    given.read_string(text)
+    for section in given.sections():
+        options = known if section == 'DEFAULT' else known[section]
+        for name in given[section]:
+            # An unknown one is not in it, one that does not fit raises.
+            assert name in options
+            assert options[name] is not None
+
+
+@of_kind('policy.yaml')
+def test_each_rule_is_one_of_glances(kind: str, text: str) -> None:
+    rules = policy.Rules.load(text)
+    assert rules.keys() <= {rule.name for rule in glance_policies.list_rules()}
+    # What cannot be parsed becomes a rule that is never true.
+    assert '!' not in map(str, rules.values())
+
+
+@of_kind('policy.yaml')
+def test_a_rule_is_open_to_nova_on_behalf_of_a_user_only(
+    kind: str, text: str
+) -> None:
+    rules = policy.Rules.load(text)
+    enforcer = policy.Enforcer(cfg.ConfigOpts())
+    user = {'roles': ['member'], 'service_roles': []}
+    for check in rules.values():
+        assert not check({}, user, enforcer)
+        assert check({}, {**user, 'service_roles': ['service']}, enforcer)
+
+
+@of_kind('other')
+def test_other_files_can_be_parsed(kind: str, text: str) -> None:
+    parsed = configparser.RawConfigParser(allow_no_value=True)
+    parsed.read_string(text)
+    known = stevedore.ExtensionManager('oslo.middleware.healthcheck').names()
+    for section in parsed.values():
+        for backend in section.get('backends', '').split():
+            assert backend in known
