@@ -13,6 +13,10 @@
 """Sphinx's configuration: docs.openstack.org's look, warnings are errors."""
 
 import importlib.metadata
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / 'ext'))
 
 project = 'nova-rbd-multistore'
 copyright = 'nova-rbd-multistore developers'  # noqa: A001
@@ -23,6 +27,7 @@ extensions = [
     'openstackdocstheme',
     'oslo_config.sphinxext',
     'reno.sphinxext',
+    'sequence',
 ]
 
 html_theme = 'openstackdocs'

@@ -10,13 +10,17 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What the documentation says of the tests is so."""
+"""What the documentation says of the tests and of the source is so."""
 
 import ast
+import functools
+import importlib
 import pathlib
 import re
 import tomllib
 
+import nova.conf
+from nova.conf import opts
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -25,9 +29,13 @@ THREATS = ROOT / 'doc' / 'source' / 'threat-model.rst'
 #: Where it is shown who has to have which right.
 RIGHTS = (
     ROOT / 'README.rst',
-    ROOT / 'doc' / 'source' / 'install.rst',
+    ROOT / 'doc' / 'source' / 'sites.rst',
     ROOT / 'doc' / 'source' / 'security.rst',
 )
+CONFIGURATION = ROOT / 'doc' / 'source' / 'configuration.rst'
+MECHANISM = ROOT / 'doc' / 'source' / 'how-it-works.rst'
+SIZING = ROOT / 'doc' / 'source' / 'sizing.rst'
+PACKAGE = ROOT / 'nova_rbd_multistore'
 FUNCTIONAL = ROOT / 'tests' / 'functional'
 UNIT = ROOT / 'tests' / 'unit'
 
@@ -103,3 +111,75 @@ def test_the_capabilities_of_nova_are_those_of_the_lab(
 
 def test_each_fault_that_is_tested_is_in_the_table_of_scenarios() -> None:
     assert names(FUNCTIONAL, only_faults=True) - named(SCENARIOS) == set()
+
+
+def options_documented() -> dict[tuple[str, str], str]:
+    """Nova's options, by group and name, with the defaults that we tell."""
+    rows = re.findall(
+        r'\* - ``\[(\w+)\] (\w+)``\n     -(?: ``(.*)``)?\n',
+        CONFIGURATION.read_text(),
+    )
+    return {(group, name): default for group, name, default in rows}
+
+
+def options_read() -> set[tuple[str, str]]:
+    """What our source reads of Nova's configuration, by name."""
+    found = set()
+    for path in PACKAGE.glob('*.py'):
+        found |= set(re.findall(r'CONF\.(\w+)\.(\w+)', path.read_text()))
+    return {
+        (group, name)
+        for group, name in found
+        if group in nova.conf.CONF and group != 'rbd_multistore'
+    }
+
+
+def test_each_option_of_nova_that_is_read_is_documented() -> None:
+    assert len(options_read()) > 10
+    assert options_read() - options_documented().keys() == set()
+
+
+@pytest.mark.parametrize(('group', 'name'), options_documented())
+def test_a_default_of_nova_is_told_as_it_is(group: str, name: str) -> None:
+    (found,) = (
+        option.default
+        for section, options in opts.list_opts()
+        for option in options
+        if (str(section), option.dest) == (group, name)
+    )
+    match found:
+        case None:
+            shown = ''
+        case list():
+            shown = ','.join(found)
+        case _:
+            shown = str(found)
+    assert options_documented()[group, name] == shown
+
+
+@pytest.mark.parametrize(
+    'pointer',
+    re.findall(r'``(\w+\.[A-Z_]?[\w.]+)``', MECHANISM.read_text()),
+)
+def test_each_pointer_into_the_source_leads_there(pointer: str) -> None:
+    module, *names = pointer.split('.')
+    functools.reduce(
+        getattr,
+        names,
+        importlib.import_module(f'nova_rbd_multistore.{module}'),
+    )
+
+
+def test_the_table_of_sizes_is_what_its_formula_gives() -> None:
+    rows = re.findall(
+        r'^(\d+) GiB +(\d+) Gbit/s +(\d+) s +(\d+) s +(\d+) s$',
+        SIZING.read_text(),
+        re.MULTILINE,
+    )
+    assert rows
+    for row in rows:
+        gibibytes, line, *seconds = map(int, row)
+        size = gibibytes * 2**30
+        staging = size / (line * 1e9 / 8 * 0.9)
+        copy = staging + size / (500 * 2**20)
+        assert seconds == [round(staging), round(copy), round(2 * copy)]
