@@ -92,6 +92,10 @@ class Api:
         return f'{scheme}://127.0.0.1:{self._port}'
 
     @property
+    def log(self) -> str:
+        return (self._where / 'log').read_text()
+
+    @property
     def requests(self) -> str:
         """The access log."""
         return (self._where / 'access').read_text()

@@ -29,12 +29,12 @@ GLANCE_S_POOL = 'profile rbd-read-only pool=images'
 
 
 @pytest.fixture
-def host_of_ceph_user(make_host, where, west, tmp_path):
-    """Makes a host in west whose cephx user may do what it is told."""
+def make_ceph_user(where, west, tmp_path):
+    """Makes cephx users in west: the name, and a ceph.conf with the key."""
     made = []
 
     def make(osd_caps, mon_caps='profile rbd'):
-        name = f'nova-{uuid.uuid4()}'
+        name = f'test-{uuid.uuid4()}'
         made.append(name)
         key = west.make_user(name, osd_caps, mon_caps)
         keyring = tmp_path / f'{name}.keyring'
@@ -44,15 +44,26 @@ def host_of_ceph_user(make_host, where, west, tmp_path):
             where.sites[1].ceph_conf.read_text()
             + f'\n[client.{name}]\nkeyring = {keyring}\n'
         )
-        return make_host(
-            'west-1',
-            libvirt__images_rbd_ceph_conf=str(conf),
-            libvirt__rbd_user=name,
-        )
+        return name, str(conf)
 
     yield make
     for name in made:
         west.remove_user(name)
+
+
+@pytest.fixture
+def host_of_ceph_user(make_host, make_ceph_user):
+    """Makes a host in west whose cephx user may do what it is told."""
+
+    def make(*caps):
+        name, conf = make_ceph_user(*caps)
+        return make_host(
+            'west-1',
+            libvirt__images_rbd_ceph_conf=conf,
+            libvirt__rbd_user=name,
+        )
+
+    return make
 
 
 @pytest.fixture
@@ -202,10 +213,27 @@ def test_without_the_cap_on_the_monitors_the_cluster_is_said_to_refuse(
     upload, demo_user, host_of_ceph_user
 ):
     image = upload(store='west')
-    host = host_of_ceph_user(f'{OWN_POOL}, {GLANCE_S_POOL}', mon_caps='')
+    host = host_of_ceph_user(f'{OWN_POOL}, {GLANCE_S_POOL}', '')
 
     (boot,) = host.boot(demo_user, image.id)
 
     assert boot.error == 'ClusterRefused'
     assert 'ImageUnacceptable' not in boot.classes
     assert 'mon "profile rbd"' in boot.message
+
+
+def test_without_glances_own_cap_its_log_has_the_reason(
+    upload, make_host, make_glance, demo_user, make_ceph_user
+):
+    image = upload()
+    name, conf = make_ceph_user(GLANCE_S_POOL)
+    glance = make_glance(
+        west={'rbd_store_user': name, 'rbd_store_ceph_conf': conf}
+    )
+    host = make_host('west-1', glance__endpoint_override=glance.url)
+
+    (boot,) = host.boot(demo_user, image.id)
+
+    assert boot.error == 'CopyFailed'
+    assert "See glance-api's log" in boot.message
+    assert 'permission' in glance.log
