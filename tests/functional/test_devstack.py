@@ -230,6 +230,7 @@ def test_user_alone_may_not_copy(make_stack, run_glance, import_image, demo):
     assert answer.status_code == 403
 
 
+@pytest.mark.long
 @pytest.mark.parametrize('default', ['fast', 'central_rbd'])
 def test_first_boot_copies_and_later_ones_find(
     make_stack,
