@@ -94,7 +94,7 @@ def test_the_policies_are_those_of_the_lab(page: pathlib.Path) -> None:
 
 @pytest.mark.parametrize(
     ('page', 'user'),
-    [('install', 'nova'), ('security', 'nova'), ('security', 'glance')],
+    itertools.product(('sites', 'security'), ('nova', 'glance')),
 )
 def test_the_capabilities_are_those_of_the_lab(page: str, user: str) -> None:
     (capabilities,) = (
