@@ -15,6 +15,7 @@
 import ast
 import functools
 import importlib
+import itertools
 import pathlib
 import re
 import tomllib
