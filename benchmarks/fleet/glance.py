@@ -1,0 +1,159 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Glance's APIs in virtual time: each answer takes a worker, and a while.
+
+The rules, records and words are those of the Glance that the unit tests have
+(``tests/unit/fakes``); recorded answers of a real one are held against them
+by ``tests/unit/benchmarks``.
+"""
+
+from collections.abc import Callable, Mapping
+import dataclasses
+import io
+from typing import Any
+
+from keystoneauth1 import session as ksa_session
+import requests
+
+from benchmarks.fleet import clock as clocks
+from tests.unit.fakes import cluster as clusters
+from tests.unit.fakes import endpoint as endpoints
+from tests.unit.fakes import glance_api
+from tests.unit.fakes import network
+
+#: Seconds that a worker is at it, by the end of the path: medians of the
+#: lab's glance-api.
+SECONDS = {'healthcheck': 0.005, 'import': 0.07}
+SECONDS_OTHERWISE = 0.025
+
+#: ``[wsgi] task_pool_threads``, Glance's default.
+TASK_THREADS = 16
+
+Latency = Callable[[str], float]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Request:
+    """As much of ``requests.PreparedRequest`` as the endpoints look at."""
+
+    method: str
+    url: str
+    headers: Mapping[str, Any]
+    body: str | None
+
+    @property
+    def path_url(self) -> str:
+        return self.url
+
+
+class Glance:
+    """Some glance-apis over one database, and what they were asked.
+
+    :param stores: the cluster behind each store, None for a file store
+    :param workers: of each glance-api: requests that it serves at a time
+    :param bandwidth: of each glance-api for downloads, bytes a second
+    :ivar rules: images, tasks and locks
+    :ivar urls: of the glance-apis
+    :ivar asked: when requests came
+    :ivar slowest: seconds from a request to its answer, at most
+    """
+
+    def __init__(
+        self,
+        clock: clocks.Clock,
+        stores: Mapping[str, clusters.Cluster | None],
+        count: int,
+        workers: int,
+        bandwidth: float = float('inf'),
+    ) -> None:
+        self.rules = glance_api.GlanceApi(
+            clock, stores, task_threads=TASK_THREADS * count
+        )
+        self.asked: list[float] = []
+        self.slowest = 0.0
+        self._clock = clock
+        self._bandwidth = bandwidth
+        names = [f'http://glance-{number + 1}:9292' for number in range(count)]
+        self.urls = [f'{name}/' for name in names]
+        self._workers = {
+            url: clocks.Workers(clock, workers) for url in self.urls
+        }
+        self._endpoints = {
+            url: endpoints.Endpoint(self.rules) for url in self.urls
+        }
+        for endpoint in self._endpoints.values():
+            endpoint.answers['/schemas/image'] = network.Answer(200, b'{}')
+        self._sent_at = dict.fromkeys(self.urls, 0.0)
+
+    def answer(
+        self, api: str, request: _Request, latency: Latency
+    ) -> network.Answer:
+        """Wait for a worker, and for what it says."""
+        came = self._clock.now
+        self.asked.append(came)
+        with self._workers[api].one():
+            self._clock.sleep(latency(request.url.rpartition('/')[2]))
+            answer = self._endpoints[api](request)
+        self.slowest = max(self.slowest, self._clock.now - came)
+        return answer
+
+    def download(self, api: str, size: int) -> None:
+        """Wait for an image's data, behind those who asked before.
+
+        In favour of whoever does this: it takes no worker.
+        """
+        self.asked.append(self._clock.now)
+        began = max(self._sent_at[api], self._clock.now)
+        self._sent_at[api] = began + size / self._bandwidth
+        self._clock.sleep(self._sent_at[api] - self._clock.now)
+
+
+class Session(ksa_session.Session):
+    """Below the real glanceclient, in place of HTTP.
+
+    :param latency: seconds of a worker for an answer, by the end of its path
+    """
+
+    def __init__(self, glance: Glance, latency: Latency) -> None:
+        super().__init__()
+        self._glance = glance
+        self._latency = latency
+
+    def request(
+        self,
+        url: str,
+        method: str,
+        *,
+        endpoint_override: str,
+        headers: Mapping[str, Any] | None = None,
+        data: str | None = None,
+        **_options: Any,
+    ) -> requests.Response:
+        tokens = {
+            'X-Auth-Token': endpoints.USER,
+            'X-Service-Token': endpoints.SERVICE,
+        }
+        request = _Request(
+            method,
+            endpoint_override.rstrip('/') + url,
+            {**(headers or {}), **tokens},
+            data,
+        )
+        answer = self._glance.answer(endpoint_override, request, self._latency)
+        response = requests.Response()
+        response.status_code = answer.status
+        response.headers.update(answer.headers)
+        response.headers['Content-Type'] = answer.content_type
+        response.encoding = 'utf-8'
+        response.raw = io.BytesIO(answer.body)
+        return response

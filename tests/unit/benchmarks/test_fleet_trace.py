@@ -1,0 +1,64 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What the lab's Glance said is what the simulator's says."""
+
+import json
+import pathlib
+
+import pytest
+
+from benchmarks import fleet
+from benchmarks.fleet import replay
+from benchmarks.fleet import trace
+
+LAB = pathlib.Path(fleet.__file__).parent / 'lab-trace.json'
+
+
+@pytest.fixture(scope='module')
+def recorded():
+    return trace.Trace.load(LAB)
+
+
+@pytest.fixture(scope='module')
+def replayed(recorded):
+    return replay.replay(recorded)
+
+
+def told(events):
+    return [json.loads(json.dumps(event.told)) for event in events]
+
+
+@pytest.mark.parametrize('host', ['west-1', 'west-2', 'east-1'])
+def test_a_recorded_trace_of_the_lab_replays_identically(
+    recorded, replayed, host
+):
+    assert told(replayed.of(host)) == told(recorded.of(host))
+
+
+def test_the_trace_has_a_wait_for_ones_own_site_and_one_for_another(recorded):
+    answers = [
+        (event.host[:4], event.status)
+        for event in sorted(recorded.events, key=lambda event: event.ended)
+        if event.question.endswith('/import')
+    ]
+    assert answers == [
+        ('west', 202),
+        ('west', 409),
+        ('east', 409),
+        ('east', 202),
+    ]
+
+
+def test_a_trace_is_read_as_it_was_written(recorded, tmp_path):
+    recorded.save(tmp_path / 'trace.json')
+    assert trace.Trace.load(tmp_path / 'trace.json') == recorded
