@@ -40,6 +40,7 @@ def measure(wanted: list[str], quick: bool) -> dict[str, Any]:
             found += figures.BLOCKS[name](run)
     return {
         'machine': facts,
+        'quick': quick,
         'seconds': round(time.monotonic() - began),
         'figures': [figure.as_dict() for figure in found],
         'storms': run.storms,

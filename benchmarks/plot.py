@@ -36,7 +36,8 @@ WAITING, CLONING, REST, FAILED = 'tab:gray', 'tab:blue', 'tab:cyan', 'tab:red'
 
 def draw(storms: dict[str, Any], axes: Any) -> None:
     """One bar for each boot, in the order in which they ended."""
-    for row, (where, title) in enumerate(TITLES.items()):
+    for row, where in enumerate(storms):
+        title = TITLES[where]
         for column, whose in enumerate(('stock', 'ours')):
             boots = sorted(storms[where][whose], key=lambda b: b['ended'])
             axis = axes[row][column]
@@ -68,8 +69,15 @@ def main() -> int:
     results = json.loads((HERE / 'results' / 'latest.json').read_text())
     # The same figures make the same file.
     mpl.rcParams['svg.hashsalt'] = 'storm'
-    figure, axes = pyplot.subplots(2, 2, figsize=(10, 7), layout='constrained')
-    draw(results['storms'], axes)
+    storms = results['storms']
+    figure, axes = pyplot.subplots(
+        len(storms),
+        2,
+        figsize=(10, 3.5 * len(storms)),
+        layout='constrained',
+        squeeze=False,
+    )
+    draw(storms, axes)
     figure.legend(
         handles=[
             mpl.patches.Patch(color=color, label=label)
