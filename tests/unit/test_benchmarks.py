@@ -1,0 +1,75 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""The benchmarks' report; what they measure is for a lab to show."""
+
+import json
+import pathlib
+
+import pytest
+
+from benchmarks import report
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def figure(**fields):
+    return report.Figure('a figure', 'ms', **fields)
+
+
+def table(*figures):
+    return report.rows({'figures': [one.as_dict() for one in figures]})
+
+
+def test_the_documentation_shows_the_figures_that_are_kept():
+    results = json.loads(report.LATEST.read_text())
+    assert report.PAGE.read_text() == report.page(results)
+
+
+def test_the_figures_kept_are_of_one_run_with_its_circumstances():
+    results = json.loads(report.LATEST.read_text())
+    assert results['machine'].keys() >= {'date', 'commit', 'cpu', 'versions'}
+    assert not [one for one in results['figures'] if 'ours' not in one]
+
+
+def test_the_median_counts():
+    (row,) = table(figure(ours=[1, 90, 2, 3, 2.5]))
+    assert row[3] == '2.5'
+
+
+def test_ours_is_compared_with_stock_and_with_the_limit():
+    (row,) = table(figure(stock=[200], ours=[50], limit=[40]))
+    assert row[6:8] == ('0.25', '1.25')
+
+
+def test_a_ratio_to_nothing_is_none():
+    (row,) = table(figure(stock=[0], ours=[0]))
+    assert row[6:8] == ('', '')
+
+
+@pytest.mark.parametrize(
+    ('ours', 'verdict'), [(5, 'five: reached'), (5.1, 'five: missed')]
+)
+def test_what_is_to_be_reached_is_judged(ours, verdict):
+    (row,) = table(figure(ours=[ours], bound=5, target='five'))
+    assert row[-1] == verdict
+
+
+def test_zero_can_be_what_is_to_be_reached():
+    (row,) = table(figure(ours=[1], bound=0, target='none'))
+    assert row[-1] == 'none: missed'
+
+
+def test_what_need_not_reach_anything_is_reported():
+    (row,) = table(figure(ours=[5]))
+    assert row[-1] == 'reported'
