@@ -18,10 +18,10 @@ import random
 import time
 
 from nova import context as nova_context
-from nova import utils as nova_utils
 import nova.conf
 
 from nova_rbd_multistore import ceph
+from nova_rbd_multistore import compat
 from nova_rbd_multistore import conf
 from nova_rbd_multistore import copying
 from nova_rbd_multistore import exceptions
@@ -46,7 +46,7 @@ class Host:
     def __init__(self) -> None:
         # Under eventlet this runs librbd in native threads, so that it does
         # not block the others; under native threads it is the object itself.
-        self.cluster: ceph.Cluster = nova_utils.tpool_wrap(
+        self.cluster: ceph.Cluster = compat.tpool_wrap(
             ceph.Cluster(
                 CONF.libvirt.images_rbd_ceph_conf,
                 CONF.libvirt.rbd_user,

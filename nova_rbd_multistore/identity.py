@@ -23,17 +23,19 @@ what keeps it from being a confused deputy.
 from collections.abc import Iterator
 import re
 import time
+from typing import Any
 
 from keystoneauth1 import exceptions as ksa_exc
 from keystoneauth1 import loading as ksa_loading
 from keystoneauth1 import plugin as ksa_plugin
+from keystoneauth1 import service_token
 from keystoneauth1 import session as ksa_session
 from keystoneauth1.access import service_catalog
 from nova import context as nova_context
-from nova import service_auth
 import nova.conf
 from oslo_log import log as logging
 
+from nova_rbd_multistore import compat
 from nova_rbd_multistore import conf
 from nova_rbd_multistore import endpoints
 from nova_rbd_multistore import exceptions
@@ -74,7 +76,7 @@ class GlanceAccess:
         """Glance, as the user of ``context`` may use it."""
         return glance.Glance(
             self._session,
-            service_auth.get_service_user_token_auth_plugin(context),
+            compat.get_service_user_token_auth_plugin(context),
             self._urls(context),
             self._known,
             sleep=time.sleep,
@@ -154,12 +156,12 @@ class GlanceAccess:
         # The catalog that came with the user's request knows one endpoint an
         # interface: keystonemiddleware hands it on in the format of Keystone
         # v2. The service user's own is whole.
-        if CONF.service_user.send_service_user_token:
-            auth = service_auth.get_service_auth_plugin(
-                nova.conf.service_token.SERVICE_USER_GROUP
-            )
+        auth = compat.get_service_user_token_auth_plugin(context)
+        if isinstance(auth, service_token.ServiceTokenAuthWrapper):
+            # Any, for not each kind of plugin has a catalog.
+            service_user: Any = auth.service_auth
             try:
-                yield auth.get_access(self._session).service_catalog
+                yield service_user.get_access(self._session).service_catalog
                 reason = None
             except (AttributeError, ksa_exc.ClientException) as exc:
                 reason = text.printable(text.without_credentials(str(exc)))

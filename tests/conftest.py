@@ -18,7 +18,10 @@ threads, unless OS_NOVA_DISABLE_EVENTLET_PATCHING says false.
 
 import os
 
+os.environ.setdefault('OS_NOVA_DISABLE_EVENTLET_PATCHING', 'true')
+
 from nova import monkey_patch
 
-os.environ.setdefault('OS_NOVA_DISABLE_EVENTLET_PATCHING', 'true')
-monkey_patch.patch()
+# Nova 31 patches when it is imported.
+if hasattr(monkey_patch, 'patch'):
+    monkey_patch.patch()
