@@ -10,7 +10,18 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""The driver's address: Nova imports ``compute_driver`` below nova.virt."""
+"""The driver's address: Nova imports ``compute_driver`` below nova.virt.
+
+:raises ImportError: without Nova, of which this is but a part
+"""
+
+import nova
+
+if nova.__file__ is None:
+    raise ImportError(
+        'Nova is not installed where nova-rbd-multistore is: install both '
+        'into the environment of nova-compute'
+    )
 
 from nova_rbd_multistore.driver import LibvirtDriver
 
