@@ -50,6 +50,7 @@ function basic_stages {
     stage pep8 5 "$venv/bin/tox" -e pep8
     stage docs 5 "$venv/bin/tox" -e docs
     stage unit 10 "$venv/bin/tox" -e py3
+    stage packaging 10 "$venv/bin/tox" -e packaging
     if ! lab_is_up; then
         trap take_down EXIT
     fi
