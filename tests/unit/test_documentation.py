@@ -73,9 +73,10 @@ def test_no_security_rule_of_ruff_is_off_for_the_package() -> None:
     lint = tomllib.loads((ROOT / 'pyproject.toml').read_text())['tool']['ruff']
     assert 'S' in lint['lint']['select']
     assert not [rule for rule in lint['lint']['ignore'] if rule[0] == 'S']
-    assert set(lint['lint']['per-file-ignores']) == {
-        *('benchmarks/*', 'lab/*', 'tests/*'),
+    folders = {
+        path.partition('/')[0] for path in lint['lint']['per-file-ignores']
     }
+    assert folders == {'benchmarks', 'lab', 'tests'}
     for path in (ROOT / 'nova_rbd_multistore').glob('*.py'):
         assert not re.search('noqa.*S[0-9]', path.read_text())
 
