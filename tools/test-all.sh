@@ -29,6 +29,7 @@ stage faults 60 "$venv/bin/tox" -e functional -- -m fault tests/functional
 stage lives 30 "$venv/bin/tox" -e functional -- -m long tests/functional
 stage nova31 15 "$venv/bin/tox" -e nova31
 stage nova33 15 "$venv/bin/tox" -e nova33
+stage tempest 40 tools/tempest.sh
 stage leaks-all 5 tools/lab leaks
 # The functional tests that eventlet could change run in both modes anyway.
 OS_NOVA_DISABLE_EVENTLET_PATCHING=false \

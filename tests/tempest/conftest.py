@@ -1,0 +1,155 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""One run of tempest against the lab, which must be up with our driver."""
+
+from collections.abc import Iterator
+import contextlib
+import dataclasses
+import pathlib
+import shutil
+
+import jinja2
+from openstack import connection
+import pytest
+
+from lab import cloud
+from lab import files
+from lab import layout
+from tests.functional import clusters
+from tests.functional import image_files
+from tests.functional import logs
+from tests.tempest import suite as tempest_suite
+from tests.tempest import watching
+
+_HERE = pathlib.Path(__file__).parent
+
+#: Seconds that suffice for anything on a busy machine.
+_TIMEOUT = 600
+
+
+@pytest.fixture(scope='session')
+def where() -> layout.Layout:
+    return layout.Layout.from_environment()
+
+
+@pytest.fixture(scope='session')
+def admin(where: layout.Layout) -> connection.Connection:
+    return cloud.connect('admin', where)
+
+
+@pytest.fixture(scope='session')
+def images(
+    where: layout.Layout,
+    admin: connection.Connection,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[list[str]]:
+    """Two public images of random bytes, in the store of the first site.
+
+    No test looks into a guest, and to boot one takes most of a run's time.
+    """
+    path = tmp_path_factory.mktemp('tempest') / 'image'
+    image_files.write(path, 'raw', size_mib=8)
+    store = where.sites[0].store
+    with contextlib.ExitStack() as stack:
+        made = []
+        for number in range(2):
+            image_id = _make_image(admin, f'tempest-{number}')
+            stack.callback(admin.image.delete_image, image_id)
+            _upload(admin, image_id, path, store)
+            made.append(image_id)
+        yield made
+
+
+def _make_image(admin: connection.Connection, name: str) -> str:
+    answer = admin.image.post(
+        '/images',
+        json={
+            'name': name,
+            'visibility': 'public',
+            'disk_format': 'raw',
+            'container_format': 'bare',
+            # Whatever runs there does not hear that it is to stop.
+            'os_shutdown_timeout': '0',
+        },
+    )
+    answer.raise_for_status()
+    image_id: str = answer.json()['id']
+    return image_id
+
+
+def _upload(
+    admin: connection.Connection, image_id: str, path: pathlib.Path, store: str
+) -> None:
+    with path.open('rb') as data:
+        admin.image.put(
+            f'/images/{image_id}/file',
+            data=data,
+            headers={
+                'Content-Type': 'application/octet-stream',
+                'X-Image-Meta-Store': store,
+            },
+        ).raise_for_status()
+
+
+@pytest.fixture(scope='session')
+def suite(
+    where: layout.Layout,
+    admin: connection.Connection,
+    images: list[str],
+) -> tempest_suite.Suite:
+    """Tempest, configured, in a directory of the lab that only root reads."""
+    directory = where.root / 'tempest'
+    if directory.exists():
+        shutil.rmtree(directory)
+    directory.mkdir(mode=0o700)
+    template = jinja2.Template(
+        (_HERE / 'tempest.conf.j2').read_text(),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    text = template.render(
+        admin=cloud.account('admin', where),
+        region=layout.REGION,
+        images=images,
+        flavors=[
+            admin.compute.find_flavor(name, ignore_missing=False).id
+            for name in ('m1.tiny', 'm1.small')
+        ],
+        zone=where.sites[1].zone,
+        timeout=_TIMEOUT,
+    )
+    files.write(directory / 'tempest.conf', text)
+    return tempest_suite.Suite(directory)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What came of one run, by the name of each test, and what was seen."""
+
+    outcomes: dict[str, str]
+    output: pathlib.Path
+    parents: dict[str, clusters.Parent | None]
+    compute_logs: list[logs.Log]
+
+
+@pytest.fixture(scope='session')
+def run(where: layout.Layout, suite: tempest_suite.Suite) -> Run:
+    """Tempest, run once for all tests here."""
+    compute_logs = [logs.Log(compute.log) for compute in where.computes]
+    with contextlib.ExitStack() as stack:
+        sites = [
+            stack.enter_context(clusters.Cluster(site)) for site in where.sites
+        ]
+        watch = stack.enter_context(watching.Watch(sites))
+        outcomes = suite.run()
+    return Run(outcomes, suite.output, watch.parents, compute_logs)

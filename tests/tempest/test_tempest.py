@@ -1,0 +1,71 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What tempest says of a cloud whose computes run our driver."""
+
+import re
+
+import pytest
+
+from tests.tempest import conftest
+from tests.tempest import suite as tempest_suite
+
+
+@pytest.fixture(scope='session')
+def included(suite: tempest_suite.Suite) -> list[str]:
+    return suite.included()
+
+
+@pytest.mark.parametrize(
+    'exclusion', tempest_suite.exclusions(), ids=lambda it: it.regex
+)
+def test_an_exclusion_has_a_reason_and_excludes_something(
+    exclusion: tempest_suite.Exclusion, included: list[str]
+) -> None:
+    assert exclusion.reason
+    assert any(re.search(exclusion.regex, name) for name in included)
+
+
+def test_what_is_not_excluded_is_listed(included: list[str]) -> None:
+    excluded = [entry.regex for entry in tempest_suite.exclusions()]
+    chosen = {
+        name
+        for name in included
+        if not any(re.search(regex, name) for regex in excluded)
+    }
+    assert chosen == set(tempest_suite.passing())
+
+
+@pytest.mark.parametrize('name', tempest_suite.passing())
+def test_passes(name: str, run: conftest.Run) -> None:
+    assert run.outcomes.get(name) == 'success', f'see {run.output}'
+
+
+def test_nothing_else_fails(run: conftest.Run) -> None:
+    """Nor does what tempest does before and after a class of tests."""
+    listed = tempest_suite.passing()
+    failed = {
+        name
+        for name, outcome in run.outcomes.items()
+        if outcome != 'success' and name not in listed
+    }
+    assert not failed, f'see {run.output}'
+
+
+def test_each_disk_is_a_clone(run: conftest.Run) -> None:
+    assert run.parents
+    assert [disk for disk, parent in run.parents.items() if not parent] == []
+
+
+def test_nothing_is_downloaded_instead_of_cloned(run: conftest.Run) -> None:
+    text = 'Downloading instead of cloning'
+    assert [log.lines(text) for log in run.compute_logs] == [[], [], []]
