@@ -36,6 +36,6 @@ if ! lab_is_up; then
 fi
 tools/lab up --driver multistore --threading native
 "$NOVA_RBD_VENV/bin/tox" -e bench -- "${@:---keep}"
-if [[ $# -eq 0 && -e benchmarks/fleet/__main__.py ]]; then
-    "$NOVA_RBD_VENV/bin/python" -m benchmarks.fleet
+if [[ $# -eq 0 ]]; then
+    "$NOVA_RBD_VENV/bin/tox" -e fleet
 fi
