@@ -25,7 +25,6 @@ import signal
 import socket
 import ssl
 import subprocess
-import time
 from typing import ClassVar
 import urllib.error
 import urllib.request
@@ -34,6 +33,7 @@ from openstack import connection
 
 from lab import layout
 from tests.functional import certificates
+from tests.functional import polling
 
 Options = Mapping[str, Mapping[str, str]]
 
@@ -139,10 +139,7 @@ class Api:
         os.killpg(self._process.pid, signal.SIGSTOP)
 
     def freeze_when(self, condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 60
-        while not condition():
-            assert time.monotonic() < deadline, 'it did not come about'
-            time.sleep(0.05)
+        polling.until(condition, 'the moment to freeze it', pause=0.05)
         self.freeze()
 
     def thaw(self) -> None:
@@ -216,13 +213,9 @@ class KeystoneApi(Api):
     conf_variable = 'OS_KEYSTONE_CONFIG_DIR'
 
 
-def wait_for(url: str, tls: certificates.Tls | None = None) -> None:
+def wait_for(url: str) -> None:
     """Wait until an API answers."""
-    context = tls.context() if tls else None
-    deadline = time.monotonic() + 60
-    while not _answers(url, context):
-        assert time.monotonic() < deadline, f'{url} does not answer'
-        time.sleep(0.2)
+    polling.until(lambda: _answers(url), f'{url} answers')
 
 
 def _answers(url: str, context: ssl.SSLContext | None) -> bool:

@@ -28,6 +28,7 @@ import uuid
 from openstack import connection
 
 from lab import layout
+from tests.functional import polling
 
 OURS = ('rbd_multistore', 'LibvirtDriver')
 STOCK = ('libvirt', 'LibvirtDriver')
@@ -141,14 +142,15 @@ class Host:
         return (self._where / 'nova.log').read_text()
 
     def wait_for_log(
-        self, text: str, times: int = 1, seconds: float = 60.0
+        self, text: str, times: int = 1, seconds: float = polling.DEADLINE
     ) -> None:
         """Wait until its log has said something, so many times."""
-        deadline = time.monotonic() + seconds
         path = self._where / 'nova.log'
-        while not path.exists() or path.read_text().count(text) < times:
-            assert time.monotonic() < deadline, f'{text!r} is not in {path}'
-            time.sleep(0.1)
+        polling.until(
+            lambda: path.exists() and path.read_text().count(text) >= times,
+            f'{text!r} in {path}',
+            seconds=seconds,
+        )
 
     @property
     def state_path(self) -> pathlib.Path:

@@ -22,10 +22,16 @@ T = TypeVar('T')
 DEADLINE = 300.0
 
 
-def until(look: Callable[[], T], what: str, *, seconds: float = DEADLINE) -> T:
+def until(
+    look: Callable[[], T],
+    what: str,
+    *,
+    seconds: float = DEADLINE,
+    pause: float = 0.2,
+) -> T:
     """Look until there is something to be seen, and give that."""
     deadline = time.monotonic() + seconds
     while not (seen := look()):
         assert time.monotonic() < deadline, f'{what}: not in {seconds:.0f} s'
-        time.sleep(0.2)
+        time.sleep(pause)
     return seen

@@ -20,7 +20,6 @@ import pathlib
 import shutil
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 import uuid
@@ -31,6 +30,7 @@ from tests.devstack import stack
 from tests.functional import apis
 from tests.functional import clusters
 from tests.functional import image_files
+from tests.functional import polling
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -165,16 +165,19 @@ def import_image(demo, tmp_path):
         demo.session.post(
             f'{url}/import', json={'method': {'name': 'glance-direct'}}
         )
-        deadline = time.monotonic() + 120
-        while (record := demo.session.get(url).json())['status'] != 'active':
-            assert time.monotonic() < deadline, record
-            time.sleep(0.5)
-        return record
+        return polling.until(
+            lambda: _active(demo.session.get(url).json()),
+            'the image is active',
+        )
 
     yield run
     # By the Glance that knows the stores.
     for url in imported:
         demo.session.delete(url)
+
+
+def _active(record):
+    return record if record['status'] == 'active' else None
 
 
 def health(api):
