@@ -213,9 +213,10 @@ class KeystoneApi(Api):
     conf_variable = 'OS_KEYSTONE_CONFIG_DIR'
 
 
-def wait_for(url: str) -> None:
+def wait_for(url: str, tls: certificates.Tls | None = None) -> None:
     """Wait until an API answers."""
-    polling.until(lambda: _answers(url), f'{url} answers')
+    context = tls.context() if tls else None
+    polling.until(lambda: _answers(url, context), f'{url} answers')
 
 
 def _answers(url: str, context: ssl.SSLContext | None) -> bool:
