@@ -56,7 +56,7 @@ function basic_stages {
     fi
     stage lab 10 tools/lab up --driver multistore --threading native
     stage functional 25 "$venv/bin/tox" -e functional -- \
-        -m 'not fault and not long' tests/functional
+        -m 'not fault and not long and not older' tests/functional
     stage leaks 5 tools/lab leaks
 }
 

@@ -30,6 +30,8 @@ stage lives 30 "$venv/bin/tox" -e functional -- -m long tests/functional
 stage nova31 15 "$venv/bin/tox" -e nova31
 stage nova33 15 "$venv/bin/tox" -e nova33
 stage tempest 40 tools/tempest.sh
+# In the environment that stage nova33 has made.
+stage older 8 "$venv/bin/tox" -e functional -- -m older tests/functional
 stage leaks-all 5 tools/lab leaks
 # The functional tests that eventlet could change run in both modes anyway.
 OS_NOVA_DISABLE_EVENTLET_PATCHING=false \

@@ -18,15 +18,17 @@ from lab import credentials
 from lab import layout
 
 
-def connect(where: layout.Layout) -> pymysql.Connection:
-    """Glance's database; each statement is a transaction."""
-    password = credentials.Credentials.load(where).database('glance')
+def connect(
+    where: layout.Layout, service: str = 'glance'
+) -> pymysql.Connection:
+    """The database of a service; each statement is a transaction."""
+    password = credentials.Credentials.load(where).database(service)
     return pymysql.connect(
         host=layout.HOST,
         port=layout.PORTS['mariadb'],
-        user='glance',
+        user=service,
         password=password,
-        database='glance',
+        database=service,
         autocommit=True,
     )
 
