@@ -24,6 +24,8 @@ readonly venv=${NOVA_RBD_VENV:-$PWD/.venv}
 export NOVA_RBD_VENV=$venv
 results=$(mktemp --directory)
 readonly results
+# Options of tools/test-summary to keep a record with after each stage, if any.
+record=()
 
 # stage NAME MINUTES COMMAND...
 # A stage that hangs is a stage that fails. What pytest counts in it goes to
@@ -36,6 +38,9 @@ function stage {
         timeout --kill-after=60 "${minutes}m" "$@" < /dev/null || code=$?
     printf '%s\t%s\t%s\n' "$name" "$((SECONDS - began))" "$code" \
         >> "$results/stages.tsv"
+    if ((${#record[@]})); then
+        summarize "${record[@]}" > /dev/null
+    fi
     return "$code"
 }
 
@@ -65,12 +70,18 @@ function take_down {
     stage down 5 tools/lab down
 }
 
+# summarize [OPTION...]
+# With the options of tools/test-summary.
+function summarize {
+    /usr/bin/python3 tools/test-summary "$@" "$results"
+}
+
 # conclude [OPTION...]
-# Ends the script, with the options of tools/test-summary.
+# Ends the script.
 function conclude {
     if [[ -n $(trap -p EXIT) ]]; then
         take_down
     fi
-    /usr/bin/python3 tools/test-summary "$@" "$results"
+    summarize "$@"
     exit
 }

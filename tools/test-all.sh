@@ -12,7 +12,8 @@
 # under the License.
 
 # All that tools/test.sh runs, and what takes longer. The result goes to
-# tests/last-full-run.json, with the commit that it is about.
+# tests/last-full-run.json, with the commit that it is about and, until the end,
+# the stages that are left.
 
 # shellcheck source=tools/stages.sh
 source "$(dirname "$(readlink -f "$0")")/stages.sh"
@@ -23,10 +24,14 @@ if [[ -n $(git status --porcelain) ]]; then
     exit 1
 fi
 
+record=(--json tests/last-full-run.json --planned "install pep8 docs unit
+    packaging lab functional leaks fuzz faults lives nova31 nova33 older
+    tempest leaks-all unit-eventlet")
 basic_stages
 stage fuzz 5 "$venv/bin/tox" -e fuzz -- --seconds 60
 stage faults 60 "$venv/bin/tox" -e functional -- -m fault tests/functional
-stage lives 30 "$venv/bin/tox" -e functional -- -m long tests/functional
+stage lives 30 "$venv/bin/tox" -e functional -- \
+    -m 'long and not fault' tests/functional
 stage nova31 15 "$venv/bin/tox" -e nova31
 stage nova33 15 "$venv/bin/tox" -e nova33
 stage tempest 40 tools/tempest.sh
@@ -37,4 +42,4 @@ stage leaks-all 5 tools/lab leaks
 OS_NOVA_DISABLE_EVENTLET_PATCHING=false \
     stage unit-eventlet 10 "$venv/bin/tox" -e py3
 
-conclude --json tests/last-full-run.json
+conclude "${record[@]}"
