@@ -20,6 +20,8 @@ from typing import Any
 
 import matplotlib as mpl
 
+from benchmarks import svg
+
 mpl.use('svg')
 
 from matplotlib import pyplot
@@ -96,7 +98,7 @@ def main() -> int:
         loc='outside lower center',
         ncols=5,
     )
-    figure.savefig(PLOT, metadata={'Date': None})
+    svg.save(figure, PLOT)
     return 0
 
 

@@ -17,6 +17,7 @@ import pathlib
 
 import matplotlib
 
+from benchmarks import svg
 from benchmarks.fleet import simulation
 
 matplotlib.use('svg')
@@ -49,7 +50,7 @@ def rates(outcomes: Sequence[simulation.Outcome], path: pathlib.Path) -> None:
         panel.set_title(f'{size:,} computes')
         panel.legend()
     panels[-1][0].set_xlabel('seconds after the boots')
-    _save(drawing, path)
+    svg.save(drawing, path)
 
 
 def growth(
@@ -78,11 +79,4 @@ def growth(
     right.set_ylabel('requests per compute')
     right.set_xlim(left=0)
     right.set_ylim(bottom=0)
-    _save(drawing, path)
-
-
-def _save(drawing: figure.Figure, path: pathlib.Path) -> None:
-    drawing.savefig(path, metadata={'Date': None})
-    # Matplotlib leaves blanks at the ends of lines.
-    lines = path.read_text().splitlines()
-    path.write_text('\n'.join(line.rstrip() for line in lines) + '\n')
+    svg.save(drawing, path)
