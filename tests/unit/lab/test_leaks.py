@@ -61,6 +61,13 @@ def test_a_log_without_a_secret_is_in_order(where, search):
     assert search.size > 0
 
 
+def test_a_token_that_keystone_refuses_is_no_secret(where, search):
+    said = f'Could not find token: {TOKEN}.'
+    write(where.log / 'keystone.log', f'{said}\n"message":"{said}"\n')
+
+    assert list(search.in_logs()) == []
+
+
 @pytest.mark.parametrize(
     ('secret', 'what'),
     [
