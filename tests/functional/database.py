@@ -54,7 +54,8 @@ def tell_progress(where: layout.Layout, task_id: str) -> None:
         where,
         task_id,
         "message = CONCAT('Copied ', "
-        "COALESCE(REGEXP_SUBSTR(message, '[0-9]+'), 0) + 1, ' MiB')",
+        "COALESCE(NULLIF(REGEXP_SUBSTR(message, '[0-9]+'), ''), 0) + 1, "
+        "' MiB')",
     )
 
 
