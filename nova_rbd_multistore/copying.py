@@ -54,6 +54,9 @@ JITTER = 0.2
 #: Who waits for others asks Glance again after this share of the wait so far.
 PATIENCE = 0.5
 
+#: Intervals that pass between two questions to Glance at most.
+LONGEST_PAUSE = 4
+
 
 class ImageService(Protocol):
     """What the engine asks Glance; see :class:`glance.Glance`."""
@@ -131,6 +134,11 @@ class Copy:
         self._began = time.clock()
         self._moved = self._logged = self._began
         self._poll_at = self._check_at = self._began
+        # The last possible end of an interval, drift and all, in that time.
+        self._longest_pause = limits.poll_interval * (
+            LONGEST_PAUSE - 1 - JITTER
+        )
+        self._ask_by = self._began + self._longest_pause
         self._due = self._arriving = False
         self._recheck = FIRST_RECHECK
         self._progress = progress.Progress(record.size, time.clock)
@@ -157,6 +165,8 @@ class Copy:
         self._check_later()
         if self._probe is not None:
             self._look_into_cluster(self._probe)
+            # What lay there before may be the rest of a copy that died.
+            self._arriving = False
         self._request()
         looks = tenacity.Retrying(
             retry=tenacity.retry_if_result(lambda arrived: not arrived),
@@ -228,8 +238,9 @@ class Copy:
         self._check_later()
         if now < self._poll_at:
             return False
-        if self._arriving:
-            # Whoever writes there is alive, and not done: no news in Glance.
+        if self._arriving and now < self._ask_by:
+            # Whoever writes there is alive, and not done: no news in Glance,
+            # but that the user may have lost his right to the image.
             self._arriving = False
             self._poll_later()
             return False
@@ -268,6 +279,7 @@ class Copy:
         self._log_progress()
 
     def _ask_glance(self) -> bool:
+        self._ask_by = self._time.clock() + self._longest_pause
         try:
             record = self._images.record(self._image)
             source.require_cloneable(record)
@@ -356,11 +368,12 @@ class Copy:
         self._recheck = FIRST_RECHECK
         now = self._time.clock()
         interval = pause = self._limits.poll_interval
-        if not self._accepted:
+        if not self._accepted and self._probe is not None:
             # Thousands may wait for one lock, and the first of a site to find
             # it free asks for all of the site. So each asks ever less often:
             # what all ask then grows with their number, hardly with the wait.
-            pause = max(pause, PATIENCE * (now - self._began))
+            waited = PATIENCE * (now - self._began)
+            pause = min(max(interval, waited), LONGEST_PAUSE * interval)
         pause *= self._time.uniform(1 - JITTER, 1 + JITTER)
         # Nothing is said to stand still without a look at that moment.
         self._poll_at = min(now + pause, max(self._ends_at(), now + interval))
