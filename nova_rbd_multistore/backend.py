@@ -117,6 +117,12 @@ class Rbd(imagebackend.Rbd):
         except exceptions.ImageError as exc:
             if not _may_download(exc):
                 raise
+            # Nova would not ask Glance if the download of another user's boot
+            # lies in the host's image cache; nor need this boot have asked,
+            # for another's copy may have failed for it.
+            source.require_active(
+                host.this_host().glance_for(context).record(image_id)
+            )
             LOG.warning('Downloading instead of cloning: %s', exc)
             self._not_cloned = exc
             return False
@@ -260,8 +266,7 @@ class Rbd(imagebackend.Rbd):
 def _may_download(exc: exceptions.ImageError) -> bool:
     """Whether Nova may download the image that was not cloned.
 
-    Never one that this user may not read: Nova would not ask Glance if the
-    download of another user's boot lies in the host's image cache.
+    Never one that this user may not read.
     """
     return not (
         isinstance(exc, _NO_RIGHT_TO_DOWNLOAD)

@@ -283,6 +283,11 @@ class Glance:
         except glance_exc.HTTPBadRequest as exc:
             return CopyReply(Reply.NOT_NEEDED, reason=text.printable(exc))
         except glance_exc.HTTPOverLimit as exc:
+            if self._deputy is not None:
+                # Glance charges who asks.
+                raise exceptions.IdentityUnusable(
+                    'the image quota of its project is used up'
+                ) from exc
             raise exceptions.CopyOverQuota(image, store) from exc
 
     def _ask_for_user(
@@ -416,12 +421,16 @@ def log_in(
         with _only_answers(refusals=()):
             deputy.get_token(session)
     except _EndpointFailed as exc:
-        LOG.error(
-            'Cannot log in with the identity of [rbd_multistore] '
-            'auth_type: %s',
-            exc,
-        )
-        raise exceptions.IdentityUnusable(exc) from exc
+        reason = str(exc)
+    else:
+        return
+    # Not in the handler: what keystoneauth raised may show the credentials of
+    # a URL in a traceback, and tenants read what Nova keeps of one.
+    LOG.error(
+        'Cannot log in with the identity of [rbd_multistore] auth_type: %s',
+        reason,
+    )
+    raise exceptions.IdentityUnusable('Keystone gives it no token')
 
 
 def _check_health(client: Any) -> None:

@@ -25,14 +25,22 @@ from nova_rbd_multistore import text
 LOG = logging.getLogger(__name__)
 
 
+def require_active(record: image.ImageRecord) -> None:
+    """Check that the image may be read.
+
+    :raises NotActive: if the image is deactivated, or has no data yet
+    """
+    if not record.active:
+        raise exceptions.NotActive(record.id, record.status)
+
+
 def require_cloneable(record: image.ImageRecord) -> None:
     """Check that a clone of the image would be a boot disk.
 
     :raises NotActive: if the image is deactivated, or has no data yet
     :raises NotRaw: if its bytes are not the bytes of a disk
     """
-    if not record.active:
-        raise exceptions.NotActive(record.id, record.status)
+    require_active(record)
     if not record.cloneable:
         raise exceptions.NotRaw(record.id, record.disk_format)
 

@@ -28,6 +28,7 @@ import pytest
 
 from nova_rbd_multistore import backend
 from nova_rbd_multistore import exceptions
+from nova_rbd_multistore import host as host_module
 from tests.unit.fakes import disks
 from tests.unit.fakes import endpoint as endpoints
 
@@ -478,6 +479,21 @@ def test_a_location_under_a_foreign_name_is_refused_whatever_is_allowed(
     assert cloud.west.disks == {}
     assert boot.fetched == 0
     assert asked_for_copies(cloud) == []
+
+
+@pytest.mark.usefixtures('downloads')
+def test_who_lost_his_right_while_another_asked_gets_no_download(
+    boot, cloud, cold, monkeypatch
+):
+    def fail(*_args, **_kwargs):
+        # What another boot of this host, with a right of its own, found out.
+        cloud.api.images.pop(cold.id)
+        raise exceptions.CopyFailed(cold.id, 'west', 'no space left')
+
+    monkeypatch.setattr(host_module.Host, 'copy', fail)
+    with pytest.raises(exceptions.ImageGone):
+        boot.run(cold)
+    assert boot.fetched == 0
 
 
 def test_what_cannot_be_cloned_is_logged_on_one_line(

@@ -728,6 +728,12 @@ def test_the_users_token_fetches_the_image_before_each_question_of_the_deputy(
     assert askers(cloud) == turn * 2
 
 
+def test_a_deputy_s_quota_is_not_taken_for_the_user_s(cloud, image, deputy):
+    cloud.api.over_quota = True
+    with pytest.raises(exceptions.IdentityUnusable, match='quota'):
+        cloud.glance(deputy=deputy).request_copy(image, 'west')
+
+
 def test_no_record_is_asked_for_by_the_deputy(cloud, image, deputy):
     cloud.glance(deputy=deputy).record(image)
     assert askers(cloud) == [(endpoints.USER, image)]

@@ -455,11 +455,12 @@ def test_an_identity_that_cannot_log_in_fails_the_boot(
     options.config(group='glance', api_servers=cloud.urls[:1])
     keystone.refuses = True
     images = access().as_user_of(boot_of())
-    with pytest.raises(
-        exceptions.IdentityUnusable, match='requires authentication'
-    ):
+    with pytest.raises(exceptions.IdentityUnusable, match='no token') as info:
         images.locations(cloud.api.add_image('file').id)
+    assert 'requires authentication' in caplog.text
     assert PASSWORD not in caplog.text
+    # Nova keeps the traceback, which would have what Keystone's client says.
+    assert info.value.__context__ is None
 
 
 @pytest.mark.usefixtures('deputy')
