@@ -90,19 +90,22 @@ class Cluster:
     def allocated(self, pool: str, image: str) -> int:
         """Bytes of an image that have been written."""
         extents: list[int] = []
-        with (
-            self.pool(pool) as ioctx,
-            rbd.Image(ioctx, image, read_only=True) as opened,
-        ):
-            opened.diff_iterate(
-                0,
-                opened.size(),
-                None,
-                lambda _offset, length, exists: extents.append(
-                    length if exists else 0
-                ),
-                whole_object=True,
-            )
+        with self.pool(pool) as ioctx:
+            try:
+                opened = rbd.Image(ioctx, image, read_only=True)
+            except rbd.ImageNotFound:
+                # It has its name first.
+                return 0
+            with opened:
+                opened.diff_iterate(
+                    0,
+                    opened.size(),
+                    None,
+                    lambda _offset, length, exists: extents.append(
+                        length if exists else 0
+                    ),
+                    whole_object=True,
+                )
         return sum(extents)
 
     def clones(self, image_id: str) -> list[str]:

@@ -35,37 +35,36 @@ def connect(
 
 def age_task(where: layout.Layout, task_id: str, minutes: int) -> None:
     """Make a task's last sign of life lie ``minutes`` further back."""
-    _change_task(
+    _change(
         where,
-        task_id,
-        'updated_at = updated_at - INTERVAL %s MINUTE',
+        'UPDATE tasks SET updated_at = updated_at - INTERVAL %s MINUTE '
+        'WHERE id = %s',
         minutes,
+        task_id,
     )
 
 
 def touch_task(where: layout.Layout, task_id: str) -> None:
     """Make a task show a sign of life."""
-    _change_task(where, task_id, 'updated_at = UTC_TIMESTAMP()')
+    _change(
+        where,
+        'UPDATE tasks SET updated_at = UTC_TIMESTAMP() WHERE id = %s',
+        task_id,
+    )
 
 
 def tell_progress(where: layout.Layout, task_id: str) -> None:
     """Have a task say that it has copied one MiB more, and nothing else."""
-    _change_task(
+    _change(
         where,
-        task_id,
-        "message = CONCAT('Copied ', "
+        "UPDATE task_info SET message = CONCAT('Copied ', "
         "COALESCE(NULLIF(REGEXP_SUBSTR(message, '[0-9]+'), ''), 0) + 1, "
-        "' MiB')",
+        "' MiB') WHERE task_id = %s",
+        task_id,
     )
 
 
-def _change_task(
-    where: layout.Layout, task_id: str, change: str, *values: object
-) -> None:
+def _change(where: layout.Layout, statement: str, *values: object) -> None:
     connection = connect(where)
     with connection, connection.cursor() as cursor:
-        changed = cursor.execute(
-            f'UPDATE tasks SET {change} WHERE id = %s',  # noqa: S608
-            (*values, task_id),
-        )
-        assert changed == 1
+        assert cursor.execute(statement, values) == 1
