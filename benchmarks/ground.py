@@ -147,15 +147,7 @@ class Ground:
         answer.raise_for_status()
         image = str(answer.json()['id'])
         self._images.append(image)
-        with path.open('rb') as data:
-            self._demo.image.put(
-                f'/images/{image}/file',
-                data=data,
-                headers={
-                    'Content-Type': 'application/octet-stream',
-                    'X-Image-Meta-Store': store,
-                },
-            ).raise_for_status()
+        image_files.upload(self._demo, image, path, store)
         return image
 
     def copy(self, image: str) -> float:

@@ -165,15 +165,7 @@ def _upload(demo: connection.Connection) -> str:
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / 'image'
         image_files.write(path, 'raw', SIZE // MIB)
-        with path.open('rb') as data:
-            demo.image.put(
-                f'/images/{image}/file',
-                data=data,
-                headers={
-                    'Content-Type': 'application/octet-stream',
-                    'X-Image-Meta-Store': 'file',
-                },
-            ).raise_for_status()
+        image_files.upload(demo, image, path, 'file')
     return image
 
 

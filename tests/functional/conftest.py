@@ -172,15 +172,7 @@ def upload(
         answer.raise_for_status()
         image_id = answer.json()['id']
         images_to_remove.append(image_id)
-        with path.open('rb') as data:
-            owner.image.put(
-                f'/images/{image_id}/file',
-                data=data,
-                headers={
-                    'Content-Type': 'application/octet-stream',
-                    'X-Image-Meta-Store': store,
-                },
-            ).raise_for_status()
+        image_files.upload(owner, image_id, path, store)
         path.unlink()
         return owner.image.get_image(image_id)
 

@@ -16,6 +16,8 @@ import os
 import pathlib
 import subprocess
 
+from openstack import connection
+
 MIB = 1 << 20
 
 #: The primary volume descriptor of ISO 9660, by which an ISO is known.
@@ -42,3 +44,18 @@ def write(path: pathlib.Path, disk_format: str, size_mib: int) -> None:
             timeout=120,
         )
         raw.unlink()
+
+
+def upload(
+    who: connection.Connection, image_id: str, path: pathlib.Path, store: str
+) -> None:
+    """Send a file to Glance, as the data of an image in one store."""
+    with path.open('rb') as data:
+        who.image.put(
+            f'/images/{image_id}/file',
+            data=data,
+            headers={
+                'Content-Type': 'application/octet-stream',
+                'X-Image-Meta-Store': store,
+            },
+        ).raise_for_status()

@@ -65,7 +65,7 @@ def images(
         for number in range(2):
             image_id = _make_image(admin, f'tempest-{number}')
             stack.callback(admin.image.delete_image, image_id)
-            _upload(admin, image_id, path, store)
+            image_files.upload(admin, image_id, path, store)
             made.append(image_id)
         yield made
 
@@ -85,20 +85,6 @@ def _make_image(admin: connection.Connection, name: str) -> str:
     answer.raise_for_status()
     image_id: str = answer.json()['id']
     return image_id
-
-
-def _upload(
-    admin: connection.Connection, image_id: str, path: pathlib.Path, store: str
-) -> None:
-    with path.open('rb') as data:
-        admin.image.put(
-            f'/images/{image_id}/file',
-            data=data,
-            headers={
-                'Content-Type': 'application/octet-stream',
-                'X-Image-Meta-Store': store,
-            },
-        ).raise_for_status()
 
 
 @pytest.fixture(scope='session')
