@@ -24,6 +24,7 @@ INCLUDED = HERE / 'included.txt'
 EXCLUDED = HERE / 'excluded.txt'
 PASSING = HERE / 'passing.txt'
 
+_WITHOUT_EXCLUDED = f'--exclude-list={EXCLUDED}'
 #: Seconds for all of it on a busy machine.
 _DEADLINE = 1800.0
 _WORKERS = 2
@@ -31,7 +32,10 @@ _WORKERS = 2
 
 @dataclasses.dataclass(frozen=True)
 class Exclusion:
-    """A regular expression over the names of tests, and why."""
+    """A regular expression over the ids of tests, and why.
+
+    An id is a name, and tags in brackets: '$' does not end a name.
+    """
 
     regex: str
     reason: str
@@ -62,16 +66,13 @@ class Suite:
         """What tempest printed, with the traceback of each failure."""
         return self._directory / 'output.txt'
 
-    def included(self) -> list[str]:
+    def included(self) -> set[str]:
         """The names of the tests that included.txt chooses."""
-        with self.output.open('w+') as output:
-            # Not even a list is to be had without the place for outcomes.
-            self._output('stestr', 'init')
-            self._tempest(output, '--list-tests', check=True)
-            output.seek(0)
-            return [
-                _name(line) for line in output if line.startswith('tempest.')
-            ]
+        return self._list()
+
+    def chosen(self) -> set[str]:
+        """The names of those of them that excluded.txt leaves."""
+        return self._list(_WITHOUT_EXCLUDED)
 
     def run(self) -> dict[str, str]:
         """Run what is included and not excluded; each test's outcome.
@@ -84,7 +85,7 @@ class Suite:
             # That a test failed is for its outcome to say.
             self._tempest(
                 output,
-                f'--exclude-list={EXCLUDED}',
+                _WITHOUT_EXCLUDED,
                 f'--concurrency={_WORKERS}',
                 check=False,
             )
@@ -92,6 +93,16 @@ class Suite:
             _name(row['test']): row['status']
             for row in csv.DictReader(io.StringIO(self._last_run()))
         }
+
+    def _list(self, *options: str) -> set[str]:
+        with self.output.open('w+') as output:
+            # Not even a list is to be had without the place for outcomes.
+            self._output('stestr', 'init')
+            self._tempest(output, '--list-tests', *options, check=True)
+            output.seek(0)
+            return {
+                _name(line) for line in output if line.startswith('tempest.')
+            }
 
     def _tempest(self, output: IO[str], *options: str, check: bool) -> None:
         subprocess.run(
