@@ -53,7 +53,7 @@ function lab_is_up {
 function basic_stages {
     stage install 15 tools/install.sh || return
     stage pep8 5 "$venv/bin/tox" -e pep8
-    stage docs 5 "$venv/bin/tox" -e docs
+    stage docs 5 "$venv/bin/tox" -e docs,genconfig
     stage unit 10 "$venv/bin/tox" -e py3
     stage packaging 10 "$venv/bin/tox" -e packaging
     if ! lab_is_up; then

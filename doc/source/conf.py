@@ -25,6 +25,7 @@ release = version = importlib.metadata.version(project)
 
 extensions = [
     'openstackdocstheme',
+    'oslo_config.sphinxconfiggen',
     'oslo_config.sphinxext',
     'reno.sphinxext',
     'sequence',
@@ -34,3 +35,10 @@ html_theme = 'openstackdocs'
 openstackdocs_auto_name = False
 openstackdocs_auto_version = False
 pygments_style = 'native'
+
+config_generator_config_file = [
+    (
+        '../../etc/oslo-config-generator/nova-rbd-multistore.conf',
+        '_static/nova-rbd-multistore',
+    )
+]
