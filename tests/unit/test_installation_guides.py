@@ -112,6 +112,20 @@ def as_ini(sections: Mapping[str, Mapping[str, Any]]) -> str:
     )
 
 
+def of_openstack_ansible(
+    stores: Iterable[Mapping[str, Any]], overrides: Mapping[str, Any]
+) -> str:
+    """What the role os_glance makes of its variables: glance-api.conf."""
+    stores = list(stores)
+    backends = ','.join(f'{store["name"]}:{store["type"]}' for store in stores)
+    return as_ini(
+        overrides
+        | {store['name']: store['config'] for store in stores}
+        | {'glance_store': {'default_backend': stores[0]['name']}}
+        | {'DEFAULT': {**overrides['DEFAULT'], 'enabled_backends': backends}}
+    )
+
+
 def files_in(value: Any) -> Iterator[tuple[str, str]]:
     """The files that a deployment tool makes of its YAML, by their kind."""
     match value:
@@ -119,19 +133,24 @@ def files_in(value: Any) -> Iterator[tuple[str, str]]:
             yield 'policy.yaml', yaml.safe_dump(value)
         case {'kind': 'ConfigMap', 'data': data}:
             for name, text in data.items():
-                yield name.replace('30-nova-multistore', 'nova'), text
+                yield name.replace('30-multistore-', ''), text
         case {'customServiceConfig': text, **others}:
             yield 'glance-api.conf', text
             yield from files_in(others)
+        case {
+            'glance_default_store': default,
+            'glance_additional_stores': others,
+            'glance_glance_api_conf_overrides': overrides,
+            'glance_policy_overrides': rules,
+        }:
+            stores = [default, *others]
+            yield 'glance-api.conf', of_openstack_ansible(stores, overrides)
+            yield from files_in(rules)
+        case {'nova_nova_conf_overrides': overrides}:
+            yield 'nova.conf', as_ini(overrides)
         case dict():
-            for name, inner in value.items():
-                match name:
-                    case 'nova_nova_conf_overrides':
-                        yield 'nova.conf', as_ini(inner)
-                    case 'glance_glance_api_conf_overrides':
-                        yield 'glance-api.conf', as_ini(inner)
-                    case _:
-                        yield from files_in(inner)
+            for inner in value.values():
+                yield from files_in(inner)
 
 
 def files() -> Iterator[tuple[str, str, str]]:
