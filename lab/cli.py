@@ -302,6 +302,8 @@ class Leaks(command.Command):
 class LabApp(app.App):
     """tools/lab."""
 
+    NAME = 'tools/lab'
+
     def __init__(self) -> None:
         commands = commandmanager.CommandManager('lab')
         for name, kind in (
@@ -320,6 +322,7 @@ class LabApp(app.App):
             command_manager=commands,
             deferred_help=True,
         )
+        self.parser.prog = self.NAME
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
