@@ -39,6 +39,9 @@ from tests.functional import image_files
 #: Seconds between two looks into Glance's database.
 LOOK = 0.01
 
+#: The lab logs everything, so that a leak would show; a cloud at work doesn't.
+LOGGING = {'debug': 'false'}
+
 
 class Ground:
     """Site west of the lab, and two glance-apis of our own over its database.
@@ -66,10 +69,8 @@ class Ground:
             self._admin = cloud.connect('admin', self.where)
             self._images: list[str] = []
             stack.callback(self._remove_images)
-            self.open = self._glance(
-                stack, {'DEFAULT': {'show_multiple_locations': 'true'}}
-            )
-            self.secure = self._glance(stack, {})
+            self.open = self._glance(stack, show_multiple_locations='true')
+            self.secure = self._glance(stack)
             self._stack = stack.pop_all()
         return self
 
@@ -82,12 +83,12 @@ class Ground:
         return hosts.user_of(self._demo)
 
     def _glance(
-        self, stack: contextlib.ExitStack, options: apis.Options
+        self, stack: contextlib.ExitStack, **options: str
     ) -> apis.GlanceApi:
         api = apis.GlanceApi(
             self.where.glance_apis[0].directory,
             self._directory / f'glance-{uuid.uuid4()}',
-            options,
+            {'DEFAULT': {**LOGGING, **options}},
         )
         stack.callback(api.kill)
         api.start()
@@ -106,7 +107,8 @@ class Ground:
         :param options: of nova.conf, as ``section__name``, that differ
         """
         made: list[computes.Compute] = []
-        changed = {
+        changed = {f'DEFAULT.{name}': value for name, value in LOGGING.items()}
+        changed |= {
             name.replace('__', '.'): value for name, value in options.items()
         }
         like = next(c for c in self.where.computes if c.name == 'west-1')
@@ -161,7 +163,7 @@ class Ground:
     def held_copy(self, image: str) -> Iterator[None]:
         """Have somebody's copy of an image to west stop half-way."""
         with contextlib.ExitStack() as stack:
-            api = self._glance(stack, {})
+            api = self._glance(stack)
             api.request_copy(self._admin, image, 'west')
             api.freeze()
             try:
