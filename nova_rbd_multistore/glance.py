@@ -76,6 +76,11 @@ _NO_ANSWER = (
 )
 
 
+#: How Glance puts it that another import holds the image. It says 409 to an
+#: unknown store, too.
+_LOCKED = ('active task', 'prior operation is still in progress')
+
+
 class _EndpointFailed(Exception):
     """One endpoint gave no answer; the message says what it gave."""
 
@@ -275,11 +280,13 @@ class Glance:
             with _refusals(image, forbidden=forbidden):
                 return self._ask_for_user(image, ask, store)
         except glance_exc.HTTPConflict as exc:
-            # Or the store is no longer there: then the next look at the
-            # stores says so, and 409 alone does not.
-            for url in self._urls:
-                self._known.learn_stores(url, frozenset())
-            return CopyReply(Reply.BUSY, reason=text.printable(exc))
+            reason = text.printable(exc)
+            if not any(words in reason for words in _LOCKED):
+                # Perhaps the store is no longer there: the next look at the
+                # stores tells.
+                for url in self._urls:
+                    self._known.learn_stores(url, frozenset())
+            return CopyReply(Reply.BUSY, reason=reason)
         except glance_exc.HTTPBadRequest as exc:
             return CopyReply(Reply.NOT_NEEDED, reason=text.printable(exc))
         except glance_exc.HTTPOverLimit as exc:
@@ -384,7 +391,8 @@ class Glance:
         client = self._client(url, self._auth)
         try:
             with _only_answers():
-                if not self._known.is_healthy(url):
+                # Where there is no other to turn to, the answer itself tells.
+                if len(self._urls) > 1 and not self._known.is_healthy(url):
                     _check_health(client)
                     self._known.healthy(url)
                 if store and not self._known.has_store(url, store):

@@ -502,6 +502,13 @@ def test_an_endpoint_is_asked_for_its_health_first(cloud, image):
     assert cloud.endpoints[0].paths[0] == 'GET /healthcheck'
 
 
+def test_the_only_endpoint_is_not_asked_for_its_health(cloud, image):
+    cloud.endpoints[0].answers['/healthcheck'] = endpoints.SICK
+    images = cloud.glance(urls=cloud.urls[:1])
+    assert images.record(image).id == image
+    assert cloud.endpoints[0].paths == [f'GET /v2/images/{image}']
+
+
 def test_an_endpoint_that_says_503_is_passed_over(cloud, image, caplog):
     cloud.endpoints[0].answers['/healthcheck'] = endpoints.SICK
     assert cloud.glance().record(image).id == image
@@ -609,7 +616,31 @@ def test_the_stores_of_an_endpoint_are_asked_for_once(cloud, image):
     images = cloud.glance()
     images.request_copy(image, 'west')
     images.request_copy(image, 'west')
+    images.request_copy(image, 'west')
     assert cloud.endpoints[0].paths.count('GET /v2/info/stores') == 1
+
+
+@pytest.mark.parametrize(
+    ('reason', 'times'),
+    [
+        ('Image has active task', 1),
+        (
+            'New operation on image some-id is not permitted as prior '
+            'operation is still in progress',
+            1,
+        ),
+        ('Store for identifier west not found', 2),
+        ('whatever', 2),
+    ],
+)
+def test_after_a_409_the_stores_are_looked_at_unless_the_image_is_locked(
+    cloud, image, reason, times
+):
+    cloud.endpoints[0].answers['/import'] = endpoints.error_page(409, reason)
+    images = cloud.glance()
+    images.request_copy(image, 'west')
+    images.request_copy(image, 'west')
+    assert cloud.endpoints[0].paths.count('GET /v2/info/stores') == times
 
 
 def test_a_store_taken_away_later_is_unknown_at_the_next_request(cloud, image):

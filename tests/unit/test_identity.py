@@ -21,6 +21,7 @@ from nova import context as nova_context
 from nova import service_auth
 import nova.conf
 import pytest
+import requests
 
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import identity
@@ -175,9 +176,9 @@ def asked(cloud):
 
 
 def ask_all(cloud, images):
-    """Have all endpoints asked, by being sick."""
+    """Have all endpoints asked, by being away."""
     for endpoint in cloud.endpoints:
-        endpoint.answers['/healthcheck'] = endpoints.SICK
+        endpoint.fault = requests.ConnectionError('refused')
     with pytest.raises(exceptions.GlanceUnavailable):
         images.record('an-id')
     return asked(cloud)
@@ -347,12 +348,13 @@ def test_the_global_request_id_of_the_boot_is_sent_along(
 def test_what_is_learned_of_endpoints_is_shared_by_all_users(
     options, access, cloud
 ):
-    options.config(group='glance', api_servers=cloud.urls[:1])
+    options.config(group='glance', api_servers=cloud.urls)
     image = cloud.api.add_image('file')
     shared = access()
-    shared.as_user_of(boot_of()).record(image.id)
-    shared.as_user_of(boot_of()).record(image.id)
-    assert cloud.endpoints[0].paths.count('GET /healthcheck') == 1
+    for _ in range(3):
+        shared.as_user_of(boot_of()).record(image.id)
+    for endpoint in cloud.endpoints:
+        assert endpoint.paths.count('GET /healthcheck') <= 1
 
 
 # A separate identity
