@@ -145,10 +145,19 @@ class Copy:
 
         self._record: image_values.ImageRecord = record
         self._arrival = ceph.ABSENT
+        self._was_incomplete = False
         self._holder: image_values.CopyTask | None = None
         self._accepted = False
         self._request_id: str | None = None
         self._unneeded = False
+
+    @property
+    def seen_whole(self) -> bool:
+        """Whether the local cluster has the image, and had it not before.
+
+        What lay there all the time may be of another time.
+        """
+        return self._was_incomplete and self._arrival.complete
 
     def run(self) -> image_values.ImageRecord:
         """Return the image's record when the store has the image.
@@ -264,6 +273,8 @@ class Copy:
             self._log.debug('Cannot look for image %s: %s', self._image, exc)
             return
         before, self._arrival = self._arrival, arrival
+        if not arrival.complete:
+            self._was_incomplete = True
         if arrival == before:
             return
         self._has_moved()

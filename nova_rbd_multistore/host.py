@@ -171,7 +171,15 @@ class Host:
         )
 
         def copy() -> list[location.RbdLocation]:
-            return self.sources(images, following.run(), copied=True)
+            arrived = following.run()
+            if following.seen_whole and not arrived.locations:
+                # Glance would tell what we have seen happen.
+                return [
+                    location.RbdLocation(
+                        self.fsid, pool, arrived.id, ceph.GLANCE_SNAPSHOT
+                    )
+                ]
+            return self.sources(images, arrived, copied=True)
 
         found = self._copies.do(
             key=(record.id, self.store),

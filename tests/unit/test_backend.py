@@ -178,6 +178,31 @@ def test_locations_hidden_by_default_are_asked_for(boot, cloud, image):
     assert cloud.endpoints[0].paths[-1].endswith('/locations')
 
 
+def test_where_a_copy_was_seen_to_arrive_is_not_asked_for(boot, cloud, cold):
+    boot.run(cold)
+    asked = [path.rpartition('/')[2] for path in cloud.endpoints[0].paths]
+    assert asked.count('locations') == 1
+    assert asked.index('locations') < asked.index('import')
+
+
+def test_where_a_copy_went_unseen_is_asked_for(boot, options, cloud, cold):
+    options.config(group='rbd_multistore', glance_rbd_pool='another')
+    boot.run(cold)
+    assert parent(cloud, boot) == f'images/{cold.id}@snap'
+    asked = [path.rpartition('/')[2] for path in cloud.endpoints[0].paths]
+    assert asked.count('locations') == 2
+
+
+def test_what_lay_in_our_cluster_before_is_not_taken_for_a_copy(
+    boot, cloud, cold
+):
+    cloud.west.complete(cold.id)
+    cloud.api.stores['west'] = cloud.east
+    with pytest.raises(exceptions.StoreNotLocal):
+        boot.run(cold)
+    assert cloud.west.disks == {}
+
+
 def test_a_clone_is_taken_from_the_first_location_that_works(
     boot, cloud, image
 ):
@@ -461,7 +486,6 @@ def test_a_separate_identity_asks_for_locations_and_copies_alone(
     assert asked_by_deputy == [
         f'GET {below}/locations',
         f'POST {below}/import',
-        f'GET {below}/locations',
     ]
 
 
