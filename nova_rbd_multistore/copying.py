@@ -243,8 +243,10 @@ class Copy:
         now = self._time.clock()
         if now < min(self._poll_at, self._check_at):
             return False
-        self._check()
-        self._check_later()
+        if not self._due or now >= self._check_at:
+            # Else the boot is about to go on, and Nova itself will see.
+            self._check()
+            self._check_later()
         if now < self._poll_at:
             return False
         if self._arriving and now < self._ask_by:

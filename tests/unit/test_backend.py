@@ -624,6 +624,12 @@ def test_the_clone_is_logged_with_image_and_disk(boot, image, caplog):
 # The server is deleted
 
 
+@pytest.fixture
+def slow_copy(cloud):
+    cloud.api.pace.upload = 100
+
+
+@pytest.mark.usefixtures('slow_copy')
 def test_a_server_that_is_gone_ends_the_wait(boot, cloud, cold, instances):
     instances.answer = exception.InstanceNotFound(instance_id=UUIDS[0])
     with pytest.raises(exception.InstanceNotFound):
@@ -631,7 +637,7 @@ def test_a_server_that_is_gone_ends_the_wait(boot, cloud, cold, instances):
     assert cloud.west.disks == {}
 
 
-@pytest.mark.usefixtures('downloads')
+@pytest.mark.usefixtures('downloads', 'slow_copy')
 def test_a_server_being_deleted_ends_the_wait(boot, cold, instances):
     instances.answer = objects.Instance(
         uuid=UUIDS[0], task_state=task_states.DELETING
@@ -641,6 +647,7 @@ def test_a_server_being_deleted_ends_the_wait(boot, cold, instances):
     assert boot.fetched == 0
 
 
+@pytest.mark.usefixtures('slow_copy')
 def test_a_conductor_that_does_not_answer_ends_no_wait(
     boot, cloud, cold, instances, caplog
 ):

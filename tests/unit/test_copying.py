@@ -844,6 +844,11 @@ def test_a_server_deleted_while_others_copy_ends_the_wait_as_soon(site):
     assert site.clock.now - began <= 300 + 1.2 * LIMITS.poll_interval + 1
 
 
+def test_who_is_about_to_go_on_does_not_ask_after_its_server_once_more(site):
+    assert site.copy() < LIMITS.poll_interval
+    assert site.checks == []
+
+
 def test_a_server_deleted_while_glance_is_away_ends_the_wait_too(site):
     site.clock.after(1, lambda: setattr(site.glance, 'away', True))
     site.clock.after(2, lambda: setattr(site, 'deleted', True))
