@@ -43,6 +43,7 @@ Failures are of two kinds, which Nova tells apart by type::
         ├── PoolUnreadable
         ├── DiskUnusable
         ├── GlanceUnavailable
+        │   └── KeystoneUnavailable
         ├── IdentityUnusable
         ├── StoreUnknown
         └── StoreNotLocal
@@ -372,6 +373,19 @@ class GlanceUnavailable(HostError):
 
     def __init__(self, asked: int) -> None:
         super().__init__(asked=asked)
+
+
+class KeystoneUnavailable(GlanceUnavailable):
+    """Glance cannot be asked, for Keystone gives no token at the moment."""
+
+    msg_fmt = (
+        'Keystone does not answer, so that the identity of [rbd_multistore] '
+        'auth_type has no token to ask Glance with: see the log of '
+        'nova-compute.'
+    )
+
+    def __init__(self) -> None:
+        super().__init__(asked=0)
 
 
 class IdentityUnusable(HostError):

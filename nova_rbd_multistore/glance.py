@@ -81,6 +81,14 @@ _NO_ANSWER = (
 _LOCKED = ('active task', 'prior operation is still in progress')
 
 
+#: Keystone's client has had no answer, or none that Keystone means.
+_KEYSTONE_AWAY = (
+    ksa_exc.ConnectionError,
+    ksa_exc.DiscoveryFailure,
+    ksa_exc.HttpServerError,
+)
+
+
 class _EndpointFailed(Exception):
     """One endpoint gave no answer; the message says what it gave."""
 
@@ -423,13 +431,15 @@ def log_in(
 ) -> None:
     """Have Keystone give the deputy a token, unless he has one.
 
-    :raises IdentityUnusable: if it does not
+    :raises IdentityUnusable: if it refuses
+    :raises KeystoneUnavailable: if it does not answer
     """
     try:
         with _only_answers(refusals=()):
             deputy.get_token(session)
     except _EndpointFailed as exc:
         reason = str(exc)
+        away = isinstance(exc.__cause__, _KEYSTONE_AWAY)
     else:
         return
     # Not in the handler: what keystoneauth raised may show the credentials of
@@ -438,6 +448,8 @@ def log_in(
         'Cannot log in with the identity of [rbd_multistore] auth_type: %s',
         reason,
     )
+    if away:
+        raise exceptions.KeystoneUnavailable
     raise exceptions.IdentityUnusable('Keystone gives it no token')
 
 

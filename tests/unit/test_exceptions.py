@@ -121,6 +121,10 @@ INSTANCES = {
         lambda _text: exceptions.GlanceUnavailable(2),
         'no glance-api answered',
     ),
+    'KeystoneUnavailable': (
+        lambda _text: exceptions.KeystoneUnavailable(),
+        'keystone does not answer',
+    ),
     'IdentityUnusable': (
         lambda text: exceptions.IdentityUnusable(text or 'HTTP 401'),
         r'identity of \[rbd_multistore\] auth_type is not usable: http 401',

@@ -882,28 +882,51 @@ def test_an_image_that_goes_before_the_deputy_asks_is_gone(
         questions(cloud.glance(deputy=deputy), image)[question]()
 
 
-class NoKeystone(plugin.BaseAuthPlugin):
-    """An identity whose Keystone does not answer."""
+class Stranger(plugin.BaseAuthPlugin):
+    """An identity that gets no token of Keystone."""
+
+    def __init__(self, reason=ksa_exc.Unauthorized):
+        super().__init__()
+        self.reason = reason
 
     def get_token(self, _session):
-        raise ksa_exc.ConnectFailure('to http://deputy:secret@keystone/v3')
+        raise self.reason('at http://deputy:secret@keystone/v3')
 
 
 @each_deputed
 def test_a_deputy_who_cannot_log_in_is_said_to_be_unusable(
     cloud, image, question, caplog
 ):
-    images = cloud.glance(deputy=NoKeystone(), retries=3)
+    images = cloud.glance(deputy=Stranger(), retries=3)
     with pytest.raises(exceptions.IdentityUnusable) as caught:
         questions(images, image)[question]()
     assert cloud.clock.naps == []
     assert '://' not in str(caught.value)
-    assert 'to http://keystone/v3' in caplog.text
+    assert 'at http://keystone/v3' in caplog.text
+    assert 'secret' not in caplog.text + str(caught.value)
+
+
+@pytest.mark.parametrize(
+    'reason',
+    [
+        ksa_exc.ConnectFailure,
+        ksa_exc.ConnectTimeout,
+        ksa_exc.DiscoveryFailure,
+        ksa_exc.ServiceUnavailable,
+    ],
+)
+def test_a_keystone_that_is_away_is_as_good_as_a_glance_that_is(
+    cloud, image, reason, caplog
+):
+    with pytest.raises(exceptions.KeystoneUnavailable) as caught:
+        cloud.glance(deputy=Stranger(reason)).locations(image)
+    assert isinstance(caught.value, exceptions.GlanceUnavailable)
+    assert 'at http://keystone/v3' in caplog.text
     assert 'secret' not in caplog.text + str(caught.value)
 
 
 def test_a_deputy_who_cannot_log_in_harms_no_endpoint(cloud, image):
     with pytest.raises(exceptions.IdentityUnusable):
-        cloud.glance(deputy=NoKeystone()).locations(image)
+        cloud.glance(deputy=Stranger()).locations(image)
     assert cloud.known.is_healthy('http://glance-a:9292/')
     assert cloud.glance().locations(image)
