@@ -62,7 +62,12 @@ class Watch:
             if self.parents.get(disk, True) is None:
                 continue
             try:
-                self.parents[disk] = site.parent(disk)
+                parent = site.parent(disk)
+                if parent is None:
+                    # A disk that is being deleted loses its parent first.
+                    self._over.wait(_INTERVAL)
+                    parent = site.parent(disk)
+                self.parents[disk] = parent
             except rbd.ImageNotFound:
                 # Deleted since it was listed.
                 continue
