@@ -239,12 +239,21 @@ class Watch:
     """Looks into Glance's database for the end of a copy.
 
     A context, which looks in a thread of its own.
+
+    :param pause: seconds between two looks
     """
 
-    def __init__(self, where: layout.Layout, image: str, store: str) -> None:
+    def __init__(
+        self,
+        where: layout.Layout,
+        image: str,
+        store: str,
+        pause: float = LOOK,
+    ) -> None:
         self._where = where
         self._image = image
         self._store = store
+        self._pause = pause
         self._stop = threading.Event()
         self._ended: float | None = None
         self._thread = threading.Thread(target=self._look, daemon=True)
@@ -268,7 +277,7 @@ class Watch:
             database.connect(self._where) as glance,
             glance.cursor() as rows,
         ):
-            while not self._stop.wait(LOOK):
+            while not self._stop.wait(self._pause):
                 if self._over(rows.execute, rows.fetchall):
                     self._ended = time.time()
                     return
