@@ -42,8 +42,14 @@ from nova_rbd_multistore import source
 
 LOG = logging.getLogger(__name__)
 
-#: Seconds until Glance is asked again when its answer must be due.
-FIRST_RECHECK = 0.1
+#: Seconds until Glance is asked, first, when its answer must be due: it writes
+#: it down some 0.1 s after what the cluster shows.
+FIRST_RECHECK = 0.15
+
+#: Seconds between two looks into the cluster when all bytes have arrived, and
+#: for how long at most: the snapshot comes within a second.
+SNAPSHOT_PROBE = 0.1
+SNAPSHOT_DUE = 2.0
 
 #: Seconds between two log entries about the progress of one copy.
 LOG_INTERVAL = 10.0
@@ -146,6 +152,7 @@ class Copy:
         self._record: image_values.ImageRecord = record
         self._arrival = ceph.ABSENT
         self._was_incomplete = False
+        self._full_at: float | None = None
         self._holder: image_values.CopyTask | None = None
         self._accepted = False
         self._request_id: str | None = None
@@ -282,13 +289,15 @@ class Copy:
         self._has_moved()
         if arrival.allocated is not None:
             self._progress.saw(arrival.allocated)
+            if self._record.size and arrival.allocated >= self._record.size:
+                self._full_at = self._time.clock()
         # Complete: done. Gone again: Glance has cleaned up after a failure.
-        # Either way Glance is about to say so, within milliseconds.
+        # Either way Glance is about to say so.
         self._due = arrival.complete or not arrival.exists
         self._arriving = not self._due
         if self._due:
             self._recheck = FIRST_RECHECK
-            self._poll_at = self._time.clock()
+            self._poll_soon()
         self._log_progress()
 
     def _ask_glance(self) -> bool:
@@ -413,6 +422,8 @@ class Copy:
         waits.append(self._ends_at() - now)
         if self._probe is not None:
             waits.append(self._limits.probe_interval)
+            if self._full_at and now < self._full_at + SNAPSHOT_DUE:
+                waits.append(SNAPSHOT_PROBE)
         return max(min(waits), 0.0)
 
     # Give up

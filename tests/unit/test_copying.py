@@ -140,11 +140,16 @@ def test_glance_is_not_asked_before_a_poll_interval_or_the_snapshot(site):
     assert site.glance.polls[0] - began >= 10.2
 
 
-def test_after_the_snapshot_glance_is_asked_at_once_then_doubling(site):
+def test_after_the_snapshot_glance_has_the_time_to_write_it_down(site):
+    site.copy()
+    assert len(site.glance.polls) == 1
+
+
+def test_after_the_snapshot_glance_is_asked_soon_then_doubling(site):
     site.api.pace.record = 60
     site.copy()
     seen = gaps(site.glance.polls)
-    assert seen[:8] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8]
+    assert seen[:7] == [0.3, 0.6, 1.2, 2.4, 4.8, 9.6, 15]
     assert all(gap <= LIMITS.poll_interval for gap in seen)
 
 
@@ -199,6 +204,28 @@ def test_the_cluster_is_looked_into_every_probe_interval(site):
     took = site.copy()
     looks = took / LIMITS.probe_interval
     assert looks - 1 <= site.west.looks <= looks + 4
+
+
+def looks_while_all_bytes_wait_for_their_snapshot(site, seconds):
+    site.api.pace.snapshot = seconds
+    site.copy()
+    return site.west.looks
+
+
+def test_when_all_bytes_are_there_the_cluster_is_looked_into_more_often():
+    at_once, later = (
+        looks_while_all_bytes_wait_for_their_snapshot(Site(), seconds)
+        for seconds in (0, 1)
+    )
+    assert 8 <= later - at_once <= 12
+
+
+def test_a_snapshot_that_does_not_come_is_looked_for_as_before():
+    sooner, later = (
+        looks_while_all_bytes_wait_for_their_snapshot(Site(), seconds)
+        for seconds in (10, 20)
+    )
+    assert later - sooner == 10 / LIMITS.probe_interval
 
 
 @pytest.mark.parametrize('edge', [min, max])

@@ -164,7 +164,9 @@ def test_the_poll_asks_each_endpoint_once_without_further_rounds(
     assert retries == [0]
 
 
-def test_a_deleted_server_ends_its_own_wait(this_host, context, image):
+def test_a_deleted_server_ends_its_own_wait(this_host, cloud, context, image):
+    cloud.api.pace.upload = 100
+
     def deleted():
         raise RuntimeError('the server was deleted')
 

@@ -110,6 +110,7 @@ class Pace:
     start: float = 0.2
     staging: float = 2.0
     upload: float = 8.0
+    snapshot: float = 0.0
     record: float = 0.04
     revert: float = 0.01
     close: float = 0.01
@@ -342,14 +343,20 @@ class GlanceApi:
         if cluster is not None:
             cluster.write(image.id, written)
         if share >= 1.0:
-            if cluster is not None:
-                cluster.complete(image.id)
-            self._after(self.pace.record, lambda: self._finish(image, task))
+            self._after(
+                self.pace.snapshot, lambda: self._uploaded(image, task)
+            )
             return
         if seconds and seconds % 60 == 0:
             self._say(task, 'processing', f'Copied {written // MIB} MiB')
         step = min(1.0, self.pace.upload - seconds)
         self._after(step, lambda: self._upload(image, task, seconds + step))
+
+    def _uploaded(self, image: Image, task: Task) -> None:
+        cluster = self.stores[task.store]
+        if cluster is not None:
+            cluster.complete(image.id)
+        self._after(self.pace.record, lambda: self._finish(image, task))
 
     def _finish(self, image: Image, task: Task) -> None:
         if not self._lost:
