@@ -13,7 +13,7 @@
 
 # All that tools/test.sh runs, and what takes longer. The result goes to
 # tests/last-full-run.json, with the commit that it is about and, until the end,
-# the stages that are left.
+# the stages that are left. Two labs run side by side.
 
 # shellcheck source=tools/stages.sh
 source "$(dirname "$(readlink -f "$0")")/stages.sh"
@@ -27,9 +27,16 @@ fi
 record=(--json tests/last-full-run.json --planned "install pep8 docs unit
     packaging lab functional leaks fuzz faults lives nova31 nova33 older
     tempest leaks-all unit-eventlet")
+install_stage || conclude "${record[@]}"
+
+# The fault tests wait more than they work: beside all else.
+stage faults 80 tools/own-lab.sh "$venv/bin/pytest" -m fault tests/functional \
+    > "$results/faults.log" 2>&1 &
+readonly beside=$!
+trap 'pkill -TERM --parent "$beside"; exit 130' INT TERM
+
 basic_stages
 stage fuzz 5 "$venv/bin/tox" -e fuzz -- --seconds 60
-stage faults 60 "$venv/bin/tox" -e functional -- -m fault tests/functional
 stage lives 30 "$venv/bin/tox" -e functional -- \
     -m 'long and not fault' tests/functional
 stage nova31 15 "$venv/bin/tox" -e nova31
@@ -42,4 +49,6 @@ stage leaks-all 5 tools/lab leaks
 OS_NOVA_DISABLE_EVENTLET_PATCHING=false \
     stage unit-eventlet 10 "$venv/bin/tox" -e py3
 
+wait "$beside"
+cat "$results/faults.log"
 conclude "${record[@]}"

@@ -20,5 +20,5 @@
 # shellcheck source=tools/stages.sh
 source "$(dirname "$(readlink -f "$0")")/stages.sh"
 
-basic_stages
+install_stage && basic_stages
 conclude "$@"

@@ -1,0 +1,33 @@
+#!/bin/bash
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+# Runs a command with a lab of its own, .lab-own, beside the one in .lab: in a
+# network namespace with nothing but a loopback, where the ports are free. Looks
+# for leaks when the command has succeeded, and destroys that lab in the end.
+
+set -o errexit -o nounset
+
+cd "$(dirname "$(readlink -f "$0")")/.."
+if [[ ${1:-} != --inside ]]; then
+    exec unshare --net -- tools/own-lab.sh --inside "$@"
+fi
+shift
+export NOVA_RBD_VENV=${NOVA_RBD_VENV:-$PWD/.venv}
+export NOVA_RBD_LAB_DIR=$PWD/.lab-own
+export PYTEST_DEBUG_TEMPROOT=$NOVA_RBD_LAB_DIR/tests
+
+ip link set lo up
+trap 'tools/lab destroy' EXIT
+tools/lab up --driver multistore --threading native
+"$@"
+tools/lab leaks
