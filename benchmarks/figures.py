@@ -323,16 +323,21 @@ def _least_storm(run: Run, bare: computes.Compute) -> tuple[float, float]:
 
 
 def _storm_figures(
+    run: Run,
+    row: str,
     where: str,
-    stock: list[Storm],
-    ours: list[Storm],
-    secure: list[Storm],
+    all_of_them: tuple[list[Storm], list[Storm], list[Storm]],
     least: list[tuple[float, float]],
 ) -> list[report.Figure]:
+    """What is told of storms: stock's, ours, and ours with secure Glance.
+
+    :param row: of the plot, where the last of each are drawn
+    """
+    stock, ours, _ = all_of_them
+    run.storms[row] = {'stock': stock[-1].boots, 'ours': ours[-1].boots}
     copy, clones = (
         statistics.median(part) for part in zip(*least, strict=True)
     )
-    all_of_them = (stock, ours, secure)
     return [
         report.Figure(
             f'16 boot disks of one cold image, {where}',
@@ -361,7 +366,7 @@ def _storm_figures(
 
 def storm_on_one_host(run: Run) -> list[report.Figure]:
     ground = run.ground
-    storms: tuple[list[Storm], ...] = ([], [], [])
+    storms: tuple[list[Storm], list[Storm], list[Storm]] = ([], [], [])
     least = []
     with ground.computes(
         (computes.STOCK, ground.open),
@@ -378,12 +383,7 @@ def storm_on_one_host(run: Run) -> list[report.Figure]:
                 ground.remove_disks(compute.disks)
             least.append(_least_storm(run, made[3]))
             ground.remove_disks(made[3].disks)
-    stock, ours, secure = storms
-    run.storms['host'] = {
-        'stock': stock[-1].boots,
-        'ours': ours[-1].boots,
-    }
-    return _storm_figures('one host', stock, ours, secure, least)
+    return _storm_figures(run, 'host', 'one host', storms, least)
 
 
 def storm_on_one_site(run: Run) -> list[report.Figure]:
@@ -410,11 +410,9 @@ def storm_on_one_site(run: Run) -> list[report.Figure]:
                     ground.remove_disks(compute.disks)
             least.append(_least_storm(run, bare))
             ground.remove_disks(bare.disks)
-    run.storms['site'] = {
-        'stock': stock[-1].boots,
-        'ours': ours[-1].boots,
-    }
-    return _storm_figures('16 hosts of a site', stock, ours, secure, least)
+    return _storm_figures(
+        run, 'site', '16 hosts of a site', (stock, ours, secure), least
+    )
 
 
 def waiting(run: Run) -> list[report.Figure]:
