@@ -101,7 +101,7 @@ class Compute:
         source.require_cloneable(record)
         if self._clone(record):
             return
-        record = copying.Copy(
+        copy = copying.Copy(
             record,
             self._store,
             self._images.without_retries(),
@@ -109,8 +109,14 @@ class Compute:
             self._limits,
             self._time,
             check=lambda: None,
-        ).run()
-        if not self._clone(record):
+        )
+        record = copy.run()
+        if copy.seen_whole:
+            arrived = location.RbdLocation(
+                self._cluster.fsid(), 'images', image, ceph.GLANCE_SNAPSHOT
+            )
+            self._clone_from(arrived)
+        elif not self._clone(record):
             raise exceptions.NotInCluster(image, self._store)
 
     def _clone(self, record: image_values.ImageRecord) -> bool:
@@ -118,6 +124,9 @@ class Compute:
         for parent in source.local_sources(
             record, locations, self._cluster.fsid(), trusted_pools=()
         ):
-            self._cluster.clone(parent, 'vms', f'{self.name}_disk')
+            self._clone_from(parent)
             return True
         return False
+
+    def _clone_from(self, parent: location.RbdLocation) -> None:
+        self._cluster.clone(parent, 'vms', f'{self.name}_disk')

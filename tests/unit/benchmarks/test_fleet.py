@@ -46,11 +46,11 @@ def test_requests_grow_with_the_computes_alone():
     assert larger.per_compute < 1.1 * smaller.per_compute
 
 
-def test_a_wait_four_times_as_long_costs_less_than_twice_the_requests():
+def test_a_wait_four_times_as_long_costs_about_twice_the_requests():
     fast = run(image_gib=8.0, timeout=3600.0)
     slow = run(image_gib=32.0, timeout=3600.0)
     assert slow.last_clone > 3.9 * fast.last_clone
-    assert slow.per_compute < 2 * fast.per_compute
+    assert slow.per_compute < 2.25 * fast.per_compute
 
 
 def test_of_stock_computes_one_clones_and_the_others_download():
