@@ -126,9 +126,12 @@ def test_a_log_of_libvirt_is_searched(where, search):
 
 def test_a_secret_on_a_command_line_is_found_while_it_runs(search):
     with subprocess.Popen(
-        [sys.executable, '-c', 'input()', f'--password={PASSWORD}'],
+        [sys.executable, '-c', 'input("> ")', f'--password={PASSWORD}'],
         stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     ) as process:
+        # It may have no command line yet when Popen returns.
+        process.stdout.read(1)
         found = list(search.in_processes())
         process.communicate(b'\n')
 
