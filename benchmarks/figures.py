@@ -395,7 +395,7 @@ def storm_on_one_site(run: Run) -> list[report.Figure]:
         ground.computes(*[(computes.OURS, ground.open)] * STORM) as making,
         ground.computes((computes.BARE, ground.open)) as (bare,),
     ):
-        for _ in run.times(3):
+        for _ in run.times(5):
             for glance, found in (
                 (ground.open, ours),
                 (ground.secure, secure),

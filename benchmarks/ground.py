@@ -18,6 +18,7 @@ All of it is taken away again at the end, whatever happens.
 
 from collections.abc import Callable, Iterator
 import contextlib
+import os
 import pathlib
 import tempfile
 import threading
@@ -89,6 +90,8 @@ class Ground:
             self.where.glance_apis[0].directory,
             self._directory / f'glance-{uuid.uuid4()}',
             {'DEFAULT': {**LOGGING, **options}},
+            # As many as Glance itself would have; the lab's have one each.
+            workers=len(os.sched_getaffinity(0)),
         )
         stack.callback(api.kill)
         api.start()

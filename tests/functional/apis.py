@@ -45,6 +45,7 @@ class Api:
     :param where: directory for its own, its data and its log
     :param options: that differ, by section and name
     :param tls: how to serve it over TLS, if so
+    :param workers: processes that serve it
     """
 
     #: The module that has the application.
@@ -59,9 +60,11 @@ class Api:
         where: pathlib.Path,
         options: Options,
         tls: certificates.Tls | None = None,
+        workers: int = 1,
     ) -> None:
         self._where = where
         self._tls = tls
+        self._workers = workers
         self._process: subprocess.Popen[bytes] | None = None
         shutil.copytree(like, where / 'etc')
         with socket.socket() as probe:
@@ -108,6 +111,7 @@ class Api:
             f"bind = '127.0.0.1:{self._port}'\n"
             "worker_class = 'gthread'\n"
             f"accesslog = '{self._where / 'access'}'\n"
+            f'workers = {self._workers}\n'
             'threads = 8\nkeepalive = 75\ntimeout = 300\n'
         )
         if self._tls:
