@@ -40,9 +40,11 @@ from lab import programs
 from tests.functional import apis
 from tests.functional import clusters
 from tests.functional import computes as nova_computes
+from tests.functional import database
 from tests.functional import hosts
 from tests.functional import image_files
 from tests.functional import logs
+from tests.functional import polling
 from tests.functional import servers as nova_servers
 
 
@@ -394,14 +396,27 @@ def make_stock_host(
 
 @pytest.fixture
 def hold_copy(
-    make_glance: GlanceMaker, admin: connection.Connection
+    make_glance: GlanceMaker,
+    admin: connection.Connection,
+    where: layout.Layout,
 ) -> Callable[[str, str], apis.GlanceApi]:
-    """Begins somebody else's copy of an image, and stops it half-way."""
+    """Begins somebody else's copy of an image, and stops it half-way.
+
+    Between two transactions, or the other glance-apis would wait for it.
+    """
 
     def hold(image_id: str, store: str) -> apis.GlanceApi:
         api = make_glance()
         api.request_copy(admin, image_id, store)
-        api.freeze()
+
+        def freeze() -> bool:
+            api.freeze()
+            if database.is_free(where, image_id):
+                return True
+            api.thaw()
+            return False
+
+        polling.until(freeze, 'a moment to freeze it', pause=0.02)
         return api
 
     return hold

@@ -13,9 +13,17 @@
 """Glance's database, for what only time could otherwise bring about."""
 
 import pymysql
+from pymysql.constants import ER
 
 from lab import credentials
 from lab import layout
+
+_ROWS_OF_AN_IMAGE = (
+    'SELECT id FROM images WHERE id = %s FOR UPDATE NOWAIT',
+    'SELECT id FROM image_properties WHERE image_id = %s FOR UPDATE NOWAIT',
+    'SELECT id FROM image_locations WHERE image_id = %s FOR UPDATE NOWAIT',
+    'SELECT id FROM tasks WHERE image_id = %s FOR UPDATE NOWAIT',
+)
 
 
 def connect(
@@ -62,6 +70,20 @@ def tell_progress(where: layout.Layout, task_id: str) -> None:
         "' MiB') WHERE task_id = %s",
         task_id,
     )
+
+
+def is_free(where: layout.Layout, image_id: str) -> bool:
+    """Whether no transaction under way holds what there is of an image."""
+    with connect(where) as connection, connection.cursor() as cursor:
+        connection.begin()
+        try:
+            for statement in _ROWS_OF_AN_IMAGE:
+                cursor.execute(statement, image_id)
+        except pymysql.err.OperationalError as exc:
+            if exc.args[0] != ER.LOCK_WAIT_TIMEOUT:
+                raise
+            return False
+    return True
 
 
 def _change(where: layout.Layout, statement: str, *values: object) -> None:
