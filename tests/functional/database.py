@@ -78,7 +78,7 @@ def is_free(where: layout.Layout, image_id: str) -> bool:
         connection.begin()
         try:
             for statement in _ROWS_OF_AN_IMAGE:
-                cursor.execute(statement, image_id)
+                cursor.execute(statement, [image_id])
         except pymysql.err.OperationalError as exc:
             if exc.args[0] != ER.LOCK_WAIT_TIMEOUT:
                 raise
