@@ -41,6 +41,7 @@ import tenacity
 from nova_rbd_multistore import endpoints
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import image as image_values
+from nova_rbd_multistore import source
 from nova_rbd_multistore import text
 
 LOG = logging.getLogger(__name__)
@@ -79,7 +80,6 @@ _NO_ANSWER = (
 #: How Glance puts it that another import holds the image. It says 409 to an
 #: unknown store, too.
 _LOCKED = ('active task', 'prior operation is still in progress')
-
 
 #: Keystone's client has had no answer, or none that Keystone means.
 _KEYSTONE_AWAY = (
@@ -322,8 +322,7 @@ class Glance:
         if self._deputy is None:
             return self._ask(question, store)
         record = self.record(image)
-        if not record.active:
-            raise exceptions.NotActive(record.id, record.status)
+        source.require_active(record)
         log_in(self._deputy, self._session)
         try:
             return self._ask(question, store, self._deputy)
