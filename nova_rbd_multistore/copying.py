@@ -422,7 +422,8 @@ class Copy:
         waits.append(self._ends_at() - now)
         if self._probe is not None:
             waits.append(self._limits.probe_interval)
-            if self._full_at and now < self._full_at + SNAPSHOT_DUE:
+            full_at = self._full_at
+            if full_at is not None and now < full_at + SNAPSHOT_DUE:
                 waits.append(SNAPSHOT_PROBE)
         return max(min(waits), 0.0)
 

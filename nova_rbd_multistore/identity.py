@@ -107,7 +107,7 @@ class GlanceAccess:
     def _announce(self, deputy: ksa_plugin.BaseAuthPlugin) -> None:
         try:
             glance.log_in(deputy, self._session)
-        except exceptions.HostError:
+        except (exceptions.IdentityUnusable, exceptions.KeystoneUnavailable):
             # Its reason has just been logged.
             LOG.warning('Boots fail until it can log in')
             return
