@@ -15,7 +15,8 @@
 Glance's rules, from its API reference and its source:
 
 * One import of an image at a time, to any store: it holds the image's lock.
-  A further request is refused (409), not queued.
+  A further request is refused (409), not queued. So who sees the lock waits,
+  and asks when it is gone or nothing has moved for a while.
 * The answer 202 comes with the lock; the work begins later.
 * The record says which stores have the image. The lock's task says what
   became of a request: the flag ``os_glance_failed_import`` may be an old one.
@@ -41,6 +42,8 @@ from nova_rbd_multistore import progress
 from nova_rbd_multistore import source
 
 LOG = logging.getLogger(__name__)
+
+Probe = Callable[[ceph.Arrival], ceph.Arrival]
 
 #: Seconds until Glance is asked, first, when its answer must be due: it writes
 #: it down some 0.1 s after what the cluster shows.
@@ -110,7 +113,8 @@ class Copy:
     :param record: the image, not in the store when last seen
     :param store: name of the store
     :param images: Glance, as the user of the boot
-    :param probe: tells how much has arrived in the local cluster
+    :param probe: tells how much has arrived in the local cluster, given what
+        it told last
     :param check: raises if the boot need not wait any longer
     :param server: uuid of the server to be booted, for the log
     """
@@ -120,7 +124,7 @@ class Copy:
         record: image_values.ImageRecord,
         store: str,
         images: ImageService,
-        probe: Callable[[], ceph.Arrival],
+        probe: Probe,
         limits: Limits,
         time: Time,
         check: Callable[[], None],
@@ -132,7 +136,7 @@ class Copy:
         self._image = record.id
         self._store = store
         self._images = images
-        self._probe: Callable[[], ceph.Arrival] | None = probe
+        self._probe: Probe | None = probe
         self._limits = limits
         self._time = time
         self._check = check
@@ -154,7 +158,7 @@ class Copy:
         self._was_incomplete = False
         self._full_at: float | None = None
         self._holder: image_values.CopyTask | None = None
-        self._accepted = False
+        self._asked = self._accepted = False
         self._request_id: str | None = None
         self._unneeded = False
 
@@ -183,7 +187,12 @@ class Copy:
             self._look_into_cluster(self._probe)
             # What lay there before may be the rest of a copy that died.
             self._arriving = False
-        self._request()
+        if self._record.lock:
+            # Glance would say no more than that.
+            self._log_holder(f'task {self._record.lock}')
+            self._poll_later()
+        else:
+            self._request()
         looks = tenacity.Retrying(
             retry=tenacity.retry_if_result(lambda arrived: not arrived),
             wait=lambda _state: self._until_next_look(),
@@ -204,6 +213,7 @@ class Copy:
 
     def _request(self) -> None:
         """Ask for the copy: it is ours, or somebody else's goes first."""
+        self._asked = True
         try:
             reply = self._images.request_copy(self._image, self._store)
         except exceptions.GlanceUnavailable:
@@ -225,13 +235,7 @@ class Copy:
                 self._arriving = False
                 self._poll_as_due()
             case glance.Reply.BUSY:
-                self._log.info(
-                    'Image %s is being copied for somebody else: waiting '
-                    'until store %s has it or Glance lets us ask (%s)',
-                    self._image,
-                    self._store,
-                    reply.reason,
-                )
+                self._log_holder(reply.reason)
                 self._poll_as_due()
             case glance.Reply.NOT_NEEDED:
                 if self._unneeded:
@@ -240,6 +244,15 @@ class Copy:
                     )
                 self._unneeded = True
                 self._poll_soon()
+
+    def _log_holder(self, reason: str) -> None:
+        self._log.info(
+            'Image %s is being copied for somebody else: waiting until store '
+            '%s has it or Glance lets us ask (%s)',
+            self._image,
+            self._store,
+            reason,
+        )
 
     # Follow
 
@@ -264,9 +277,9 @@ class Copy:
             return False
         return self._ask_glance()
 
-    def _look_into_cluster(self, probe: Callable[[], ceph.Arrival]) -> None:
+    def _look_into_cluster(self, probe: Probe) -> None:
         try:
-            arrival = probe()
+            arrival = probe(self._arrival)
         except ceph.ArrivalsHidden as exc:
             self._log.warning(
                 'Cannot watch images arrive (%s): learning of the end of a '
@@ -327,7 +340,13 @@ class Copy:
             self._poll_soon()
             return
         self._poll_later()
-        if self._time.clock() - self._moved < self._limits.poll_interval:
+        still_for = self._time.clock() - self._moved
+        if still_for < self._limits.poll_interval * (1 - JITTER):
+            return
+        if not self._asked:
+            # Its glance-api may be long dead: then Glance lets our request
+            # take the lock over.
+            self._request()
             return
         # The cluster shows nothing: Glance may stage the image, or copy it
         # to another store, or be dead. What does its task say?

@@ -41,6 +41,20 @@ class RBDDriver(rbd_utils.RBDDriver):
         ]
         return hosts, [port for _, port in monitors]
 
+    def exists(
+        self,
+        name: str,
+        pool: str | None = None,
+        snapshot: str | None = None,
+    ) -> bool:
+        """Whether there is such an image, and such a snapshot of it."""
+        # A boot's is not, most often: no need to try and open it.
+        cluster = host.this_host().cluster
+        if not cluster.has_image(str(pool or self.pool), name):
+            return False
+        found: bool = super().exists(name, pool, snapshot)
+        return found
+
     def opened(self, name: str) -> rbd_utils.RBDVolumeProxy:
         """A disk, open for changes within ``with``."""
         return rbd_utils.RBDVolumeProxy(self, name)

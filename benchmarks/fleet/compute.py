@@ -13,6 +13,7 @@
 """A compute host with our backend: the real engine, asking a Glance."""
 
 from collections.abc import Sequence
+import functools
 import random
 from typing import Protocol
 
@@ -49,7 +50,9 @@ class Cluster(Protocol):
 
     def fsid(self) -> str: ...
 
-    def arrival(self, pool: str, image: str) -> ceph.Arrival: ...
+    def arrival(
+        self, pool: str, image: str, before: ceph.Arrival
+    ) -> ceph.Arrival: ...
 
     def clone(
         self, source: location.RbdLocation, pool: str, name: str
@@ -105,7 +108,7 @@ class Compute:
             record,
             self._store,
             self._images.without_retries(),
-            lambda: self._cluster.arrival('images', image),
+            functools.partial(self._cluster.arrival, 'images', image),
             self._limits,
             self._time,
             check=lambda: None,

@@ -295,6 +295,89 @@ def test_without_fast_diff_nobody_counts_objects(cluster, library):
     assert cluster.arrival('images', IMAGE) == ceph.Arrival(exists=True)
 
 
+def test_an_image_that_is_not_there_is_not_opened(cluster, library):
+    assert cluster.arrival('images', 'another-id') == ceph.ABSENT
+    assert not cluster.has_image('images', 'another-id')
+    assert library.looks == 0
+
+
+def looked_at(cluster, times=2):
+    """The image's arrival, after so many looks at it."""
+    seen = ceph.ABSENT
+    for _ in range(times):
+        seen = cluster.arrival('images', IMAGE, seen)
+    return seen
+
+
+@pytest.mark.parametrize('features', [None, rbd.RBD_FEATURE_LAYERING])
+def test_an_image_that_is_as_it_was_is_not_opened_again(
+    cluster, library, features
+):
+    image = librados.Image(extents=[8 * MIB])
+    image.features = features or image.features
+    library.pools['images'][IMAGE] = image
+    seen = looked_at(cluster)
+    looks = library.looks
+    assert cluster.arrival('images', IMAGE, seen) == seen
+    assert library.looks == looks
+
+
+def test_what_is_written_after_a_look_is_seen_by_the_next(cluster, library):
+    image = library.pools['images'][IMAGE] = librados.Image()
+    for count in range(1, 5):
+        seen = looked_at(cluster, count)
+        image.extents.append(8 * MIB)
+        now = cluster.arrival('images', IMAGE, seen)
+        assert now.allocated == 8 * MIB * count
+
+
+def test_a_snapshot_made_after_a_look_is_seen_by_the_next(cluster, library):
+    image = library.pools['images'][IMAGE] = librados.Image()
+    seen = looked_at(cluster)
+    image.snapshots['snap'] = True
+    assert cluster.arrival('images', IMAGE, seen).complete
+
+
+def test_what_is_written_during_a_look_is_seen_by_the_next(
+    cluster, library, monkeypatch
+):
+    image = library.pools['images'][IMAGE] = librados.Image(extents=[MIB])
+    seen = looked_at(cluster)
+    image.extents.append(MIB)
+
+    def opened_while_glance_writes(*arguments, **options):
+        opened = library.Image(*arguments, **options)
+        count = opened.diff_iterate
+
+        def diff_iterate(*arguments, **options):
+            count(*arguments, **options)
+            image.extents.append(MIB)
+
+        opened.diff_iterate = diff_iterate
+        return opened
+
+    monkeypatch.setattr(rbd, 'Image', opened_while_glance_writes)
+    seen = cluster.arrival('images', IMAGE, seen)
+    assert seen.allocated == 2 * MIB
+    assert cluster.arrival('images', IMAGE, seen).allocated == 3 * MIB
+
+
+def test_an_image_made_anew_under_its_name_is_seen(cluster, library):
+    seen = looked_at(cluster)
+    assert seen.complete
+    library.pools['images'][IMAGE] = librados.Image(extents=[MIB])
+    seen = cluster.arrival('images', IMAGE, seen)
+    assert not seen.complete
+    library.pools['images'][IMAGE].snapshots['snap'] = True
+    assert cluster.arrival('images', IMAGE, seen).complete
+
+
+def test_an_image_that_is_gone_since_the_look_is_absent(cluster, library):
+    seen = looked_at(cluster)
+    del library.pools['images'][IMAGE]
+    assert cluster.arrival('images', IMAGE, seen) == ceph.ABSENT
+
+
 def test_arrivals_in_a_pool_that_we_may_not_read_are_hidden(cluster, library):
     library.unreadable.add('images')
     with pytest.raises(ceph.ArrivalsHidden, match='images'):
@@ -312,7 +395,7 @@ def test_an_image_removed_while_we_look_is_absent(cluster, library):
     assert cluster.arrival('images', IMAGE) == ceph.ABSENT
 
 
-@pytest.mark.parametrize('operation', ['pool', 'open', 'snapshots'])
+@pytest.mark.parametrize('operation', ['pool', 'stat', 'open', 'snapshots'])
 def test_an_arrival_that_cannot_be_seen_now_is_the_clusters_fault(
     cluster, library, operation
 ):
@@ -333,13 +416,14 @@ def test_a_connection_that_fails_hides_no_arrivals(cluster, library, fault):
 
 
 @pytest.mark.parametrize('fault', [None, *FAULTS.values()])
-@pytest.mark.parametrize('operation', ['clone', 'open', 'snapshots'])
+@pytest.mark.parametrize('operation', ['clone', 'stat', 'open', 'snapshots'])
 def test_whatever_happens_all_is_closed(cluster, library, operation, fault):
     if fault is not None:
         library.faults[operation] = fault
     for call in (
         lambda: cluster.clone(SOURCE, 'vms', DISK),
         lambda: cluster.arrival('images', IMAGE),
+        lambda: cluster.has_image('images', IMAGE),
     ):
         with contextlib.suppress(
             exceptions.ClusterUnreachable, ceph.ArrivalsHidden

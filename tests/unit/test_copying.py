@@ -13,6 +13,7 @@
 """The story of a copy, on a clock of its own."""
 
 import dataclasses
+import functools
 import itertools
 import logging
 
@@ -60,17 +61,20 @@ class Site:
         self.deleted = False
         self.uniform = lambda low, high: (low + high) / 2
 
-    def copy(self, **limits):
-        """Follow a copy to its end; returns the seconds it took."""
+    def copy(self, record=None, **limits):
+        """Follow a copy to its end; returns the seconds it took.
+
+        :param record: the image as the boot has seen it, if not as it is
+        """
         wanted = {
             field: limits.get(field, getattr(LIMITS, field))
             for field in copying.Limits.__slots__
         }
         copy = copying.Copy(
-            self.record(),
+            record or self.record(),
             'west',
             self.glance,
-            lambda: self.west.arrival('images', self.image.id),
+            functools.partial(self.west.arrival, 'images', self.image.id),
             copying.Limits(**wanted),
             self.clock.time(self.uniform),
             self.check,
@@ -290,7 +294,42 @@ def test_a_failure_for_another_store_is_not_ours(site):
 def test_a_copy_that_somebody_else_holds_is_waited_for_and_shared(site):
     site.somebody_copies()
     site.copy()
+    assert site.record().holds('west')
+    assert site.statuses == [202]
+
+
+def test_who_loses_the_race_for_the_lock_waits_for_the_winners_copy(site):
+    record = site.record()
+    site.somebody_copies()
+    site.copy(record)
+    assert site.record().holds('west')
     assert site.statuses == [202, 409]
+
+
+def test_behind_a_lock_where_nothing_moves_one_copy_is_asked_for(site):
+    site.api.pace.staging = 200
+    site.somebody_copies()
+    began = site.clock.now
+    site.copy()
+    _, (at, _, status) = site.api.requests
+    assert status == 409
+    # At the first poll, the record had changed since the lock was taken.
+    assert at - began <= 2 * LIMITS.poll_interval
+
+
+def test_behind_a_lock_where_bytes_arrive_none_is_asked_for(site):
+    site.api.pace.upload = 200
+    site.somebody_copies()
+    site.copy()
+    assert site.statuses == [202]
+
+
+def test_a_lock_that_has_expired_is_taken_over_within_a_poll(site):
+    site.somebody_copies()
+    site.clock.after(1, site.api.kill)
+    site.clock.advance(3700)
+    assert site.copy() <= LIMITS.poll_interval * 1.2 + 10.2 + 1
+    assert site.statuses == [202, 202]
 
 
 def test_a_copy_to_another_store_is_waited_for_then_ours_is_asked_for(site):
@@ -307,7 +346,7 @@ def test_a_copy_that_somebody_else_holds_is_asked_for_again_when_it_fails(
     site.api.failures.append(('upload', 'disk full'))
     site.somebody_copies()
     site.copy()
-    assert site.statuses == [202, 409, 202]
+    assert site.statuses == [202, 202]
 
 
 def test_of_our_copy_after_somebody_elses_the_failure_is_final(site):
@@ -315,7 +354,7 @@ def test_of_our_copy_after_somebody_elses_the_failure_is_final(site):
     site.somebody_copies()
     with pytest.raises(exceptions.CopyFailed, match='ours'):
         site.copy()
-    assert site.statuses == [202, 409, 202]
+    assert site.statuses == [202, 202]
 
 
 def test_who_loses_the_race_for_the_lock_again_waits_again(site):
@@ -935,8 +974,8 @@ def test_no_progress_is_made_up_where_bytes_are_not_known(site, caplog):
     caplog.set_level(logging.INFO)
     arrival = site.west.arrival
 
-    def without_object_map(pool, image):
-        seen = arrival(pool, image)
+    def without_object_map(pool, image, before):
+        seen = arrival(pool, image, before)
         return ceph.Arrival(seen.exists, seen.complete, allocated=None)
 
     site.west.arrival = without_object_map

@@ -89,6 +89,23 @@ def test_a_pool_that_is_not_there_is_the_hosts_fault(driver, library):
         driver.exists('disk')
 
 
+def test_a_pool_that_we_may_not_read_is_the_hosts_fault(driver, library):
+    library.unreadable.add('vms')
+    with pytest.raises(exceptions.PoolUnusable, match='vms'):
+        driver.exists('disk')
+
+
+def test_a_disk_that_is_not_there_is_not_opened(driver, library):
+    assert not driver.exists('no disk')
+    assert library.looks == 0
+
+
+def test_a_snapshot_of_a_disk_is_looked_for_in_the_disk(driver, library):
+    assert not driver.exists('disk', snapshot='snap')
+    library.pools['vms']['disk'].snapshots['snap'] = False
+    assert driver.exists('disk', snapshot='snap')
+
+
 def test_a_cluster_that_does_not_answer_is_the_hosts_fault(driver, library):
     library.faults['connect'] = rados.TimedOut('error', errno=110)
     with pytest.raises(exceptions.ClusterUnreachable):

@@ -20,6 +20,7 @@ import dataclasses
 import functools
 import json
 from typing import Any, Self
+import uuid
 
 import rados
 import rbd
@@ -29,9 +30,29 @@ import rbd
 class Image:
     """An RBD image; ``extents`` are the lengths of its objects."""
 
+    id: str = dataclasses.field(
+        default_factory=lambda: uuid.uuid4().hex[:12], kw_only=True
+    )
     snapshots: dict[str, bool] = dataclasses.field(default_factory=dict)
     features: int = rbd.RBD_FEATURE_LAYERING | rbd.RBD_FEATURE_FAST_DIFF
     extents: list[int] = dataclasses.field(default_factory=list)
+    _states: dict[str, list[Any]] = dataclasses.field(
+        default_factory=dict, init=False
+    )
+
+    def version(self, kind: str) -> int | None:
+        """Of its object of that kind: one more for each state it was in."""
+        state: Any
+        if kind == 'rbd_header':
+            state = dict(self.snapshots)
+        elif self.features & rbd.RBD_FEATURE_FAST_DIFF:
+            state = list(self.extents)
+        else:
+            return None
+        states = self._states.setdefault(kind, [])
+        if states[-1:] != [state]:
+            states.append(state)
+        return len(states)
 
 
 class Librados:
@@ -45,6 +66,7 @@ class Librados:
     :ivar monitors: addresses as in ``ceph mon dump``
     :ivar connections: arguments of each connection that was made
     :ivar open: ioctx and images that are open now
+    :ivar looks: images that were opened, ever
     """
 
     def __init__(self) -> None:
@@ -56,6 +78,7 @@ class Librados:
         self.monitors = ['192.0.2.1:6789/0']
         self.connections: list[dict[str, Any]] = []
         self.open = 0
+        self.looks = 0
         self.shut_down = 0
         # In place of rados.Rados, rbd.RBD and rbd.Image
         self.Rados: Any = functools.partial(Handle, self)
@@ -133,6 +156,25 @@ class Ioctx(_Closed):
     def __init__(self, library: Librados, pool: str) -> None:
         super().__init__(library)
         self.pool = pool
+        self._version = 0
+
+    def stat(self, name: str) -> None:
+        self.library.reach('stat')
+        if self.pool in self.library.unreadable:
+            raise rados.PermissionError('error calling stat', errno=1)
+        kind, _, of = name.partition('.')
+        images = self.library.pools[self.pool]
+        if kind == 'rbd_id':
+            version = 1 if of in images else None
+        else:
+            found = (each for each in images.values() if each.id == of)
+            version = next((each.version(kind) for each in found), None)
+        if version is None:
+            raise rados.ObjectNotFound('error calling stat', errno=2)
+        self._version = version
+
+    def get_last_version(self) -> int:
+        return self._version
 
 
 class Cloner:
@@ -183,8 +225,12 @@ class OpenImage(_Closed):
         if image is None or snapshot not in (None, *image.snapshots):
             raise rbd.ImageNotFound('error opening image', errno=2)
         super().__init__(library)
+        library.looks += 1
         self._image = image
         self._read_only = read_only
+
+    def id(self) -> str:
+        return self._image.id
 
     def resize(self, size: int) -> None:
         assert not self._read_only
