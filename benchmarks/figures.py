@@ -20,6 +20,7 @@ meets all alike.
 from collections.abc import Callable, Iterable
 import contextlib
 import dataclasses
+import random
 import statistics
 import time
 from typing import Any
@@ -40,6 +41,10 @@ STORM_IMAGE = 64
 #: Seconds between two looks for the end of a storm's copy, which only its plot
 #: shows: each look takes some of the processor's time.
 STORM_LOOK = 0.1
+
+#: Seconds between two commits of Ceph's monitor at most: snapshots wait for
+#: the next.
+MONITOR_PACE = 1.0
 
 #: Seconds by which all of a storm have been told when to begin.
 HEAD_START = 1.0
@@ -279,6 +284,7 @@ def storm(
     glance: apis.GlanceApi,
 ) -> Storm:
     """Boot on each of ``making``, which may name one compute many times."""
+    _fall_out_of_step()
     image = ground.upload('file', STORM_IMAGE)
     user = ground.user
     requests = _requests(glance)
@@ -307,16 +313,31 @@ def storm(
     )
 
 
-def _least_storm(run: Run, bare: computes.Compute) -> tuple[float, float]:
-    """Seconds of the copy alone, and of the clones alone."""
+def _fall_out_of_step() -> None:
+    """Pause for a while, so that all times of the monitor's pace are met.
+
+    Else all copies of one kind, following alike on the snapshot before, would
+    wait for about as long.
+    """
+    time.sleep(random.uniform(0.0, MONITOR_PACE))  # noqa: S311
+
+
+def _least_storm(
+    run: Run, making: list[computes.Compute]
+) -> tuple[float, float]:
+    """Seconds of the copy alone, and of the clones alone.
+
+    :param making: those that do no more than they must
+    """
     ground = run.ground
+    _fall_out_of_step()
     image = ground.upload('file', STORM_IMAGE)
     copy = ground.copy(image)
     user = ground.user
     at = time.time() + HEAD_START
     started = [
-        bare.start(user, image, at=at, root_gib=0, get=False)
-        for _ in range(STORM)
+        compute.start(user, image, at=at, root_gib=0, get=False)
+        for compute in making
     ]
     boots = [computes.boot_of(boot) for boot in started]
     return copy, max(boot.ended for boot in boots) - at
@@ -375,13 +396,13 @@ def storm_on_one_host(run: Run) -> list[report.Figure]:
         (computes.BARE, ground.open),
     ) as made:
         glances = (ground.open, ground.open, ground.secure)
-        for _ in run.times(5):
+        for _ in run.times(9):
             for compute, glance, found in zip(
                 made[:3], glances, storms, strict=True
             ):
                 found.append(storm(ground, [compute] * STORM, glance))
                 ground.remove_disks(compute.disks)
-            least.append(_least_storm(run, made[3]))
+            least.append(_least_storm(run, [made[3]] * STORM))
             ground.remove_disks(made[3].disks)
     return _storm_figures(run, 'host', 'one host', storms, least)
 
@@ -393,9 +414,9 @@ def storm_on_one_site(run: Run) -> list[report.Figure]:
     ours, secure, least = [], [], []
     with (
         ground.computes(*[(computes.OURS, ground.open)] * STORM) as making,
-        ground.computes((computes.BARE, ground.open)) as (bare,),
+        ground.computes(*[(computes.BARE, ground.open)] * STORM) as bare,
     ):
-        for _ in run.times(5):
+        for _ in run.times(11):
             for glance, found in (
                 (ground.open, ours),
                 (ground.secure, secure),
@@ -409,7 +430,8 @@ def storm_on_one_site(run: Run) -> list[report.Figure]:
                 for compute in making:
                     ground.remove_disks(compute.disks)
             least.append(_least_storm(run, bare))
-            ground.remove_disks(bare.disks)
+            for compute in bare:
+                ground.remove_disks(compute.disks)
     return _storm_figures(
         run, 'site', '16 hosts of a site', (stock, ours, secure), least
     )

@@ -17,8 +17,8 @@ All of it is taken away again at the end, whatever happens.
 """
 
 from collections.abc import Callable, Iterator
+from concurrent import futures
 import contextlib
-import os
 import pathlib
 import tempfile
 import threading
@@ -39,6 +39,10 @@ from tests.functional import image_files
 
 #: Seconds between two looks into Glance's database.
 LOOK = 0.01
+
+#: Processes of a glance-api, with one thread each: as in Glance's own
+#: httpd/glance-api-uwsgi.ini.
+WORKERS = 4
 
 #: The lab logs everything, so that a leak would show; a cloud at work doesn't.
 LOGGING = {'debug': 'false'}
@@ -72,6 +76,8 @@ class Ground:
             stack.callback(self._remove_images)
             self.open = self._glance(stack, show_multiple_locations='true')
             self.secure = self._glance(stack)
+            for api in (self.open, self.secure):
+                self._warm_up(api)
             self._stack = stack.pop_all()
         return self
 
@@ -90,12 +96,25 @@ class Ground:
             self.where.glance_apis[0].directory,
             self._directory / f'glance-{uuid.uuid4()}',
             {'DEFAULT': {**LOGGING, **options}},
-            # As many as Glance itself would have; the lab's have one each.
-            workers=len(os.sched_getaffinity(0)),
+            workers=WORKERS,
+            threads=1,
         )
         stack.callback(api.kill)
         api.start()
         return api
+
+    def _warm_up(self, api: apis.GlanceApi) -> None:
+        """Have all workers of a Glance copy: the first time takes longer."""
+        images = [self.upload('file', 1) for _ in range(4 * WORKERS)]
+        with futures.ThreadPoolExecutor(len(images)) as at_once:
+            for _ in at_once.map(
+                lambda image: api.request_copy(self._admin, image, 'west'),
+                images,
+            ):
+                pass
+        for image in images:
+            with Watch(self.where, image, 'west') as watch:
+                watch.ended()
 
     @contextlib.contextmanager
     def computes(

@@ -46,6 +46,7 @@ class Api:
     :param options: that differ, by section and name
     :param tls: how to serve it over TLS, if so
     :param workers: processes that serve it
+    :param threads: of each of them
     """
 
     #: The module that has the application.
@@ -61,10 +62,12 @@ class Api:
         options: Options,
         tls: certificates.Tls | None = None,
         workers: int = 1,
+        threads: int = 8,
     ) -> None:
         self._where = where
         self._tls = tls
         self._workers = workers
+        self._threads = threads
         self._process: subprocess.Popen[bytes] | None = None
         shutil.copytree(like, where / 'etc')
         with socket.socket() as probe:
@@ -112,7 +115,8 @@ class Api:
             "worker_class = 'gthread'\n"
             f"accesslog = '{self._where / 'access'}'\n"
             f'workers = {self._workers}\n'
-            'threads = 8\nkeepalive = 75\ntimeout = 300\n'
+            f'threads = {self._threads}\n'
+            'keepalive = 75\ntimeout = 300\n'
         )
         if self._tls:
             with conf.open('a') as file:
