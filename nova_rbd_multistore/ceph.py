@@ -59,15 +59,17 @@ class DiskExists(Exception):
 class Version:
     """Tells a state of an RBD image from every later one.
 
-    That of two objects, by RBD's own names for them: what Ceph counts with
+    That of three objects, by RBD's own names for them: what Ceph counts with
     each write to an object.
 
     :ivar id: of the image, within its pool
+    :ivar name: of ``rbd_id.<name>``, which says whose name it is
     :ivar header: of ``rbd_header.<id>``, which names its snapshots
     :ivar object_map: of ``rbd_object_map.<id>``, which says what is written
     """
 
     id: str
+    name: int | None = None
     header: int | None = None
     object_map: int | None = None
 
@@ -306,8 +308,9 @@ def _arrival(ioctx: Any, image: str, before: Arrival) -> Arrival:
     version = None
     if before.version is not None:
         # Asked for before the look: what changes during it is seen next time.
-        version = _version(ioctx, before.version.id)
-        if version == before.version:
+        version = _version(ioctx, image, before.version.id)
+        # The first look knows of none yet: nor does this one if all is gone.
+        if version == before.version and version.name is not None:
             return before
     elif not _is_named(ioctx, image):
         return ABSENT
@@ -322,22 +325,24 @@ def _arrival(ioctx: Any, image: str, before: Arrival) -> Arrival:
 
 
 def _is_named(ioctx: Any, image: str) -> bool:
+    return _object_version(ioctx, f'rbd_id.{image}') is not None
+
+
+def _version(ioctx: Any, image: str, image_id: str) -> Version:
+    return Version(
+        image_id,
+        _object_version(ioctx, f'rbd_id.{image}'),
+        _object_version(ioctx, f'rbd_header.{image_id}'),
+        _object_version(ioctx, f'rbd_object_map.{image_id}'),
+    )
+
+
+def _object_version(ioctx: Any, name: str) -> int | None:
     try:
-        ioctx.stat(f'rbd_id.{image}')
+        ioctx.stat(name)
     except rados.ObjectNotFound:
-        return False
-    return True
-
-
-def _version(ioctx: Any, image_id: str) -> Version:
-    def of(kind: str) -> int | None:
-        try:
-            ioctx.stat(f'{kind}.{image_id}')
-        except rados.ObjectNotFound:
-            return None
-        return int(ioctx.get_last_version())
-
-    return Version(image_id, of('rbd_header'), of('rbd_object_map'))
+        return None
+    return int(ioctx.get_last_version())
 
 
 def _allocated(opened: Any) -> int | None:

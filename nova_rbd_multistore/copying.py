@@ -187,10 +187,11 @@ class Copy:
             self._look_into_cluster(self._probe)
             # What lay there before may be the rest of a copy that died.
             self._arriving = False
-        if self._record.lock:
+        read_long_ago = self._moved - self._began >= self._limits.poll_interval
+        if self._record.lock and not read_long_ago:
             # Glance would say no more than that.
             self._log_holder(f'task {self._record.lock}')
-            self._poll_later()
+            self._poll_as_due()
         else:
             self._request()
         looks = tenacity.Retrying(
@@ -213,15 +214,16 @@ class Copy:
 
     def _request(self) -> None:
         """Ask for the copy: it is ours, or somebody else's goes first."""
-        self._asked = True
         try:
             reply = self._images.request_copy(self._image, self._store)
         except exceptions.GlanceUnavailable:
             self._poll_later()
             return
+        self._asked = True
         match reply.reply:
             case glance.Reply.ACCEPTED:
                 self._accepted = True
+                self._has_moved()
                 self._request_id = reply.request_id
                 self._log.info(
                     'Glance copies image %s to store %s (its request %s)',
@@ -336,10 +338,7 @@ class Copy:
 
     def _follow_holder(self, lock: str) -> None:
         """Look after the task that holds the image."""
-        if self._due:
-            self._poll_soon()
-            return
-        self._poll_later()
+        self._poll_as_due()
         still_for = self._time.clock() - self._moved
         if still_for < self._limits.poll_interval * (1 - JITTER):
             return
@@ -347,6 +346,8 @@ class Copy:
             # Its glance-api may be long dead: then Glance lets our request
             # take the lock over.
             self._request()
+            return
+        if self._due:
             return
         # The cluster shows nothing: Glance may stage the image, or copy it
         # to another store, or be dead. What does its task say?

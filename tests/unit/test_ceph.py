@@ -362,8 +362,9 @@ def test_what_is_written_during_a_look_is_seen_by_the_next(
     assert cluster.arrival('images', IMAGE, seen).allocated == 3 * MIB
 
 
-def test_an_image_made_anew_under_its_name_is_seen(cluster, library):
-    seen = looked_at(cluster)
+@pytest.mark.parametrize('times', [1, 2])
+def test_an_image_made_anew_under_its_name_is_seen(cluster, library, times):
+    seen = looked_at(cluster, times)
     assert seen.complete
     library.pools['images'][IMAGE] = librados.Image(extents=[MIB])
     seen = cluster.arrival('images', IMAGE, seen)
@@ -372,9 +373,20 @@ def test_an_image_made_anew_under_its_name_is_seen(cluster, library):
     assert cluster.arrival('images', IMAGE, seen).complete
 
 
-def test_an_image_that_is_gone_since_the_look_is_absent(cluster, library):
-    seen = looked_at(cluster)
+@pytest.mark.parametrize('times', [1, 2])
+def test_an_image_that_is_gone_since_the_look_is_absent(
+    cluster, library, times
+):
+    seen = looked_at(cluster, times)
     del library.pools['images'][IMAGE]
+    assert cluster.arrival('images', IMAGE, seen) == ceph.ABSENT
+
+
+def test_an_image_that_has_lost_its_name_is_absent(cluster, library):
+    # As in the trash, where it keeps its header.
+    seen = looked_at(cluster)
+    images = library.pools['images']
+    images['renamed'] = images.pop(IMAGE)
     assert cluster.arrival('images', IMAGE, seen) == ceph.ABSENT
 
 

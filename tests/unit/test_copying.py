@@ -12,6 +12,7 @@
 
 """The story of a copy, on a clock of its own."""
 
+import contextlib
 import dataclasses
 import functools
 import itertools
@@ -322,6 +323,76 @@ def test_behind_a_lock_where_bytes_arrive_none_is_asked_for(site):
     site.somebody_copies()
     site.copy()
     assert site.statuses == [202]
+
+
+def kill_when_written(site):
+    """End Glance between its snapshot and its record of the copy."""
+
+    def look():
+        if site.west.arrival('images', site.image.id).complete:
+            site.api.kill()
+        else:
+            site.clock.after(0.01, look)
+
+    site.clock.after(0.01, look)
+
+
+def test_behind_an_expired_lock_a_whole_image_does_not_keep_us_from_asking(
+    site,
+):
+    site.somebody_copies()
+    kill_when_written(site)
+    site.clock.advance(3700)
+    began = site.clock.now
+    with contextlib.suppress(exceptions.CopyFailed):
+        site.copy()
+    _, (at, _, status) = site.api.requests
+    assert status == 202
+    assert at - began <= 2 * LIMITS.poll_interval
+
+
+def test_who_comes_as_somebodys_copy_ends_goes_on_at_once(site):
+    site.somebody_copies()
+    site.clock.advance(10.21)
+    record = site.record()
+    assert record.lock
+    assert site.west.arrival('images', site.image.id).complete
+    assert site.copy(record) < 0.5
+
+
+def test_a_lock_seen_long_ago_is_not_waited_for(site):
+    site.somebody_copies(TO_EAST)
+    record = site.record()
+    site.clock.advance(60)
+    site.waited = 60
+    assert site.copy(record) < 10.2 + 1
+    assert site.statuses == [202]
+
+
+def test_a_glance_that_does_not_answer_is_asked_to_take_over_again(site):
+    site.somebody_copies()
+    site.clock.after(1, site.api.kill)
+    site.clock.advance(3700)
+    request = site.glance.request_copy
+    answers = [exceptions.GlanceUnavailable(1)]
+
+    def restarting(image, store):
+        if answers:
+            raise answers.pop()
+        return request(image, store)
+
+    site.glance.request_copy = restarting
+    site.copy()
+    assert site.statuses == [202, 202]
+
+
+def test_a_copy_accepted_after_a_still_wait_has_its_time_to_begin(site):
+    site.somebody_copies()
+    site.clock.after(1, site.api.kill)
+    site.clock.advance(3700)
+    site.api.pace.staging = 15
+    site.copy(stall_timeout=20)
+    assert site.record().holds('west')
 
 
 def test_a_lock_that_has_expired_is_taken_over_within_a_poll(site):

@@ -41,7 +41,7 @@ class Image:
     )
 
     def version(self, kind: str) -> int | None:
-        """Of its object of that kind: one more for each state it was in."""
+        """Of its object of that kind: one more for each state seen of it."""
         state: Any
         if kind == 'rbd_header':
             state = dict(self.snapshots)
