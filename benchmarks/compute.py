@@ -68,7 +68,9 @@ class Compute:
             error = compute_host.boot(self._driver, context, order)['error']
         else:
             error = None
-            if order['get']:
+            if order['copy']:
+                self._bare.copy(context, order['image'])
+            elif order['get']:
                 self._bare.get(context, order['image'])
             self._bare.clone(order['image'], disk)
             if order['root_gib']:

@@ -118,11 +118,13 @@ class Compute:
         root_gib: int = 1,
         at: float = 0.0,
         get: bool = True,
+        copy: bool = False,
     ) -> futures.Future[dict[str, Any]]:
         """Begin to make a boot disk; :func:`boot_of` reads the outcome.
 
         :param at: seconds since the epoch, to begin together with others
         :param get: whether the bare one asks Glance, too
+        :param copy: whether the bare one has Glance copy the image first
         """
         server = str(uuid.uuid4())
         self.disks.append(f'{server}_disk')
@@ -133,6 +135,7 @@ class Compute:
             root_gib=root_gib,
             at=at,
             get=get,
+            copy=copy,
             user=dataclasses.asdict(user),
         )
 
