@@ -13,7 +13,8 @@
 
 # Runs a command with a lab of its own, .lab-own, beside the one in .lab: in a
 # network namespace with nothing but a loopback, where the ports are free. Looks
-# for leaks when the command has succeeded, and destroys that lab in the end.
+# for leaks when the command has succeeded, and destroys that lab in the end; of
+# one that has failed, the lab is only stopped: its logs tell why.
 
 set -o errexit -o nounset
 
@@ -26,8 +27,17 @@ export NOVA_RBD_VENV=${NOVA_RBD_VENV:-$PWD/.venv}
 export NOVA_RBD_LAB_DIR=$PWD/.lab-own
 export PYTEST_DEBUG_TEMPROOT=$NOVA_RBD_LAB_DIR/tests
 
+function end {
+    if [[ $? -eq 0 ]]; then
+        tools/lab destroy
+    else
+        tools/lab down
+    fi
+}
+
 ip link set lo up
-trap 'tools/lab destroy' EXIT
+tools/lab destroy
+trap end EXIT
 tools/lab up --driver multistore --threading native
 "$@"
 tools/lab leaks
