@@ -62,6 +62,9 @@ def configure(job: dict[str, Any]) -> None:
     # An empty one: these servers are in no database.
     CONF.set_override('connection', 'sqlite://', group='database')
     main_db.configure(CONF)
+    # Not by two boots at once: the one that comes second would meet an engine
+    # that does not translate its errors yet.
+    main_db.get_engine()
 
 
 def server(disk: dict[str, Any]) -> 'objects.Instance':
