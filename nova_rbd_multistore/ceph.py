@@ -224,8 +224,8 @@ class Cluster:
     ) -> Arrival:
         """How far a copy of ``image`` into ``pool`` has come.
 
-        To open an RBD image takes 20 times as long as to see that it is not
-        there, or as it was.
+        To open an RBD image takes more than ten times as long as to see that
+        it is not there, or as it was.
 
         :param before: what the look before this one has shown
         :raises ArrivalsHidden: if that cannot be seen
