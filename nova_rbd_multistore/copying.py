@@ -43,7 +43,7 @@ from nova_rbd_multistore import source
 
 LOG = logging.getLogger(__name__)
 
-Probe = Callable[[ceph.Arrival], ceph.Arrival]
+Probe = Callable[[], ceph.Arrival]
 
 #: Seconds until Glance is asked, first, when its answer must be due: it writes
 #: it down some 0.1 s after what the cluster shows.
@@ -113,8 +113,7 @@ class Copy:
     :param record: the image, not in the store when last seen
     :param store: name of the store
     :param images: Glance, as the user of the boot
-    :param probe: tells how much has arrived in the local cluster, given what
-        it told last
+    :param probe: tells how much has arrived in the local cluster
     :param check: raises if the boot need not wait any longer
     :param server: uuid of the server to be booted, for the log
     """
@@ -281,7 +280,7 @@ class Copy:
 
     def _look_into_cluster(self, probe: Probe) -> None:
         try:
-            arrival = probe(self._arrival)
+            arrival = probe()
         except ceph.ArrivalsHidden as exc:
             self._log.warning(
                 'Cannot watch images arrive (%s): learning of the end of a '

@@ -50,9 +50,7 @@ class Cluster(Protocol):
 
     def fsid(self) -> str: ...
 
-    def arrival(
-        self, pool: str, image: str, before: ceph.Arrival
-    ) -> ceph.Arrival: ...
+    def arrival(self, pool: str, image: str) -> ceph.Arrival: ...
 
     def clone(
         self, source: location.RbdLocation, pool: str, name: str

@@ -200,12 +200,10 @@ class _Cluster:
         self.fsid = cluster.fsid
         self.clone = cluster.clone
 
-    def arrival(
-        self, pool: str, image: str, before: ceph.Arrival
-    ) -> ceph.Arrival:
+    def arrival(self, pool: str, image: str) -> ceph.Arrival:
         seen = next(self._looks, None)
         if seen is None:
-            return self._cluster.arrival(pool, image, before)
+            return self._cluster.arrival(pool, image)
         self._clock.sleep(max(seen.ended - self._clock.now, 0.0))
         return ceph.Arrival(**seen.answer)
 

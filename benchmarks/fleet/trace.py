@@ -168,10 +168,7 @@ class Recorder:
 
     def looked(self, began: float, arrival: ceph.Arrival) -> None:
         """Note a look into the cluster."""
-        seen = dataclasses.asdict(arrival)
-        # Of the lab's objects: it means nothing elsewhere.
-        del seen['version']
-        self._note(PROBE, '', began, 0, seen)
+        self._note(PROBE, '', began, 0, dataclasses.asdict(arrival))
 
     def _note(
         self, question: str, api: str, began: float, status: int, told: Any
@@ -272,10 +269,8 @@ class Cluster:
     ) -> None:
         self._cluster.clone(source, pool, name)
 
-    def arrival(
-        self, pool: str, image: str, before: ceph.Arrival
-    ) -> ceph.Arrival:
+    def arrival(self, pool: str, image: str) -> ceph.Arrival:
         began = self._recorder.now()
-        arrival = self._cluster.arrival(pool, image, before)
+        arrival = self._cluster.arrival(pool, image)
         self._recorder.looked(began, arrival)
         return arrival

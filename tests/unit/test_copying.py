@@ -1045,8 +1045,8 @@ def test_no_progress_is_made_up_where_bytes_are_not_known(site, caplog):
     caplog.set_level(logging.INFO)
     arrival = site.west.arrival
 
-    def without_object_map(pool, image, before):
-        seen = arrival(pool, image, before)
+    def without_object_map(pool, image):
+        seen = arrival(pool, image)
         return ceph.Arrival(seen.exists, seen.complete, allocated=None)
 
     site.west.arrival = without_object_map

@@ -27,7 +27,7 @@ from tests.unit.fakes import librados
 def library(options, monkeypatch):
     del options
     library = librados.Librados()
-    library.pools['vms']['disk'] = librados.Image(extents=[1024])
+    library.pools['vms']['disk'] = librados.Image(size=1024)
     monkeypatch.setattr(rados, 'Rados', library.Rados)
     monkeypatch.setattr(rbd, 'Image', library.Image)
     monkeypatch.setattr(rbd_utils, 'rbd', rbd)
@@ -97,7 +97,7 @@ def test_a_pool_that_we_may_not_read_is_the_hosts_fault(driver, library):
 
 def test_a_disk_that_is_not_there_is_not_opened(driver, library):
     assert not driver.exists('no disk')
-    assert library.looks == 0
+    assert library.opened == 0
 
 
 def test_a_snapshot_of_a_disk_is_looked_for_in_the_disk(driver, library):

@@ -462,7 +462,7 @@ def test_a_copy_ends_in_time_whatever_glance_and_the_cluster_say(
         image.ImageRecord(IMAGE, 'active', disk_format='raw', size=size),
         'west',
         service,
-        lambda _before: next(looks, arrivals[-1]),
+        lambda: next(looks, arrivals[-1]),
         copying.Limits(
             poll_interval=15, probe_interval=0.5, timeout=60, stall_timeout=30
         ),

@@ -75,10 +75,7 @@ class Cluster:
         self._answer()
         return self._fsid
 
-    def arrival(
-        self, pool: str, image: str, before: ceph.Arrival = ceph.ABSENT
-    ) -> ceph.Arrival:
-        del before
+    def arrival(self, pool: str, image: str) -> ceph.Arrival:
         self.looks += 1
         self._answer()
         if self.hidden:

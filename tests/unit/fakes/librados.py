@@ -15,10 +15,10 @@
 What works on a real cluster is for the functional tests to show.
 """
 
-from collections.abc import Callable
 import dataclasses
 import functools
 import json
+import struct
 from typing import Any, Self
 import uuid
 
@@ -28,31 +28,20 @@ import rbd
 
 @dataclasses.dataclass
 class Image:
-    """An RBD image; ``extents`` are the lengths of its objects."""
+    """An RBD image.
 
+    :ivar snapshots: whether each, by name, is protected
+    :ivar objects: of its data: the state of each in its object map
+    """
+
+    snapshots: dict[str, bool] = dataclasses.field(default_factory=dict)
+    features: int = rbd.RBD_FEATURE_LAYERING | rbd.RBD_FEATURE_OBJECT_MAP
+    size: int = 0
+    order: int = 22
+    objects: list[int] = dataclasses.field(default_factory=list)
     id: str = dataclasses.field(
         default_factory=lambda: uuid.uuid4().hex[:12], kw_only=True
     )
-    snapshots: dict[str, bool] = dataclasses.field(default_factory=dict)
-    features: int = rbd.RBD_FEATURE_LAYERING | rbd.RBD_FEATURE_FAST_DIFF
-    extents: list[int] = dataclasses.field(default_factory=list)
-    _states: dict[str, list[Any]] = dataclasses.field(
-        default_factory=dict, init=False
-    )
-
-    def version(self, kind: str) -> int | None:
-        """Of its object of that kind: one more for each state seen of it."""
-        state: Any
-        if kind == 'rbd_header':
-            state = dict(self.snapshots)
-        elif self.features & rbd.RBD_FEATURE_FAST_DIFF:
-            state = list(self.extents)
-        else:
-            return None
-        states = self._states.setdefault(kind, [])
-        if states[-1:] != [state]:
-            states.append(state)
-        return len(states)
 
 
 class Librados:
@@ -62,11 +51,12 @@ class Librados:
     :ivar unreadable: pools that our user may not read
     :ivar read_only: pools that our user may not write to
     :ivar faults: exceptions to raise instead of doing, by operation
+    :ivar answers: of methods of the OSDs' class, in place of the true ones
     :ivar features: Ceph's option rbd_default_features
     :ivar monitors: addresses as in ``ceph mon dump``
     :ivar connections: arguments of each connection that was made
     :ivar open: ioctx and images that are open now
-    :ivar looks: images that were opened, ever
+    :ivar opened: images that were opened, ever
     """
 
     def __init__(self) -> None:
@@ -74,11 +64,12 @@ class Librados:
         self.unreadable: set[str] = set()
         self.read_only: set[str] = {'images'}
         self.faults: dict[str, Exception] = {}
+        self.answers: dict[str, bytes] = {}
         self.features = '61'
         self.monitors = ['192.0.2.1:6789/0']
         self.connections: list[dict[str, Any]] = []
         self.open = 0
-        self.looks = 0
+        self.opened = 0
         self.shut_down = 0
         # In place of rados.Rados, rbd.RBD and rbd.Image
         self.Rados: Any = functools.partial(Handle, self)
@@ -156,25 +147,78 @@ class Ioctx(_Closed):
     def __init__(self, library: Librados, pool: str) -> None:
         super().__init__(library)
         self.pool = pool
-        self._version = 0
 
     def stat(self, name: str) -> None:
-        self.library.reach('stat')
-        if self.pool in self.library.unreadable:
-            raise rados.PermissionError('error calling stat', errno=1)
-        kind, _, of = name.partition('.')
-        images = self.library.pools[self.pool]
-        if kind == 'rbd_id':
-            version = 1 if of in images else None
-        else:
-            found = (each for each in images.values() if each.id == of)
-            version = next((each.version(kind) for each in found), None)
-        if version is None:
-            raise rados.ObjectNotFound('error calling stat', errno=2)
-        self._version = version
+        self._find(name, 'stat')
 
-    def get_last_version(self) -> int:
-        return self._version
+    def execute(
+        self, name: str, of: str, method: str, data: bytes, length: int
+    ) -> tuple[int, bytes]:
+        assert of == 'rbd'
+        self.library.reach(method)
+        image = self._find(name, method)
+        answer = self.library.answers.get(method)
+        if answer is None:
+            answer = getattr(self, f'_{method}')(image, data)
+        if len(answer) > length:
+            raise rados.OSError(f'failed to read {name}', errno=34)
+        return len(answer), answer
+
+    def _find(self, name: str, operation: str) -> Image:
+        self.library.reach(operation)
+        if self.pool in self.library.unreadable:
+            raise rados.PermissionError(f'error calling {operation}', errno=1)
+        kind, _, of = name.partition('.')
+        for image_name, image in self.library.pools[self.pool].items():
+            match kind:
+                case 'rbd_id':
+                    found = of == image_name
+                case 'rbd_header':
+                    found = of == image.id
+                case 'rbd_object_map':
+                    found = of == image.id and bool(
+                        image.features & rbd.RBD_FEATURE_OBJECT_MAP
+                    )
+            if found:
+                return image
+        raise rados.ObjectNotFound(f'error calling {operation}', errno=2)
+
+    # Answers as of Ceph 16, in its encoding
+
+    @staticmethod
+    def _get_id(image: Image, _data: bytes) -> bytes:
+        return struct.pack('<I', len(image.id)) + image.id.encode()
+
+    @staticmethod
+    def _get_snapcontext(image: Image, _data: bytes) -> bytes:
+        numbers = range(1, len(image.snapshots) + 1)
+        return struct.pack(
+            f'<QI{len(numbers)}Q',
+            max(numbers, default=0),
+            len(numbers),
+            *reversed(numbers),
+        )
+
+    @staticmethod
+    def _get_snapshot_name(image: Image, data: bytes) -> bytes:
+        (number,) = struct.unpack('<Q', data)
+        name = list(image.snapshots)[number - 1].encode()
+        return struct.pack('<I', len(name)) + name
+
+    @staticmethod
+    def _get_size(image: Image, data: bytes) -> bytes:
+        assert struct.unpack('<Q', data) == (2**64 - 2,)
+        return struct.pack('<BQ', image.order, image.size)
+
+    @staticmethod
+    def _object_map_load(image: Image, data: bytes) -> bytes:
+        assert not data
+        count = len(image.objects)
+        states = bytearray(-(-count // 4))
+        for at, state in enumerate(image.objects):
+            states[at // 4] |= state << 6 - 2 * (at % 4)
+        head = struct.pack('<IBBIQ', 14, 1, 1, 8, count)
+        return head + states + bytes(4)
 
 
 class Cloner:
@@ -225,39 +269,13 @@ class OpenImage(_Closed):
         if image is None or snapshot not in (None, *image.snapshots):
             raise rbd.ImageNotFound('error opening image', errno=2)
         super().__init__(library)
-        library.looks += 1
+        library.opened += 1
         self._image = image
         self._read_only = read_only
 
-    def id(self) -> str:
-        return self._image.id
-
     def resize(self, size: int) -> None:
         assert not self._read_only
-        self._image.extents.append(size - self.size())
-
-    def list_snaps(self) -> list[dict[str, Any]]:
-        self.library.reach('snapshots')
-        return [{'name': name} for name in self._image.snapshots]
-
-    def features(self) -> int:
-        return self._image.features
+        self._image.size = size
 
     def size(self) -> int:
-        return sum(self._image.extents)
-
-    def diff_iterate(
-        self,
-        offset: int,
-        length: int,
-        from_snapshot: str | None,
-        iterate: Callable[[int, int, bool], None],
-        *,
-        whole_object: bool,
-    ) -> None:
-        assert (offset, from_snapshot, whole_object) == (0, None, True)
-        assert length == self.size()
-        self.library.reach('diff')
-        for extent in self._image.extents:
-            iterate(offset, abs(extent), extent > 0)
-            offset += abs(extent)
+        return self._image.size
