@@ -417,7 +417,7 @@ def storm_on_one_site(run: Run) -> list[report.Figure]:
         ground.computes(*[(computes.OURS, ground.open)] * STORM) as making,
         ground.computes(*[(computes.BARE, ground.open)] * STORM) as bare,
     ):
-        for _ in run.times(21):
+        for _ in run.times(15):
             for glance, found in (
                 (ground.open, ours),
                 (ground.secure, secure),
@@ -429,6 +429,8 @@ def storm_on_one_site(run: Run) -> list[report.Figure]:
             least.append(_least_storm(run, bare))
             for compute in bare:
                 ground.remove_disks(compute.disks)
+            # The lab's cluster would not hold those of all rounds.
+            ground.remove_images()
     return [
         *_storm_figures(
             run, 'site', '16 hosts of a site', (stock, ours, secure), least

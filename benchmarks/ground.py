@@ -73,7 +73,7 @@ class Ground:
             self._demo = cloud.connect('demo', self.where)
             self._admin = cloud.connect('admin', self.where)
             self._images: list[str] = []
-            stack.callback(self._remove_images)
+            stack.callback(self.remove_images)
             self.open = self._glance(stack, show_multiple_locations='true')
             self.secure = self._glance(stack)
             for api in (self.open, self.secure):
@@ -247,8 +247,10 @@ class Ground:
             self.west.remove('vms', disk)
         disks.clear()
 
-    def _remove_images(self) -> None:
-        for image in self._images:
+    def remove_images(self) -> None:
+        """Remove all that were uploaded, with the disks cloned from them."""
+        while self._images:
+            image = self._images.pop()
             self.forget_locations(image)
             for disk in self.west.clones(image):
                 self.west.remove('vms', disk)
