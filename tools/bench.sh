@@ -12,7 +12,7 @@
 # under the License.
 
 # Measure boot disks with stock Nova, with this driver and with bare librbd, in
-# turn on one lab, as root; at most 15 minutes on two idle cores. Prints a
+# turn on one lab, as root; some 35 minutes on two idle cores. Prints a
 # table, and keeps the figures for the documentation (benchmarks/results,
 # doc/source/performance.csv and *.svg). Options go to "python -m benchmarks",
 # and then nothing is kept without --keep; try --help.
