@@ -20,6 +20,7 @@ run in native threads. They may come from any number of threads at once.
 from collections.abc import Iterator
 import contextlib
 import dataclasses
+import errno
 import json
 from typing import Any
 
@@ -290,12 +291,21 @@ def _readable(ioctx: Any, source: location.RbdLocation) -> bool:
 
 
 def _arrival(ioctx: Any, image: str) -> Arrival:
-    """Ask the OSDs what librbd, too, asks them about an image."""
+    """Ask the OSDs about an image, by methods of their class ``rbd``.
+
+    :raises ValueError: if they cannot answer, or not in a way we understand
+    """
 
     def ask(
         name: str, method: str, argument: bytes = b'', length: int = 8192
     ) -> bytes:
-        _, answer = ioctx.execute(name, 'rbd', method, argument, length)
+        try:
+            _, answer = ioctx.execute(name, 'rbd', method, argument, length)
+        except rados.OSError as exc:
+            # They do not know the method, or its answer is too long.
+            if exc.errno in (errno.EOPNOTSUPP, errno.ERANGE):
+                raise ValueError(f'{method}: {exc}') from exc
+            raise
         return bytes(answer)
 
     image_id = rbd_class.text(ask(f'rbd_id.{image}', 'get_id'))

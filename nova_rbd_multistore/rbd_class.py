@@ -14,8 +14,9 @@
 
 An RBD image is a few RADOS objects, and librbd opens it by calling methods
 of that class on them. OSDs serve the librbd of other releases too, so these
-methods and their answers stay as they are: see ``src/cls/rbd/cls_rbd.cc`` of
-Ceph, and its developer guide for the encoding, little-endian throughout.
+methods and their answers stay as they are (``get_snapshot_name`` is one that
+only older ones call): see ``src/cls/rbd/cls_rbd.cc`` of Ceph, and its
+developer guide for the encoding, little-endian throughout.
 
 Each function raises ValueError for an answer that it does not understand.
 """

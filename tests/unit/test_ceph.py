@@ -13,6 +13,7 @@
 """The door between librados and librbd, and us."""
 
 import contextlib
+import errno
 
 import pytest
 import rados
@@ -350,6 +351,19 @@ def test_an_answer_that_is_not_understood_hides_arrivals(
         library.pools['images'][IMAGE] = librados.Image()
     library.answers[method] = b'\xff\xff\xff'
     with pytest.raises(ceph.ArrivalsHidden, match='not understood'):
+        cluster.arrival('images', IMAGE)
+
+
+@pytest.mark.parametrize('code', [errno.EOPNOTSUPP, errno.ERANGE])
+@pytest.mark.parametrize('method', METHODS)
+def test_a_question_that_the_osds_cannot_answer_hides_arrivals(
+    cluster, library, method, code
+):
+    # They do not know the method, or its answer is longer than any we expect.
+    if method != 'get_snapshot_name':
+        library.pools['images'][IMAGE] = librados.Image()
+    library.faults[method] = rados.OSError('failed to call', errno=code)
+    with pytest.raises(ceph.ArrivalsHidden, match=f'not understood.*{method}'):
         cluster.arrival('images', IMAGE)
 
 
