@@ -32,6 +32,8 @@ import nova.conf  # noqa: E402
 import rados  # noqa: E402
 import rbd  # noqa: E402
 
+from nova_rbd_multistore import rbd_class  # noqa: E402
+
 CONF = nova.conf.CONF
 GIB = 1 << 30
 
@@ -89,20 +91,22 @@ class Bare:
             time.sleep(LOOK_AGAIN)
 
     def _await_snapshot(self, image: str) -> None:
-        changed = 0
-        while True:
+        while not self._has_snapshot(image):
             time.sleep(LOOK)
-            try:
-                # Ceph's encoding of a string: four bytes of length, the text.
-                named = self._images.read(f'rbd_id.{image}')[4:].decode()
-                self._images.stat(f'rbd_header.{named}')
-            except rados.ObjectNotFound:
-                continue
-            before, changed = changed, self._images.get_last_version()
-            if changed != before:
-                with rbd.Image(self._images, image, read_only=True) as opened:
-                    if list(opened.list_snaps()):
-                        return
+
+    def _has_snapshot(self, image: str) -> bool:
+        try:
+            image_id = rbd_class.text(self._ask(f'rbd_id.{image}', 'get_id'))
+            snapshots = rbd_class.snapshots(
+                self._ask(f'rbd_header.{image_id}', 'get_snapcontext')
+            )
+        except rados.ObjectNotFound:
+            return False
+        return bool(snapshots)
+
+    def _ask(self, name: str, method: str) -> bytes:
+        _, answer = self._images.execute(name, 'rbd', method, b'')
+        return bytes(answer)
 
     def clone(self, image: str, disk: str) -> None:
         rbd.RBD().clone(

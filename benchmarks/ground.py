@@ -250,13 +250,14 @@ class Ground:
     def remove_images(self) -> None:
         """Remove all that were uploaded, with the disks cloned from them."""
         while self._images:
-            image = self._images.pop()
+            image = self._images[-1]
             self.forget_locations(image)
             for disk in self.west.clones(image):
                 self.west.remove('vms', disk)
             with contextlib.suppress(ksa_exc.NotFound):
                 self._admin.image.delete_image(image)
             self.west.remove('images', image)
+            self._images.pop()
 
 
 class Watch:
