@@ -29,6 +29,7 @@ so we look there often, and ask Glance seldom, but at once when it is done.
 
 from collections.abc import Callable
 import dataclasses
+import math
 from typing import Protocol
 
 from oslo_log import log as logging
@@ -46,12 +47,14 @@ LOG = logging.getLogger(__name__)
 Probe = Callable[[], ceph.Arrival]
 
 #: Seconds until Glance is asked, first, when its answer must be due: it writes
-#: it down some 0.1 s after what the cluster shows.
-FIRST_RECHECK = 0.15
+#: it down within 0.1 s of what the cluster shows.
+FIRST_RECHECK = 0.1
 
-#: Seconds between two looks into the cluster when all bytes have arrived, and
-#: for how long at most: the snapshot comes within a second.
-SNAPSHOT_PROBE = 0.1
+#: Seconds between two looks into the cluster when the snapshot may be close.
+CLOSE_PROBE = 0.1
+
+#: Seconds after which a snapshot is late, once all bytes have arrived: it comes
+#: within a second.
 SNAPSHOT_DUE = 2.0
 
 #: Seconds between two log entries about the progress of one copy.
@@ -441,10 +444,17 @@ class Copy:
         waits.append(self._ends_at() - now)
         if self._probe is not None:
             waits.append(self._limits.probe_interval)
-            full_at = self._full_at
-            if full_at is not None and now < full_at + SNAPSHOT_DUE:
-                waits.append(SNAPSHOT_PROBE)
+            if self._arrival.allocated is not None:
+                waits.append(max(self._until_close(now), CLOSE_PROBE))
         return max(min(waits), 0.0)
+
+    def _until_close(self, now: float) -> float:
+        """Seconds for which a look would tell little, of bytes that arrive."""
+        if self._full_at is not None:
+            return 0.0 if now < self._full_at + SNAPSHOT_DUE else math.inf
+        # By half of the way each time, so that a copy which gets faster does
+        # not end unseen; and from the first bytes on, to learn how fast it is.
+        return min(self._progress.left / 2, self._progress.watched)
 
     # Give up
 

@@ -13,6 +13,7 @@
 """How far a copy has come: for the log, and to tell a stall."""
 
 from collections.abc import Callable
+import math
 import re
 
 from oslo_utils import units
@@ -46,6 +47,25 @@ class Progress:
         if self._first is None:
             self._first = (self._clock(), copied)
 
+    @property
+    def watched(self) -> float:
+        """Seconds since the first bytes were seen; 0 before that."""
+        return self._clock() - self._first[0] if self._first else 0.0
+
+    @property
+    def left(self) -> float:
+        """Seconds until all will have arrived, at the rate so far.
+
+        Infinite while size or rate are not known, or nothing moves.
+        """
+        if not self._total:
+            return math.inf
+        missing = max(self._total - self._copied, 0)
+        if not missing:
+            return 0.0
+        rate = self._rate()
+        return missing / rate if rate > 0 else math.inf
+
     def __str__(self) -> str:
         """Percent, rate and time left, as far as they are known."""
         copied = f'{self._copied // units.Mi} MiB'
@@ -56,12 +76,11 @@ class Progress:
         rate = self._rate()
         if rate <= 0:
             return line
-        left = max(self._total - self._copied, 0) / rate
-        return f'{line}, {rate / units.Mi:.1f} MiB/s, {left:.0f} s left'
+        return f'{line}, {rate / units.Mi:.1f} MiB/s, {self.left:.0f} s left'
 
     def _rate(self) -> float:
         if self._first is None:
             return 0.0
-        began, copied = self._first
-        seconds = self._clock() - began
+        _, copied = self._first
+        seconds = self.watched
         return (self._copied - copied) / seconds if seconds > 0 else 0.0

@@ -154,7 +154,7 @@ def test_after_the_snapshot_glance_is_asked_soon_then_doubling(site):
     site.api.pace.record = 60
     site.copy()
     seen = gaps(site.glance.polls)
-    assert seen[:7] == [0.3, 0.6, 1.2, 2.4, 4.8, 9.6, 15]
+    assert seen[:7] == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8]
     assert all(gap <= LIMITS.poll_interval for gap in seen)
 
 
@@ -205,10 +205,38 @@ def test_when_bytes_arrive_no_more_glance_is_asked(site):
     assert after[0] - began <= 100 + 2 * 15 + 1
 
 
-def test_the_cluster_is_looked_into_every_probe_interval(site):
-    took = site.copy()
-    looks = took / LIMITS.probe_interval
-    assert looks - 1 <= site.west.looks <= looks + 4
+def looks_between(site, begin, end):
+    """How often a copy looks between two seconds of its life."""
+    looks = []
+    for second in (begin, end):
+        site.clock.after(second, lambda: looks.append(site.west.looks))
+    with contextlib.suppress(exceptions.CopyStalled):
+        site.copy()
+    return looks[1] - looks[0]
+
+
+def test_before_bytes_arrive_there_is_a_look_every_probe_interval(site):
+    site.api.pace.staging = 60
+    assert looks_between(site, 20, 50) == 30 / LIMITS.probe_interval
+
+
+def test_while_bytes_arrive_there_is_a_look_every_probe_interval(site):
+    site.api.pace.upload = 100
+    assert looks_between(site, 20, 80) == 60 / LIMITS.probe_interval
+
+
+def test_a_copy_that_stands_still_is_looked_at_every_probe_interval(site):
+    site.clock.after(6, site.api.kill)
+    assert looks_between(site, 60, 90) == 30 / LIMITS.probe_interval
+
+
+@pytest.mark.parametrize('begin', [tenth / 10 for tenth in range(6)])
+@pytest.mark.parametrize('upload', [0.2, 0.6, 1.2, 8])
+def test_whenever_the_bytes_are_all_there_it_is_seen_soon(site, begin, upload):
+    site.api.pace.staging += begin
+    site.api.pace.upload = upload
+    due = 0.2 + 2 + begin + upload + 0.04
+    assert site.copy() - due < 0.35
 
 
 def looks_while_all_bytes_wait_for_their_snapshot(site, seconds):

@@ -12,6 +12,8 @@
 
 """How far a copy has come."""
 
+import math
+
 import pytest
 
 from nova_rbd_multistore import progress
@@ -101,3 +103,38 @@ def test_all_at_once_divides_by_nothing(clock):
 @pytest.mark.parametrize('size', [0, None])
 def test_an_empty_image_divides_by_nothing(clock, size):
     assert str(progress.Progress(size, clock.monotonic)) == '0 MiB copied'
+
+
+# When the end is to be expected
+
+
+def test_the_time_left_follows_from_bytes_and_rate(clock):
+    copy = progress.Progress(256 * MIB, clock.monotonic)
+    copy.saw(0)
+    clock.advance(4)
+    copy.saw(128 * MIB)
+    assert copy.left == 4
+    assert copy.watched == 4
+
+
+def test_when_all_has_arrived_no_time_is_left(clock):
+    copy = progress.Progress(256 * MIB, clock.monotonic)
+    copy.saw(256 * MIB)
+    assert copy.left == 0
+
+
+@pytest.mark.parametrize('size', [0, None])
+def test_of_an_unknown_size_the_time_left_is_unknown(clock, size):
+    copy = progress.Progress(size, clock.monotonic)
+    copy.saw(0)
+    clock.advance(1)
+    copy.saw(64 * MIB)
+    assert copy.left == math.inf
+
+
+def test_while_nothing_moves_the_time_left_is_unknown(clock):
+    copy = progress.Progress(256 * MIB, clock.monotonic)
+    assert (copy.left, copy.watched) == (math.inf, 0)
+    copy.saw(8 * MIB)
+    clock.advance(1)
+    assert (copy.left, copy.watched) == (math.inf, 1)

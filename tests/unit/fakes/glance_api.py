@@ -349,7 +349,7 @@ class GlanceApi:
             return
         if seconds and seconds % 60 == 0:
             self._say(task, 'processing', f'Copied {written // MIB} MiB')
-        step = min(1.0, self.pace.upload - seconds)
+        step = min(1.0, self.pace.upload / 16, self.pace.upload - seconds)
         self._after(step, lambda: self._upload(image, task, seconds + step))
 
     def _uploaded(self, image: Image, task: Task) -> None:
