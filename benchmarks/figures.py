@@ -417,7 +417,7 @@ def storm_on_one_site(run: Run) -> list[report.Figure]:
         ground.computes(*[(computes.OURS, ground.open)] * STORM) as making,
         ground.computes(*[(computes.BARE, ground.open)] * STORM) as bare,
     ):
-        for _ in run.times(15):
+        for _ in run.times(21):
             for glance, found in (
                 (ground.open, ours),
                 (ground.secure, secure),
