@@ -53,8 +53,8 @@ FIRST_RECHECK = 0.1
 #: Seconds between two looks into the cluster when the snapshot may be close.
 CLOSE_PROBE = 0.1
 
-#: Seconds after which a snapshot is late, once all bytes have arrived: it comes
-#: within a second.
+#: Seconds after which a snapshot is late, once all bytes have arrived: it
+#: comes within one.
 SNAPSHOT_DUE = 2.0
 
 #: Seconds between two log entries about the progress of one copy.
@@ -306,8 +306,8 @@ class Copy:
         self._has_moved()
         if arrival.allocated is not None:
             self._progress.saw(arrival.allocated)
-            if self._record.size and arrival.allocated >= self._record.size:
-                self._full_at = self._time.clock()
+            full = self._record.size and arrival.allocated >= self._record.size
+            self._full_at = self._time.clock() if full else None
         # Complete: done. Gone again: Glance has cleaned up after a failure.
         # Either way Glance is about to say so.
         self._due = arrival.complete or not arrival.exists

@@ -42,14 +42,17 @@ class Progress:
         self._first: tuple[float, int] | None = None
 
     def saw(self, copied: int) -> None:
-        """Note that ``copied`` bytes have arrived."""
-        self._copied = copied
-        if self._first is None:
+        """Note that ``copied`` bytes have arrived.
+
+        Fewer than before are those of another try.
+        """
+        if self._first is None or copied < self._copied:
             self._first = (self._clock(), copied)
+        self._copied = copied
 
     @property
     def watched(self) -> float:
-        """Seconds since the first bytes were seen; 0 before that."""
+        """Seconds since the first bytes were seen, of this try."""
         return self._clock() - self._first[0] if self._first else 0.0
 
     @property

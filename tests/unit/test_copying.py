@@ -239,6 +239,28 @@ def test_whenever_the_bytes_are_all_there_it_is_seen_soon(site, begin, upload):
     assert site.copy() - due < 0.35
 
 
+@pytest.mark.parametrize('begin', [tenth / 10 for tenth in range(6)])
+def test_after_a_copy_that_failed_whole_the_end_of_the_next_is_seen_soon(
+    site, begin, monkeypatch
+):
+    site.api.failures.append(('whole', 'disk full'))
+    site.somebody_copies()
+    site.api.pace.upload = 1.2
+    site.api.pace.staging += begin
+    site.api.pace.snapshot = 0.3
+    site.clock.after(6, lambda: setattr(site.api.pace, 'snapshot', 0))
+    ends = []
+    complete = site.west.complete
+    monkeypatch.setattr(
+        site.west,
+        'complete',
+        lambda image: ends.append(site.clock.now) or complete(image),
+    )
+    site.copy()
+    assert site.statuses == [202, 202]
+    assert site.clock.now - ends[0] < 0.35
+
+
 def looks_while_all_bytes_wait_for_their_snapshot(site, seconds):
     site.api.pace.snapshot = seconds
     site.copy()

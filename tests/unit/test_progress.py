@@ -93,6 +93,16 @@ def test_a_copy_that_started_over_has_no_rate(clock):
     assert str(copy) == '6% copied (16 MiB)'
 
 
+def test_the_rate_of_a_copy_that_started_over_counts_from_there(clock):
+    copy = progress.Progress(256 * MIB, clock.monotonic)
+    copy.saw(128 * MIB)
+    clock.advance(100)
+    copy.saw(0)
+    clock.advance(4)
+    copy.saw(128 * MIB)
+    assert str(copy) == '50% copied (128 MiB), 32.0 MiB/s, 4 s left'
+
+
 def test_all_at_once_divides_by_nothing(clock):
     copy = progress.Progress(256 * MIB, clock.monotonic)
     copy.saw(0)

@@ -124,7 +124,8 @@ class GlanceApi:
         images; the others are pending (``[wsgi] task_pool_threads``)
     :ivar pace: of the copies from now on
     :ivar failures: of the copies to come: where (``staging``, ``upload``,
-        ``half-way`` in it, ``lost`` after it), and why
+        ``half-way`` in it, ``whole`` before its snapshot, ``lost`` after it),
+        and why
     :ivar show_locations: Glance's ``show_multiple_locations``
     :ivar over_quota: whether ``image_size_total`` is used up
     :ivar admits_copy: policy ``copy_image``
@@ -154,6 +155,7 @@ class GlanceApi:
         self._queue: deque[tuple[Image, Task]] = deque()
         self._boots = 0
         self._lost = False
+        self._unfinished: str | None = None
 
     def add_image(self, *stores: str, **fields: Any) -> Image:
         """Upload an image to some stores."""
@@ -321,6 +323,7 @@ class GlanceApi:
 
     def _staged(self, image: Image, task: Task) -> None:
         where, why = self.failures.pop(0) if self.failures else ('', '')
+        self._unfinished = why if where == 'whole' else None
         if where == 'staging':
             # Nothing of the store's was begun, so nothing of it is reverted.
             self._unlock(image, task, why)
@@ -343,8 +346,14 @@ class GlanceApi:
         if cluster is not None:
             cluster.write(image.id, written)
         if share >= 1.0:
+            why = self._unfinished
             self._after(
-                self.pace.snapshot, lambda: self._uploaded(image, task)
+                self.pace.snapshot,
+                lambda: (
+                    self._uploaded(image, task)
+                    if why is None
+                    else self._revert(image, task, why)
+                ),
             )
             return
         if seconds and seconds % 60 == 0:
