@@ -59,8 +59,11 @@ def configure(job: dict[str, Any]) -> None:
         'lock_path', job['state_path'] + '/locks', group='oslo_concurrency'
     )
     CONF.set_override('log_file', job['log'])
-    # An empty one: these servers are in no database.
-    CONF.set_override('connection', 'sqlite://', group='database')
+    # An empty one: these servers are in no database. In a file, for boots that
+    # ask at once would share the one connection to a database in memory.
+    CONF.set_override(
+        'connection', f'sqlite:///{job["log"]}.sqlite', group='database'
+    )
     main_db.configure(CONF)
     # Not by two boots at once: the one that comes second would meet an engine
     # that does not translate its errors yet.
