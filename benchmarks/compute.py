@@ -39,7 +39,7 @@ import psutil  # noqa: E402
 
 from benchmarks import bare  # noqa: E402
 from benchmarks import counting  # noqa: E402
-from tests.functional import compute_host  # noqa: E402
+from tests.rig import compute_host  # noqa: E402
 
 #: Boots at a time, waiting ones included.
 BOOTS = 64

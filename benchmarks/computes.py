@@ -27,7 +27,7 @@ from typing import Any
 import uuid
 
 from lab import layout
-from tests.functional import hosts
+from tests.rig import hosts
 
 #: Seconds after which an answer is not to be expected any more.
 DEADLINE = 300.0

@@ -29,8 +29,8 @@ from benchmarks import computes
 from benchmarks import cpu
 from benchmarks import ground as grounds
 from benchmarks import report
-from tests.functional import apis
-from tests.functional import polling
+from tests.rig import apis
+from tests.rig import polling
 
 #: Boots at once, on one host or on one site.
 STORM = 16

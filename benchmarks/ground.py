@@ -31,11 +31,11 @@ from keystoneauth1 import exceptions as ksa_exc
 from benchmarks import computes
 from lab import cloud
 from lab import layout
-from tests.functional import apis
-from tests.functional import clusters
-from tests.functional import database
-from tests.functional import hosts
-from tests.functional import image_files
+from tests.rig import apis
+from tests.rig import clusters
+from tests.rig import database
+from tests.rig import hosts
+from tests.rig import image_files
 
 #: Seconds between two looks into Glance's database.
 LOOK = 0.01

@@ -37,8 +37,8 @@ from lab import cloud
 from lab import credentials
 from lab import layout
 from nova_rbd_multistore import ceph
-from tests.functional import clusters
-from tests.functional import image_files
+from tests.rig import clusters
+from tests.rig import image_files
 
 MIB = 1024**2
 SIZE = 256 * MIB

@@ -37,15 +37,15 @@ from lab import cloud
 from lab import layout
 from lab import leaks
 from lab import programs
-from tests.functional import apis
-from tests.functional import clusters
-from tests.functional import computes as nova_computes
-from tests.functional import database
-from tests.functional import hosts
-from tests.functional import image_files
-from tests.functional import logs
-from tests.functional import polling
-from tests.functional import servers as nova_servers
+from tests.rig import apis
+from tests.rig import clusters
+from tests.rig import computes as nova_computes
+from tests.rig import database
+from tests.rig import hosts
+from tests.rig import image_files
+from tests.rig import logs
+from tests.rig import polling
+from tests.rig import servers as nova_servers
 
 
 @pytest.fixture(scope='session')

@@ -20,7 +20,7 @@ import pytest
 import rbd
 
 from nova_rbd_multistore import ceph
-from tests.functional import clusters
+from tests.rig import clusters
 
 MIB = 1 << 20
 TIB = 1 << 40

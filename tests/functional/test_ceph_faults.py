@@ -14,8 +14,8 @@
 
 import pytest
 
-from tests.functional import clusters
-from tests.functional import hosts
+from tests.rig import clusters
+from tests.rig import hosts
 
 pytestmark = pytest.mark.fault
 

@@ -17,9 +17,9 @@ import signal
 
 import pytest
 
-from tests.functional import clusters
-from tests.functional import polling
-from tests.functional import servers as nova_servers
+from tests.rig import clusters
+from tests.rig import polling
+from tests.rig import servers as nova_servers
 
 pytestmark = pytest.mark.fault
 

@@ -27,10 +27,10 @@ import uuid
 import pytest
 
 from tests.devstack import stack
-from tests.functional import apis
-from tests.functional import clusters
-from tests.functional import image_files
-from tests.functional import polling
+from tests.rig import apis
+from tests.rig import clusters
+from tests.rig import image_files
+from tests.rig import polling
 
 ROOT = pathlib.Path(__file__).parents[2]
 

@@ -16,9 +16,9 @@ import time
 
 import pytest
 
-from tests.functional import clusters
-from tests.functional import database
-from tests.functional import polling
+from tests.rig import clusters
+from tests.rig import database
+from tests.rig import polling
 
 pytestmark = pytest.mark.fault
 

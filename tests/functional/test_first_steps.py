@@ -25,8 +25,8 @@ import pytest
 
 from lab import cloud
 from lab import layout
-from tests.functional import clusters
-from tests.functional import servers as nova_servers
+from tests.rig import clusters
+from tests.rig import servers as nova_servers
 
 pytestmark = pytest.mark.long
 

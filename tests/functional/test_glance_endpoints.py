@@ -17,9 +17,9 @@ import signal
 import pytest
 
 from lab import layout
-from tests.functional import clusters
-from tests.functional import polling
-from tests.functional import strange_servers
+from tests.rig import clusters
+from tests.rig import polling
+from tests.rig import strange_servers
 
 pytestmark = pytest.mark.fault
 

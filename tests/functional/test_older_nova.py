@@ -25,10 +25,10 @@ import pytest
 
 from lab import layout
 from lab import programs
-from tests.functional import clusters
-from tests.functional import computes as nova_computes
-from tests.functional import database
-from tests.functional import servers as nova_servers
+from tests.rig import clusters
+from tests.rig import computes as nova_computes
+from tests.rig import database
+from tests.rig import servers as nova_servers
 
 ROOT = pathlib.Path(__file__).parents[2]
 

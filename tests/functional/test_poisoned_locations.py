@@ -22,7 +22,7 @@ import uuid
 
 import pytest
 
-from tests.functional import hosts
+from tests.rig import hosts
 
 #: A download is as bad as a clone: it reads the same bytes.
 DOWNLOAD = {'workarounds__never_download_image_if_on_rbd': False}

@@ -16,7 +16,7 @@ import time
 
 import pytest
 
-from tests.functional import clusters
+from tests.rig import clusters
 
 pytestmark = pytest.mark.fault
 

@@ -21,7 +21,7 @@ import uuid
 
 import pytest
 
-from tests.functional import clusters
+from tests.rig import clusters
 
 #: What Nova's user of the lab may do to the OSDs.
 OWN_POOL = 'profile rbd pool=vms'

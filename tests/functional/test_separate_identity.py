@@ -23,9 +23,9 @@ from keystoneauth1.identity import v3
 import pytest
 import requests
 
-from tests.functional import apis
-from tests.functional import clusters
-from tests.functional import hosts
+from tests.rig import apis
+from tests.rig import clusters
+from tests.rig import hosts
 
 POLL = {'libvirt__images_rbd_glance_copy_poll_interval': 2}
 

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from tests.functional import clusters
-from tests.functional import servers as nova_servers
+from tests.rig import clusters
+from tests.rig import servers as nova_servers
 
 pytestmark = pytest.mark.long
 

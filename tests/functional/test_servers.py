@@ -14,8 +14,8 @@
 
 import pytest
 
-from tests.functional import clusters
-from tests.functional import servers as nova_servers
+from tests.rig import clusters
+from tests.rig import servers as nova_servers
 
 
 def disks(servers):

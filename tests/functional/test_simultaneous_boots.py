@@ -14,8 +14,8 @@
 
 import pytest
 
-from tests.functional import clusters
-from tests.functional import hosts
+from tests.rig import clusters
+from tests.rig import hosts
 
 #: Nova polls more often here, so that the second site of two need not wait.
 POLL = {'libvirt__images_rbd_glance_copy_poll_interval': 2}

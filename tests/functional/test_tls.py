@@ -17,9 +17,9 @@ options, and mean here what they mean there.
 
 import pytest
 
-from tests.functional import apis
-from tests.functional import certificates
-from tests.functional import clusters
+from tests.rig import apis
+from tests.rig import certificates
+from tests.rig import clusters
 
 
 @pytest.fixture(scope='module')

@@ -19,7 +19,7 @@ from keystoneauth1.identity import v3
 import pytest
 
 from lab import cloud
-from tests.functional import clusters
+from tests.rig import clusters
 
 pytestmark = pytest.mark.fault
 

@@ -28,8 +28,8 @@ import pytest
 import requests
 
 from lab import cloud
-from tests.functional import clusters
-from tests.functional import hosts
+from tests.rig import clusters
+from tests.rig import hosts
 
 POLL = {'libvirt__images_rbd_glance_copy_poll_interval': 2}
 

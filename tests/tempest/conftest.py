@@ -25,9 +25,9 @@ import pytest
 from lab import cloud
 from lab import files
 from lab import layout
-from tests.functional import clusters
-from tests.functional import image_files
-from tests.functional import logs
+from tests.rig import clusters
+from tests.rig import image_files
+from tests.rig import logs
 from tests.tempest import suite as tempest_suite
 from tests.tempest import watching
 

@@ -18,7 +18,7 @@ from types import TracebackType
 
 import rbd
 
-from tests.functional import clusters
+from tests.rig import clusters
 
 #: What Nova makes from an image. Swap, ephemeral disks and config drives,
 #: which have names of their own, come from nothing.

@@ -12,7 +12,7 @@
 
 """One compute host, as a process: boot disks made by Nova's own driver code.
 
-Run as a program by :mod:`tests.functional.hosts`. It loads the real
+Run as a program by :mod:`tests.rig.hosts`. It loads the real
 LibvirtDriver, ours or Nova's, with a compute's nova.conf, and has it create
 the root disks of servers by the very method that Nova's spawn() calls. What
 is left out is the guest: no libvirt is spoken to.
@@ -44,7 +44,7 @@ from oslo_log import log as logging  # noqa: E402
 from oslo_utils import importutils  # noqa: E402
 
 CONF = nova.conf.CONF
-LOG = logging.getLogger('nova.tests.functional')
+LOG = logging.getLogger('nova.tests.rig')
 
 
 def configure(job: dict[str, Any]) -> None:

@@ -24,7 +24,7 @@ import rbd
 import tenacity
 
 from lab import layout
-from tests.functional import polling
+from tests.rig import polling
 
 
 @dataclasses.dataclass(frozen=True)

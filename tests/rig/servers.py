@@ -20,7 +20,7 @@ import uuid
 from openstack import connection
 from openstack import exceptions as sdk_exceptions
 
-from tests.functional import polling
+from tests.rig import polling
 
 
 class Servers:

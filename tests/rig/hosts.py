@@ -28,7 +28,7 @@ import uuid
 from openstack import connection
 
 from lab import layout
-from tests.functional import polling
+from tests.rig import polling
 
 OURS = ('rbd_multistore', 'LibvirtDriver')
 STOCK = ('libvirt', 'LibvirtDriver')
@@ -195,7 +195,7 @@ class Host:
         }
         with (self._where / 'output').open('w') as output:
             self._process = subprocess.Popen(
-                [sys.executable, '-m', 'tests.functional.compute_host'],
+                [sys.executable, '-m', 'tests.rig.compute_host'],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,

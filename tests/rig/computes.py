@@ -24,7 +24,7 @@ from openstack import connection
 from lab import hypervisor
 from lab import layout
 from lab import programs
-from tests.functional import polling
+from tests.rig import polling
 
 
 class Computes:

@@ -32,8 +32,8 @@ import urllib.request
 from openstack import connection
 
 from lab import layout
-from tests.functional import certificates
-from tests.functional import polling
+from tests.rig import certificates
+from tests.rig import polling
 
 Options = Mapping[str, Mapping[str, str]]
 

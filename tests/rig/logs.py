@@ -14,7 +14,7 @@
 
 import pathlib
 
-from tests.functional import polling
+from tests.rig import polling
 
 
 class Log:
