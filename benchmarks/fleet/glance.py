@@ -13,7 +13,7 @@
 """Glance's APIs in virtual time: each answer takes a worker, and a while.
 
 The rules, records and words are those of the Glance that the unit tests have
-(``tests/unit/fakes``); recorded answers of a real one are held against them
+(``tests/fakes``); recorded answers of a real one are held against them
 by ``tests/unit/benchmarks``.
 """
 
@@ -26,10 +26,10 @@ from keystoneauth1 import session as ksa_session
 import requests
 
 from benchmarks.fleet import clock as clocks
-from tests.unit.fakes import cluster as clusters
-from tests.unit.fakes import endpoint as endpoints
-from tests.unit.fakes import glance_api
-from tests.unit.fakes import network
+from tests.fakes import cluster as clusters
+from tests.fakes import endpoint as endpoints
+from tests.fakes import glance_api
+from tests.fakes import network
 
 #: Seconds that a worker is at it, by the end of the path: medians of the
 #: lab's glance-api.

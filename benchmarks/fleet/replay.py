@@ -32,8 +32,8 @@ from benchmarks.fleet import compute
 from benchmarks.fleet import glance
 from benchmarks.fleet import trace
 from nova_rbd_multistore import ceph
-from tests.unit.fakes import cluster as clusters
-from tests.unit.fakes import glance_api
+from tests.fakes import cluster as clusters
+from tests.fakes import glance_api
 
 #: The source of the copies.
 SOURCE = 'file'

@@ -28,8 +28,8 @@ from benchmarks.fleet import glance
 from benchmarks.fleet import stock
 from nova_rbd_multistore import copying
 from nova_rbd_multistore import exceptions
-from tests.unit.fakes import cluster as clusters
-from tests.unit.fakes import glance_api
+from tests.fakes import cluster as clusters
+from tests.fakes import glance_api
 
 GIB = 1024**3
 

@@ -25,7 +25,7 @@ from benchmarks.fleet import clock as clocks
 from benchmarks.fleet import glance
 from nova_rbd_multistore import copying
 from nova_rbd_multistore import location
-from tests.unit.fakes import cluster as clusters
+from tests.fakes import cluster as clusters
 
 
 class _NotCloned(Exception):

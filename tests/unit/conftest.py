@@ -21,9 +21,9 @@ import pytest
 
 from nova_rbd_multistore import conf
 from nova_rbd_multistore import host
-from tests.unit.fakes import cloud as clouds
-from tests.unit.fakes import endpoint as endpoints
-from tests.unit.fakes import host as hosts
+from tests.fakes import cloud as clouds
+from tests.fakes import endpoint as endpoints
+from tests.fakes import host as hosts
 
 
 @pytest.fixture

@@ -29,8 +29,8 @@ import pytest
 from nova_rbd_multistore import backend
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import host as host_module
-from tests.unit.fakes import disks
-from tests.unit.fakes import endpoint as endpoints
+from tests.fakes import disks
+from tests.fakes import endpoint as endpoints
 
 DEADLINE = 30
 GIB = 1024**3

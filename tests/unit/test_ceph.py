@@ -22,7 +22,7 @@ import rbd
 from nova_rbd_multistore import ceph
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import location
-from tests.unit.fakes import librados
+from tests.fakes import librados
 
 MIB = 1024 * 1024
 IMAGE = 'an-id'

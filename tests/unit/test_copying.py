@@ -25,10 +25,10 @@ from nova_rbd_multistore import copying
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import glance
 from nova_rbd_multistore import image as image_values
-from tests.unit.fakes import clock as clocks
-from tests.unit.fakes import cluster as clusters
-from tests.unit.fakes import glance_api
-from tests.unit.fakes import image_service
+from tests.fakes import clock as clocks
+from tests.fakes import cluster as clusters
+from tests.fakes import glance_api
+from tests.fakes import image_service
 
 MIB = glance_api.MIB
 

@@ -20,7 +20,7 @@ import rbd
 from nova_rbd_multistore import disks
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import host
-from tests.unit.fakes import librados
+from tests.fakes import librados
 
 
 @pytest.fixture

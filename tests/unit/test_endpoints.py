@@ -15,7 +15,7 @@
 import pytest
 
 from nova_rbd_multistore import endpoints
-from tests.unit.fakes import clock as clocks
+from tests.fakes import clock as clocks
 
 REST = 30
 URLS = ['http://a', 'http://b', 'http://c']

@@ -25,9 +25,9 @@ import requests
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import glance
 from nova_rbd_multistore import image as image_values
-from tests.unit.fakes import endpoint as endpoints
-from tests.unit.fakes import glance_api
-from tests.unit.fakes import network
+from tests.fakes import endpoint as endpoints
+from tests.fakes import glance_api
+from tests.fakes import network
 
 UNKNOWN = '00000000-0000-4000-8000-000000000000'
 

@@ -51,9 +51,9 @@ from nova_rbd_multistore import location
 from nova_rbd_multistore import progress
 from nova_rbd_multistore import source
 from nova_rbd_multistore import text
-from tests.unit.fakes import clock as clocks
-from tests.unit.fakes import cloud as clouds
-from tests.unit.fakes import network
+from tests.fakes import clock as clocks
+from tests.fakes import cloud as clouds
+from tests.fakes import network
 
 FSID = 'fsid-west'
 IMAGE = '5e0d2c5a-9a6b-4c0e-8f0a-0b9d7c3e1f22'

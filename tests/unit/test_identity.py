@@ -25,8 +25,8 @@ import requests
 
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import identity
-from tests.unit.fakes import endpoint as endpoints
-from tests.unit.fakes import network
+from tests.fakes import endpoint as endpoints
+from tests.fakes import network
 
 KEYSTONE = 'http://keystone:5000'
 REGION = 'RegionOne'

@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 import pytest
 
 from nova_rbd_multistore import image
-from tests.unit.fakes import clock as clocks
-from tests.unit.fakes import cluster as clusters
-from tests.unit.fakes import glance_api
+from tests.fakes import clock as clocks
+from tests.fakes import cluster as clusters
+from tests.fakes import glance_api
 
 DEMO = glance_api.Requester(service=True)
 

@@ -17,7 +17,7 @@ import math
 import pytest
 
 from nova_rbd_multistore import progress
-from tests.unit.fakes import clock as clocks
+from tests.fakes import clock as clocks
 
 MIB = 1024 * 1024
 

@@ -17,7 +17,7 @@ import pytest
 from benchmarks.fleet import clock as clocks
 from benchmarks.fleet import glance
 from benchmarks.fleet import simulation
-from tests.unit.fakes import glance_api
+from tests.fakes import glance_api
 
 SITES = 4
 

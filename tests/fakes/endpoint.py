@@ -18,8 +18,8 @@ import uuid
 
 import requests
 
-from tests.unit.fakes import glance_api
-from tests.unit.fakes import network
+from tests.fakes import glance_api
+from tests.fakes import network
 
 USER = 'token-of-demo'
 SERVICE = 'token-of-nova'

@@ -21,11 +21,11 @@ from keystoneauth1 import token_endpoint
 
 from nova_rbd_multistore import endpoints
 from nova_rbd_multistore import glance
-from tests.unit.fakes import clock as clocks
-from tests.unit.fakes import cluster as clusters
-from tests.unit.fakes import endpoint as endpoint_fakes
-from tests.unit.fakes import glance_api
-from tests.unit.fakes import network
+from tests.fakes import clock as clocks
+from tests.fakes import cluster as clusters
+from tests.fakes import endpoint as endpoint_fakes
+from tests.fakes import glance_api
+from tests.fakes import network
 
 
 class Cloud:

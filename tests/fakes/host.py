@@ -17,8 +17,8 @@ from nova import context as nova_context
 
 from nova_rbd_multistore import glance
 from nova_rbd_multistore import host
-from tests.unit.fakes import cloud as clouds
-from tests.unit.fakes import endpoint as endpoints
+from tests.fakes import cloud as clouds
+from tests.fakes import endpoint as endpoints
 
 
 class Host(host.Host):

@@ -18,7 +18,7 @@ from typing import TypeVar
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import glance
 from nova_rbd_multistore import image as image_values
-from tests.unit.fakes import glance_api
+from tests.fakes import glance_api
 
 Answer = TypeVar('Answer')
 

@@ -26,8 +26,8 @@ from typing import Any
 import uuid
 
 from nova_rbd_multistore import image as image_values
-from tests.unit.fakes import clock as clocks
-from tests.unit.fakes import cluster as clusters
+from tests.fakes import clock as clocks
+from tests.fakes import cluster as clusters
 
 MIB = 1024 * 1024
 

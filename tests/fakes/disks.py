@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import contextlib
 import dataclasses
 
-from tests.unit.fakes import cluster as clusters
+from tests.fakes import cluster as clusters
 
 GIB = 1024**3
 
