@@ -11,7 +11,7 @@
 # under the License.
 
 
-"""What a boot costs, counted where it is spent: in the compute's process."""
+"""What boots cost, counted where it is spent: in a contender's process."""
 
 import sys
 import threading

@@ -25,7 +25,7 @@ import statistics
 import time
 from typing import Any
 
-from benchmarks import computes
+from benchmarks import contenders
 from benchmarks import cpu
 from benchmarks import ground as grounds
 from benchmarks import report
@@ -68,11 +68,11 @@ class Run:
         return range(max(count // 10, 2) if self.quick else count)
 
 
-def _ms(boots: Iterable[computes.Boot]) -> list[float]:
+def _ms(boots: Iterable[contenders.Boot]) -> list[float]:
     return [boot.seconds * MS for boot in boots]
 
 
-def _require_success(boot: computes.Boot) -> computes.Boot:
+def _require_success(boot: contenders.Boot) -> contenders.Boot:
     if boot.error:
         raise RuntimeError(boot.error)
     return boot
@@ -85,26 +85,26 @@ def _requests(glance: apis.GlanceApi) -> int:
 def boot_disk(run: Run) -> list[report.Figure]:
     """A boot disk from an image that the local cluster has."""
     ground = run.ground
-    with ground.computes(
-        (computes.STOCK, ground.open),
-        (computes.OURS, ground.open),
-        (computes.OURS, ground.secure),
-        (computes.BARE, ground.open),
+    with ground.contenders(
+        (contenders.STOCK, ground.open),
+        (contenders.OURS, ground.open),
+        (contenders.OURS, ground.secure),
+        (contenders.BARE, ground.open),
     ) as made:
         image = ground.upload('west')
         user = ground.user
-        before = [compute.counts() for compute in made]
-        samples: list[list[computes.Boot]] = [[] for _ in made]
+        before = [contender.counts() for contender in made]
+        samples: list[list[contenders.Boot]] = [[] for _ in made]
         rounds = run.times(40)
         for _ in rounds:
-            for compute, boots in zip(made, samples, strict=True):
-                boots.append(_require_success(compute.boot(user, image)))
-                ground.remove_disks(compute.disks)
+            for contender, boots in zip(made, samples, strict=True):
+                boots.append(_require_success(contender.boot(user, image)))
+                ground.remove_disks(contender.disks)
         described: list[list[float]] = [
-            [compute.describe(image) * MS for _ in rounds]
-            for compute in made[:2]
+            [contender.describe(image) * MS for _ in rounds]
+            for contender in made[:2]
         ]
-        after = [compute.counts() for compute in made]
+        after = [contender.counts() for contender in made]
 
     def each(field: str) -> list[list[float]]:
         return [
@@ -154,10 +154,10 @@ def boot_disk(run: Run) -> list[report.Figure]:
 def end_of_a_copy(run: Run) -> list[report.Figure]:
     """From Glance marking a copy done to the clone, with default options."""
     ground = run.ground
-    with ground.computes(
-        (computes.STOCK, ground.open),
-        (computes.OURS, ground.open),
-        (computes.OURS, ground.secure),
+    with ground.contenders(
+        (contenders.STOCK, ground.open),
+        (contenders.OURS, ground.open),
+        (contenders.OURS, ground.secure),
     ) as (stock, ours, secure):
         user = ground.user
 
@@ -165,10 +165,10 @@ def end_of_a_copy(run: Run) -> list[report.Figure]:
             image = ground.upload('file')
             return image, grounds.Watch(ground.where, image, 'west')
 
-        def lag(compute: computes.Compute) -> float:
+        def lag(contender: contenders.Contender) -> float:
             image, watch = cold()
             with watch:
-                boot = _require_success(compute.boot(user, image))
+                boot = _require_success(contender.boot(user, image))
                 return _clone_began(boot) - watch.ended()
 
         # Stock's boots wait for their next poll meanwhile, at no cost.
@@ -183,7 +183,7 @@ def end_of_a_copy(run: Run) -> list[report.Figure]:
             lags[1].append(lag(secure))
         late = []
         for started, watch in waiting:
-            boot = _require_success(computes.boot_of(started))
+            boot = _require_success(contenders.boot_of(started))
             late.append(_clone_began(boot) - watch.ended())
             watch.__exit__()
     probes = [_timed(ground.west.allocated, 'images', image) for _ in lags[0]]
@@ -198,7 +198,7 @@ def end_of_a_copy(run: Run) -> list[report.Figure]:
     ]
 
 
-def _clone_began(boot: computes.Boot) -> float:
+def _clone_began(boot: contenders.Boot) -> float:
     if boot.clone is None:
         raise RuntimeError(f'{boot.disk} is no clone')
     return boot.clone[0]
@@ -219,12 +219,12 @@ def failed_copy(run: Run) -> list[report.Figure]:
     # Stock waits for its whole timeout: that is known, not worth 600 s.
     timeout = 20 if run.quick else 60
     with (
-        ground.computes(
-            (computes.STOCK, ground.open),
+        ground.contenders(
+            (contenders.STOCK, ground.open),
             libvirt__images_rbd_glance_copy_timeout=timeout,
         ) as (stock,),
-        ground.computes(
-            (computes.OURS, ground.open), (computes.OURS, ground.secure)
+        ground.contenders(
+            (contenders.OURS, ground.open), (contenders.OURS, ground.secure)
         ) as (ours, secure),
     ):
         user = ground.user
@@ -234,10 +234,10 @@ def failed_copy(run: Run) -> list[report.Figure]:
             ground.west.create('images', image, 1 << 20)
             return image, grounds.Watch(ground.where, image, 'west')
 
-        def lag(compute: computes.Compute) -> float:
+        def lag(contender: contenders.Contender) -> float:
             image, watch = broken()
             with watch:
-                boot = compute.boot(user, image)
+                boot = contender.boot(user, image)
                 if not boot.error:
                     raise RuntimeError('the copy did not fail')
                 ground.west.remove('images', image)
@@ -250,7 +250,7 @@ def failed_copy(run: Run) -> list[report.Figure]:
             for _ in run.times(10):
                 lags[0].append(lag(ours))
                 lags[1].append(lag(secure))
-            late = computes.boot_of(started).ended - watch.ended()
+            late = contenders.boot_of(started).ended - watch.ended()
         ground.west.remove('images', image)
     return [
         report.Figure(
@@ -280,10 +280,10 @@ class Storm:
 
 def storm(
     ground: grounds.Ground,
-    making: list[computes.Compute],
+    making: list[contenders.Contender],
     glance: apis.GlanceApi,
 ) -> Storm:
-    """Boot on each of ``making``, which may name one compute many times."""
+    """Boot on each of ``making``, which may name one many times."""
     _fall_out_of_step()
     image = ground.upload('file', STORM_IMAGE)
     user = ground.user
@@ -292,10 +292,10 @@ def storm(
     with grounds.Watch(ground.where, image, 'west', STORM_LOOK) as watch:
         # Disks of the image's own size: clones, to be compared with clones.
         started = [
-            compute.start(user, image, at=at, root_gib=0, copy=True)
-            for compute in making
+            contender.start(user, image, at=at, root_gib=0, copy=True)
+            for contender in making
         ]
-        boots = [computes.boot_of(boot) for boot in started]
+        boots = [contenders.boot_of(boot) for boot in started]
         copied = watch.ended() - at
     return Storm(
         wall=max(boot.ended for boot in boots) - at,
@@ -324,7 +324,7 @@ def _fall_out_of_step() -> None:
 
 
 def _least_storm(
-    run: Run, making: list[computes.Compute]
+    run: Run, making: list[contenders.Contender]
 ) -> tuple[float, float]:
     """Seconds of the copy alone, and of the clones alone.
 
@@ -337,10 +337,10 @@ def _least_storm(
     user = ground.user
     at = time.time() + HEAD_START
     started = [
-        compute.start(user, image, at=at, root_gib=0, get=False)
-        for compute in making
+        contender.start(user, image, at=at, root_gib=0, get=False)
+        for contender in making
     ]
-    boots = [computes.boot_of(boot) for boot in started]
+    boots = [contenders.boot_of(boot) for boot in started]
     return copy, max(boot.ended for boot in boots) - at
 
 
@@ -390,19 +390,19 @@ def storm_on_one_host(run: Run) -> list[report.Figure]:
     ground = run.ground
     storms: tuple[list[Storm], list[Storm], list[Storm]] = ([], [], [])
     least = []
-    with ground.computes(
-        (computes.STOCK, ground.open),
-        (computes.OURS, ground.open),
-        (computes.OURS, ground.secure),
-        (computes.BARE, ground.open),
+    with ground.contenders(
+        (contenders.STOCK, ground.open),
+        (contenders.OURS, ground.open),
+        (contenders.OURS, ground.secure),
+        (contenders.BARE, ground.open),
     ) as made:
         glances = (ground.open, ground.open, ground.secure)
         for _ in run.times(9):
-            for compute, glance, found in zip(
+            for contender, glance, found in zip(
                 made[:3], glances, storms, strict=True
             ):
-                found.append(storm(ground, [compute] * STORM, glance))
-                ground.remove_disks(compute.disks)
+                found.append(storm(ground, [contender] * STORM, glance))
+                ground.remove_disks(contender.disks)
             least.append(_least_storm(run, [made[3]] * STORM))
             ground.remove_disks(made[3].disks)
     return _storm_figures(run, 'host', 'one host', storms, least)
@@ -410,25 +410,27 @@ def storm_on_one_host(run: Run) -> list[report.Figure]:
 
 def storm_on_one_site(run: Run) -> list[report.Figure]:
     ground = run.ground
-    with ground.computes(*[(computes.STOCK, ground.open)] * STORM) as making:
+    with ground.contenders(
+        *[(contenders.STOCK, ground.open)] * STORM
+    ) as making:
         stock = [storm(ground, making, ground.open)]
     ours, secure, bare_storms, least = [], [], [], []
     with (
-        ground.computes(*[(computes.OURS, ground.open)] * STORM) as making,
-        ground.computes(*[(computes.BARE, ground.open)] * STORM) as bare,
+        ground.contenders(*[(contenders.OURS, ground.open)] * STORM) as making,
+        ground.contenders(*[(contenders.BARE, ground.open)] * STORM) as bare,
     ):
         for _ in run.times(21):
             for glance, found in (
                 (ground.open, ours),
                 (ground.secure, secure),
             ):
-                for compute in making:
-                    compute.use_glance(glance.url)
+                for contender in making:
+                    contender.use_glance(glance.url)
                 found.append(_warm_storm(ground, making, glance))
             bare_storms.append(_warm_storm(ground, bare, ground.open))
             least.append(_least_storm(run, bare))
-            for compute in bare:
-                ground.remove_disks(compute.disks)
+            for contender in bare:
+                ground.remove_disks(contender.disks)
             # The lab's cluster would not hold those of all rounds.
             ground.remove_images()
     return [
@@ -449,24 +451,24 @@ def storm_on_one_site(run: Run) -> list[report.Figure]:
 
 def _warm_storm(
     ground: grounds.Ground,
-    making: list[computes.Compute],
+    making: list[contenders.Contender],
     glance: apis.GlanceApi,
 ) -> Storm:
-    """A storm of computes that have booted a moment before; then clean up."""
+    """A storm of those that have booted a moment before; then clean up."""
     warm = ground.upload('west')
-    for compute in making:
-        compute.boot(ground.user, warm)
+    for contender in making:
+        contender.boot(ground.user, warm)
     found = storm(ground, making, glance)
-    for compute in making:
-        ground.remove_disks(compute.disks)
+    for contender in making:
+        ground.remove_disks(contender.disks)
     return found
 
 
 def waiting(run: Run) -> list[report.Figure]:
     """What 16 boots take that wait for a copy."""
     ground = run.ground
-    with ground.computes(
-        (computes.STOCK, ground.open), (computes.OURS, ground.open)
+    with ground.contenders(
+        (contenders.STOCK, ground.open), (contenders.OURS, ground.open)
     ) as made:
         # Stock would not wait for somebody else's copy; but it waits for its
         # next poll when its own is long done.
@@ -504,22 +506,22 @@ def waiting(run: Run) -> list[report.Figure]:
 
 def _waiting(
     ground: grounds.Ground,
-    compute: computes.Compute,
+    contender: contenders.Contender,
     hold: Callable[[str], contextlib.AbstractContextManager[None]],
-) -> tuple[computes.Counts, computes.Counts]:
-    """What a compute takes with 16 boots waiting, and what it took before."""
+) -> tuple[contenders.Counts, contenders.Counts]:
+    """What one takes with 16 boots waiting, and what it took before."""
     image = ground.upload('file', STORM_IMAGE)
-    idle = compute.counts()
+    idle = contender.counts()
     with hold(image):
-        started = [compute.start(ground.user, image) for _ in range(STORM)]
-        polling.until(lambda: compute.counts().polling, 'a boot that waits')
+        started = [contender.start(ground.user, image) for _ in range(STORM)]
+        polling.until(lambda: contender.counts().polling, 'a boot that waits')
         # The others are there when no more threads come.
-        counts = [compute.counts()]
+        counts = [contender.counts()]
         while len(counts) < 2 or counts[-1].threads > counts[-2].threads:
             time.sleep(2)
-            counts.append(compute.counts())
+            counts.append(contender.counts())
     for boot in started:
-        _require_success(computes.boot_of(boot))
+        _require_success(contenders.boot_of(boot))
     return counts[-1], idle
 
 
@@ -543,11 +545,11 @@ def scaling(run: Run) -> list[report.Figure]:
     """Locations of an image, clones at a time, clones of a parent."""
     ground = run.ground
     figures = []
-    with ground.computes(
-        (computes.STOCK, ground.open),
-        (computes.OURS, ground.open),
-        (computes.OURS, ground.secure),
-        (computes.BARE, ground.open),
+    with ground.contenders(
+        (contenders.STOCK, ground.open),
+        (contenders.OURS, ground.open),
+        (contenders.OURS, ground.secure),
+        (contenders.BARE, ground.open),
     ) as made:
         for locations in (1, 10, 100):
             image = ground.upload('west')
@@ -575,7 +577,7 @@ def scaling(run: Run) -> list[report.Figure]:
             bare.start(user, image, root_gib=0, get=False)
             for _ in range(crowd)
         ]:
-            computes.boot_of(boot)
+            contenders.boot_of(boot)
         crowded = list(bare.disks)
         bare.disks.clear()
         figures.append(
@@ -591,7 +593,7 @@ def scaling(run: Run) -> list[report.Figure]:
 
 def _in_turn(
     run: Run,
-    making: list[computes.Compute],
+    making: list[contenders.Contender],
     image: str,
     count: int,
     at_once: int = 1,
@@ -601,16 +603,16 @@ def _in_turn(
     user = ground.user
     samples: list[list[float]] = [[] for _ in making]
     for _ in run.times(count):
-        for compute, found in zip(making, samples, strict=True):
+        for contender, found in zip(making, samples, strict=True):
             at = time.time() + 0.1
             started = [
-                compute.start(user, image, at=at) for _ in range(at_once)
+                contender.start(user, image, at=at) for _ in range(at_once)
             ]
             boots = [
-                _require_success(computes.boot_of(boot)) for boot in started
+                _require_success(contenders.boot_of(boot)) for boot in started
             ]
             found.append((max(boot.ended for boot in boots) - at) * MS)
-            ground.remove_disks(compute.disks)
+            ground.remove_disks(contender.disks)
     return samples
 
 

@@ -28,7 +28,7 @@ import uuid
 
 from keystoneauth1 import exceptions as ksa_exc
 
-from benchmarks import computes
+from benchmarks import contenders
 from lab import cloud
 from lab import layout
 from tests.rig import apis
@@ -117,18 +117,18 @@ class Ground:
                 watch.ended()
 
     @contextlib.contextmanager
-    def computes(
+    def contenders(
         self,
         *wanted: tuple[str, apis.GlanceApi],
         **options: Any,
-    ) -> Iterator[list[computes.Compute]]:
-        """Computes of site west, each of a kind and with a Glance.
+    ) -> Iterator[list[contenders.Contender]]:
+        """Contenders on site west, each of a kind and with a Glance.
 
         Each has booted once, so that what is opened and remembered once is.
 
         :param options: of nova.conf, as ``section__name``, that differ
         """
-        made: list[computes.Compute] = []
+        made: list[contenders.Contender] = []
         changed = {f'DEFAULT.{name}': value for name, value in LOGGING.items()}
         changed |= {
             name.replace('__', '.'): value for name, value in options.items()
@@ -136,25 +136,25 @@ class Ground:
         like = next(c for c in self.where.computes if c.name == 'west-1')
         try:
             for kind, glance in wanted:
-                compute = computes.Compute(
+                contender = contenders.Contender(
                     kind,
                     like,
-                    self._directory / f'compute-{uuid.uuid4()}',
+                    self._directory / f'contender-{uuid.uuid4()}',
                     {'glance.endpoint_override': glance.url, **changed},
                 )
-                made.append(compute)
-            for compute in made:
-                compute.wait_until_started()
+                made.append(contender)
+            for contender in made:
+                contender.wait_until_started()
             image = self.upload('west')
             user = self.user
-            for boot in [compute.start(user, image) for compute in made]:
-                computes.boot_of(boot)
+            for boot in [contender.start(user, image) for contender in made]:
+                contenders.boot_of(boot)
             yield made
         finally:
-            for compute in made:
-                compute.stop()
-            for compute in made:
-                self.remove_disks(compute.disks)
+            for contender in made:
+                contender.stop()
+            for contender in made:
+                self.remove_disks(contender.disks)
 
     def upload(self, store: str, size_mib: int = 8) -> str:
         """Make an image of random bytes in one store; its id."""
@@ -291,7 +291,7 @@ class Watch:
         self._stop.set()
         self._thread.join()
 
-    def ended(self, seconds: float = computes.DEADLINE) -> float:
+    def ended(self, seconds: float = contenders.DEADLINE) -> float:
         """When it was done, or had failed, in seconds since the epoch."""
         self._thread.join(seconds)
         assert self._ended is not None, 'the copy did not end'

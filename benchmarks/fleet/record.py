@@ -31,7 +31,7 @@ from keystoneauth1 import session as ksa_session
 from keystoneauth1.identity import v3
 from openstack import connection
 
-from benchmarks.fleet import compute
+from benchmarks.fleet import ours
 from benchmarks.fleet import trace
 from lab import cloud
 from lab import credentials
@@ -109,14 +109,14 @@ def _boot(
     (site,) = [site for site in where.sites if site.name == host.store]
     cluster = ceph.Cluster(str(site.ceph_conf), 'nova', 30, {})
     cluster.fsid()
-    booting = compute.Compute(
+    booting = ours.Compute(
         f'trace-{uuid.uuid4()}',
         host.store,
         trace.Cluster(cluster, recorder),
         trace.Session(ksa_session.Session(timeout=60), recorder),
         _user(where),
         [f'{api.url}/' for api in where.glance_apis],
-        dataclasses.replace(compute.LIMITS, poll_interval=POLL_INTERVAL),
+        dataclasses.replace(ours.LIMITS, poll_interval=POLL_INTERVAL),
         time,
         random.Random(host.seed),
     )

@@ -28,8 +28,8 @@ from typing import Any
 from keystoneauth1 import token_endpoint
 
 from benchmarks.fleet import clock as clocks
-from benchmarks.fleet import compute
 from benchmarks.fleet import glance
+from benchmarks.fleet import ours
 from benchmarks.fleet import trace
 from nova_rbd_multistore import ceph
 from tests.fakes import cluster as clusters
@@ -72,7 +72,7 @@ def replay(recorded: trace.Trace) -> trace.Trace:
             for event in recorded.events
             if event.host == host.name and event.question == trace.PROBE
         ]
-        booting = compute.Compute(
+        booting = ours.Compute(
             host.name,
             host.store,
             trace.Cluster(
@@ -86,7 +86,7 @@ def replay(recorded: trace.Trace) -> trace.Trace:
             token_endpoint.Token('http://keystone', 'token'),
             apis.urls,
             dataclasses.replace(
-                compute.LIMITS, poll_interval=recorded.poll_interval
+                ours.LIMITS, poll_interval=recorded.poll_interval
             ),
             clock,
             random.Random(host.seed),

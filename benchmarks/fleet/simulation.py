@@ -23,8 +23,8 @@ from typing import Literal
 from keystoneauth1 import token_endpoint
 
 from benchmarks.fleet import clock as clocks
-from benchmarks.fleet import compute as ours
 from benchmarks.fleet import glance
+from benchmarks.fleet import ours
 from benchmarks.fleet import stock
 from nova_rbd_multistore import copying
 from nova_rbd_multistore import exceptions

@@ -39,7 +39,7 @@ from lab import leaks
 from lab import programs
 from tests.rig import apis
 from tests.rig import clusters
-from tests.rig import computes as nova_computes
+from tests.rig import compute_services
 from tests.rig import database
 from tests.rig import hosts
 from tests.rig import image_files
@@ -222,7 +222,7 @@ def configure(
     tmp_path: pathlib.Path,
 ) -> Iterator[Callable[..., None]]:
     """Restarts a compute with options, as ``section__name``, that differ."""
-    changed = nova_computes.Computes(supervisor, admin, tmp_path)
+    changed = compute_services.ComputeServices(supervisor, admin, tmp_path)
 
     def by_name(name: str, **options: Any) -> None:
         sections: dict[str, dict[str, str]] = {}

@@ -20,7 +20,7 @@ import statistics
 
 import pytest
 
-from benchmarks import computes
+from benchmarks import contenders
 from benchmarks import figures
 from benchmarks import ground as grounds
 
@@ -35,10 +35,10 @@ def ground(supervisor):
 @pytest.fixture(scope='module')
 def hosts(ground):
     """Stock's, ours, and ours with a Glance that hides locations."""
-    with ground.computes(
-        (computes.STOCK, ground.open),
-        (computes.OURS, ground.open),
-        (computes.OURS, ground.secure),
+    with ground.contenders(
+        (contenders.STOCK, ground.open),
+        (contenders.OURS, ground.open),
+        (contenders.OURS, ground.secure),
     ) as made:
         yield made
 
@@ -48,31 +48,31 @@ def image(ground):
     return ground.upload('west')
 
 
-def used(compute, field, use):
-    before = getattr(compute.counts(), field)
+def used(contender, field, use):
+    before = getattr(contender.counts(), field)
     use()
-    return getattr(compute.counts(), field) - before
+    return getattr(contender.counts(), field) - before
 
 
 def test_a_boot_opens_no_connection_to_ceph_after_the_first(
     ground, hosts, image
 ):
-    for compute in hosts[1:]:
+    for contender in hosts[1:]:
 
-        def boot(compute=compute):
-            assert compute.boot(ground.user, image).error is None
+        def boot(contender=contender):
+            assert contender.boot(ground.user, image).error is None
 
-        assert used(compute, 'connections', boot) == 0
+        assert used(contender, 'connections', boot) == 0
 
 
 def test_a_boot_runs_no_program(ground, hosts, image):
-    for compute in hosts[1:]:
+    for contender in hosts[1:]:
 
-        def boot(compute=compute):
-            assert compute.boot(ground.user, image).error is None
-            compute.describe(image)
+        def boot(contender=contender):
+            assert contender.boot(ground.user, image).error is None
+            contender.describe(image)
 
-        assert used(compute, 'subprocesses', boot) == 0
+        assert used(contender, 'subprocesses', boot) == 0
 
 
 def test_a_boot_disk_takes_at_most_four_fifths_of_stock_nova_s_time(
@@ -83,8 +83,8 @@ def test_a_boot_disk_takes_at_most_four_fifths_of_stock_nova_s_time(
     seconds = {stock: [], ours: []}
     # In turn, so that whatever else the machine does meets both.
     for _ in range(12):
-        for compute, found in seconds.items():
-            boot = compute.boot(user, image)
+        for contender, found in seconds.items():
+            boot = contender.boot(user, image)
             assert boot.error is None
             found.append(boot.seconds)
 

@@ -26,7 +26,7 @@ import pytest
 from lab import layout
 from lab import programs
 from tests.rig import clusters
-from tests.rig import computes as nova_computes
+from tests.rig import compute_services
 from tests.rig import database
 from tests.rig import servers as nova_servers
 
@@ -45,7 +45,7 @@ def run_older(
     older = pathlib.Path(
         os.environ.get('NOVA_RBD_OLDER_VENV') or ROOT / '.tox' / 'nova33'
     )
-    changed = nova_computes.Computes(supervisor, admin, tmp_path)
+    changed = compute_services.ComputeServices(supervisor, admin, tmp_path)
 
     def by_name(name: str) -> None:
         compute = computes[name]

@@ -195,7 +195,7 @@ class Host:
         }
         with (self._where / 'output').open('w') as output:
             self._process = subprocess.Popen(
-                [sys.executable, '-m', 'tests.rig.compute_host'],
+                [sys.executable, '-m', 'tests.rig.host_process'],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -11,7 +11,11 @@
 # under the License.
 
 
-"""Compute hosts to measure: processes that make boot disks to order."""
+"""What is compared: stock Nova, this driver, and bare librbd.
+
+Each contender is a compute host of its own, a process that makes boot disks to
+order.
+"""
 
 from collections.abc import Mapping
 from concurrent import futures
@@ -55,7 +59,7 @@ class Boot:
 
 @dataclasses.dataclass(frozen=True)
 class Counts:
-    """What a compute has used so far, and takes now."""
+    """What a contender has used so far, and takes now."""
 
     connections: int
     subprocesses: int
@@ -64,7 +68,7 @@ class Counts:
     polling: int
 
 
-class Compute:
+class Contender:
     """A process with Nova's driver, ours, or neither.
 
     :param kind: STOCK, OURS or BARE
@@ -89,7 +93,7 @@ class Compute:
         self._awaited: dict[int, futures.Future[dict[str, Any]]] = {}
         self._output = (where / 'output').open('w')
         self._process = subprocess.Popen(
-            [sys.executable, '-m', 'benchmarks.compute'],
+            [sys.executable, '-m', 'benchmarks.contender_process'],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._output,
@@ -180,7 +184,7 @@ class Compute:
             else:
                 awaited.set_result(answer['result'])
         said = pathlib.Path(self._output.name).read_text()[-2000:]
-        gone = RuntimeError(f'the compute has ended: {said}')
+        gone = RuntimeError(f'the contender has ended: {said}')
         for awaited in self._awaited.values():
             awaited.set_exception(gone)
 

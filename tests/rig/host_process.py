@@ -10,12 +10,12 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""One compute host, as a process: boot disks made by Nova's own driver code.
+"""The process of one host: boot disks made by Nova's own driver code.
 
-Run as a program by :mod:`tests.rig.hosts`. It loads the real
-LibvirtDriver, ours or Nova's, with a compute's nova.conf, and has it create
-the root disks of servers by the very method that Nova's spawn() calls. What
-is left out is the guest: no libvirt is spoken to.
+Run as a program by :mod:`tests.rig.hosts`. It loads the real LibvirtDriver,
+ours or Nova's, with a compute's nova.conf, and has it create the root disks
+of servers by the very method that Nova's spawn() calls. What is left out is
+the guest: no libvirt is spoken to.
 
 A job comes as JSON on standard input; the outcomes go as JSON into the file
 that it names, and Nova's log into another.
@@ -49,7 +49,7 @@ LOG = logging.getLogger('nova.tests.rig')
 
 def configure(job: dict[str, Any]) -> None:
     nova_config.parse_args(
-        ['compute_host', *(f'--config-file={path}' for path in job['confs'])],
+        ['host_process', *(f'--config-file={path}' for path in job['confs'])],
         default_config_files=job['confs'],
         configure_db=False,
     )

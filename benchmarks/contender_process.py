@@ -11,12 +11,12 @@
 # under the License.
 
 
-"""One compute host, as a process that makes boot disks as it is told.
+"""The process of one contender, which makes boot disks as it is told.
 
-Run as a program by :mod:`benchmarks.computes`. The first line of its standard
-input says how it is configured and which driver it loads: Nova's, ours, or
-none but :mod:`benchmarks.bare`. Each further line is one order, answered by a
-line of its own when it is done, in any order. Both are JSON.
+Run as a program by :mod:`benchmarks.contenders`. The first line of its
+standard input says how it is configured and which driver it loads: Nova's,
+ours, or none but :mod:`benchmarks.bare`. Each further line is one order,
+answered by a line of its own when it is done, in any order. Both are JSON.
 """
 
 # Nova's rule: before anything else is imported.
@@ -39,7 +39,7 @@ import psutil  # noqa: E402
 
 from benchmarks import bare  # noqa: E402
 from benchmarks import counting  # noqa: E402
-from tests.rig import compute_host  # noqa: E402
+from tests.rig import host_process  # noqa: E402
 
 #: Boots at a time, waiting ones included.
 BOOTS = 64
@@ -50,12 +50,12 @@ POLLING = re.compile(
 )
 
 
-class Compute:
+class Contender:
     """A driver, and what its boots have cost so far."""
 
     def __init__(self, job: dict[str, Any]) -> None:
         self._counts = counting.install()
-        self._driver = compute_host.load(job)
+        self._driver = host_process.load(job)
         self._bare = bare.Bare() if job['bare'] else None
 
     def boot(self, order: dict[str, Any]) -> dict[str, Any]:
@@ -65,7 +65,7 @@ class Compute:
         time.sleep(max(order['at'] - time.time(), 0))
         began = time.time()
         if self._bare is None:
-            error = compute_host.boot(self._driver, context, order)['error']
+            error = host_process.boot(self._driver, context, order)['error']
         else:
             error = None
             if order['copy']:
@@ -86,7 +86,7 @@ class Compute:
     def describe(self, order: dict[str, Any]) -> dict[str, Any]:
         """Make the part of the guest's XML that is about the disk."""
         disk = self._driver.image_backend.by_name(
-            compute_host.server(order),
+            host_process.server(order),
             'disk',
             disk_info_mapping={'bus': 'virtio', 'dev': 'vda', 'type': 'disk'},
         )
@@ -131,13 +131,13 @@ def main() -> None:
         with one_at_a_time:
             print(json.dumps({'number': number, **fields}), file=answers)
 
-    compute = Compute(json.loads(sys.stdin.readline()))
+    contender = Contender(json.loads(sys.stdin.readline()))
     answer(0, result={})
     orders = {
-        'boot': compute.boot,
-        'use-glance': compute.use_glance,
-        'describe': compute.describe,
-        'count': compute.count,
+        'boot': contender.boot,
+        'use-glance': contender.use_glance,
+        'describe': contender.describe,
+        'count': contender.count,
     }
 
     def carry_out(order: dict[str, Any]) -> None:

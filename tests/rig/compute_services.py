@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""The lab's computes, with other options for the time of a test."""
+"""The lab's nova-computes, with other options for the time of a test."""
 
 from collections.abc import Mapping
 import configparser
@@ -27,8 +27,8 @@ from lab import programs
 from tests.rig import polling
 
 
-class Computes:
-    """Changes the configuration of computes, each by itself."""
+class ComputeServices:
+    """Changes the configuration of nova-computes, each by itself."""
 
     def __init__(
         self,
