@@ -27,7 +27,7 @@ import pathlib
 import subprocess
 import sys
 import threading
-from typing import Any
+from typing import Any, Self
 import uuid
 
 from lab import layout
@@ -55,6 +55,15 @@ class Boot:
     @property
     def seconds(self) -> float:
         return self.ended - self.began
+
+    def require_success(self) -> Self:
+        """The boot itself.
+
+        :raises RuntimeError: with its error, if it failed
+        """
+        if self.error:
+            raise RuntimeError(self.error)
+        return self
 
 
 @dataclasses.dataclass(frozen=True)

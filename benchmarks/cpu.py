@@ -18,6 +18,8 @@ import sys
 import time
 import uuid
 
+from benchmarks import report
+from benchmarks import runs
 from nova_rbd_multistore import image
 from nova_rbd_multistore import source
 
@@ -66,3 +68,19 @@ def parse_seconds(locations: int = 100) -> float:
     record = image.ImageRecord.from_answer(answer)
     source.local_sources(record, record.locations or (), FSID, [])
     return time.perf_counter() - began
+
+
+def processor(run: runs.Run) -> list[report.Figure]:
+    """Import of the package, and parse of a record of 100 locations."""
+    return [
+        report.Figure(
+            'Import of the package, Nova imported before',
+            'us',
+            ours=[import_seconds() * 1e6 for _ in run.times(5)],
+        ),
+        report.Figure(
+            'Parse and check of a record with 100 locations',
+            'us',
+            ours=[parse_seconds() * 1e6 for _ in run.times(100)],
+        ),
+    ]

@@ -21,8 +21,8 @@ import statistics
 import pytest
 
 from benchmarks import contenders
-from benchmarks import figures
 from benchmarks import ground as grounds
+from benchmarks import storms
 
 
 @pytest.fixture(scope='module')
@@ -98,7 +98,7 @@ def test_a_boot_disk_takes_at_most_four_fifths_of_stock_nova_s_time(
 def test_16_boots_of_a_cold_image_ask_glance_at_most_three_times_each(
     ground, hosts
 ):
-    storm = figures.storm(ground, [hosts[1]] * 16, ground.open)
+    storm = storms.storm(ground, [hosts[1]] * 16, ground.open)
 
     assert storm.clones == 16
     assert storm.requests <= 3
