@@ -25,6 +25,8 @@ import pytest
 from lab import cloud
 from lab import files
 from lab import layout
+from tests.fixtures.handles import admin as admin
+from tests.fixtures.handles import where as where
 from tests.rig import clusters
 from tests.rig import image_files
 from tests.rig import logs
@@ -35,16 +37,6 @@ _HERE = pathlib.Path(__file__).parent
 
 #: Seconds that suffice for anything on a busy machine.
 _TIMEOUT = 600
-
-
-@pytest.fixture(scope='session')
-def where() -> layout.Layout:
-    return layout.Layout.from_environment()
-
-
-@pytest.fixture(scope='session')
-def admin(where: layout.Layout) -> connection.Connection:
-    return cloud.connect('admin', where)
 
 
 @pytest.fixture(scope='session')
