@@ -22,6 +22,8 @@ unset PYTEST_ADDOPTS
 cd "$(dirname "$(readlink -f "$0")")/.." || exit
 readonly venv=${NOVA_RBD_VENV:-$PWD/.venv}
 export NOVA_RBD_VENV=$venv
+# The tests that need a lab.
+readonly lab_tests=(tests/functional tests/benchmarks)
 results=$(mktemp --directory)
 readonly results
 # Options of tools/test-summary to keep a record with after each stage, if any.
@@ -64,7 +66,7 @@ function basic_stages {
     fi
     stage lab 10 tools/lab up --driver multistore --threading native
     stage functional 25 "$venv/bin/tox" -e functional -- \
-        -m 'not fault and not long and not older' tests/functional
+        -m 'not fault and not long and not older' "${lab_tests[@]}"
     stage leaks 5 tools/lab leaks
 }
 

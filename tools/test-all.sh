@@ -30,20 +30,20 @@ record=(--json tests/last-full-run.json --planned "install pep8 docs unit
 install_stage || conclude "${record[@]}"
 
 # The fault tests wait more than they work: beside all else.
-stage faults 80 tools/own-lab.sh "$venv/bin/pytest" -m fault tests/functional \
-    > "$results/faults.log" 2>&1 &
+stage faults 80 tools/own-lab.sh "$venv/bin/pytest" \
+    -m fault "${lab_tests[@]}" > "$results/faults.log" 2>&1 &
 readonly beside=$!
 trap 'pkill -TERM --parent "$beside"; exit 130' INT TERM
 
 basic_stages
 stage fuzz 5 "$venv/bin/tox" -e fuzz -- --seconds 60
 stage lives 30 "$venv/bin/tox" -e functional -- \
-    -m 'long and not fault' tests/functional
+    -m 'long and not fault' "${lab_tests[@]}"
 stage nova31 15 "$venv/bin/tox" -e nova31
 stage nova33 15 "$venv/bin/tox" -e nova33
 stage tempest 40 tools/tempest.sh
 # In the environment that stage nova33 has made.
-stage older 8 "$venv/bin/tox" -e functional -- -m older tests/functional
+stage older 8 "$venv/bin/tox" -e functional -- -m older "${lab_tests[@]}"
 stage leaks-all 5 tools/lab leaks
 # The functional tests that eventlet could change run in both modes anyway.
 OS_NOVA_DISABLE_EVENTLET_PATCHING=false \
