@@ -34,7 +34,7 @@ def facts() -> dict[str, Any]:
         'modified': bool(
             _said('git', '-C', str(ROOT), 'status', '--porcelain')
         ),
-        'cpu': _cpu(),
+        'cpu': processor(),
         'cpus': len(os.sched_getaffinity(0)),
         'memory_gib': round(
             os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30
@@ -49,7 +49,8 @@ def facts() -> dict[str, Any]:
     }
 
 
-def _cpu() -> str:
+def processor() -> str:
+    """The model of the machine's processor."""
     for line in pathlib.Path('/proc/cpuinfo').read_text().splitlines():
         name, _, value = line.partition(':')
         if name.strip() == 'model name':

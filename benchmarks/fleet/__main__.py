@@ -23,6 +23,7 @@ from typing import Any
 
 import prettytable
 
+from benchmarks import machine
 from benchmarks.fleet import plot
 from benchmarks.fleet import simulation
 
@@ -84,7 +85,7 @@ def main() -> None:
 
     results = {
         'machine': {
-            'processor': _processor(),
+            'processor': machine.processor(),
             'python': platform.python_version(),
         },
         'runs': [
@@ -142,13 +143,6 @@ def _table(outcomes: list[simulation.Outcome]) -> str:
         figures = _figures(outcome)
         table.add_row([figures[column] for column in COLUMNS])
     return table.get_string()
-
-
-def _processor() -> str:
-    for line in pathlib.Path('/proc/cpuinfo').read_text().splitlines():
-        if line.startswith('model name'):
-            return line.partition(': ')[2]
-    return platform.machine()
 
 
 if __name__ == '__main__':
