@@ -12,7 +12,6 @@
 
 """How much of an image has arrived, as the OSDs tell and as librbd does."""
 
-from collections.abc import Iterator
 import contextlib
 import uuid
 
@@ -20,7 +19,6 @@ import pytest
 import rbd
 
 from nova_rbd_multistore import ceph
-from tests.rig import clusters
 
 MIB = 1 << 20
 TIB = 1 << 40
@@ -35,7 +33,7 @@ def as_nova(where):
 
 
 @pytest.fixture
-def name(west) -> Iterator[str]:
+def name(west):
     name = f'arrival-{uuid.uuid4()}'
     yield name
     with west.pool('images') as ioctx, contextlib.suppress(rbd.ImageNotFound):
@@ -46,16 +44,14 @@ def name(west) -> Iterator[str]:
         rbd.RBD().remove(ioctx, name)
 
 
-def create(
-    west: clusters.Cluster, name: str, size: int, features: int
-) -> None:
+def create(west, name, size, features):
     with west.pool('images') as ioctx:
         rbd.RBD().create(
             ioctx, name, size, ORDER, old_format=False, features=features
         )
 
 
-def write(west: clusters.Cluster, name: str, *offsets: int) -> None:
+def write(west, name, *offsets):
     with west.pool('images') as ioctx, rbd.Image(ioctx, name) as image:
         for offset in offsets:
             image.write(b'bytes', offset)

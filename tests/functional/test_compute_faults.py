@@ -12,7 +12,6 @@
 
 """A compute fails, or is not needed any more, while a copy is on its way."""
 
-from collections.abc import Iterator
 import signal
 
 import pytest
@@ -32,7 +31,7 @@ READER = {
 
 
 @pytest.fixture
-def reader(where, west) -> Iterator[str]:
+def reader(where, west):
     """A cephx user of site west, with its key in place."""
     entity = 'client.reader'
     caps = [text for cap in READER.items() for text in cap]

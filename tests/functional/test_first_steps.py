@@ -12,7 +12,6 @@
 
 """The commands of the documentation's first page do what it says."""
 
-from collections.abc import Callable, Iterator
 import configparser
 import dataclasses
 import os
@@ -59,7 +58,7 @@ class Step:
     shown: list[str]
 
 
-def blocks(language: str) -> list[tuple[str, str]]:
+def blocks(language):
     return [
         (caption, textwrap.dedent(text))
         for found, caption, text in BLOCK.findall(PAGE.read_text())
@@ -67,26 +66,24 @@ def blocks(language: str) -> list[tuple[str, str]]:
     ]
 
 
-def steps() -> Iterator[Step]:
+def steps():
     for who, text in blocks('console'):
         for entry in re.split(r'^[$#] ', text, flags=re.MULTILINE)[1:]:
             command, *shown = entry.rstrip().splitlines()
             yield Step(who, command, [line for line in shown if line != '...'])
 
 
-def is_printed(line: str, output: str) -> bool:
+def is_printed(line, output):
     anything = '.*'.join(map(re.escape, line.split('...')))
     return re.search(f'^{anything}$', output, re.MULTILINE) is not None
 
 
 @pytest.fixture
-def enter(
-    where: layout.Layout, computes, tmp_path: pathlib.Path
-) -> Callable[[Step, str], str]:
+def enter(where, computes, tmp_path):
     """Runs the command of a step; what it prints."""
     tools = f'{where.venv}/bin:{os.environ["PATH"]}'
 
-    def run(step: Step, host: str) -> str:
+    def run(step, host):
         account = cloud.account(
             'admin' if 'administrator' in step.who else 'demo', where
         )
@@ -116,7 +113,7 @@ def enter(
 
 
 @pytest.fixture
-def to_clear_away(admin, demo, images_to_remove: list[str]) -> Iterator[None]:
+def to_clear_away(admin, demo, images_to_remove):
     yield
     server = demo.compute.find_server('first')
     if server:
@@ -128,8 +125,8 @@ def to_clear_away(admin, demo, images_to_remove: list[str]) -> Iterator[None]:
 
 
 def test_the_computes_of_the_lab_run_with_the_options_of_the_first_page(
-    where: layout.Layout, computes
-) -> None:
+    where, computes
+):
     (text,) = (text for _, text in blocks('ini'))
     shown = configparser.RawConfigParser(default_section='')
     shown.read_string(text)
@@ -142,7 +139,7 @@ def test_the_computes_of_the_lab_run_with_the_options_of_the_first_page(
 
 def test_the_commands_of_the_first_page_print_what_it_shows(
     to_clear_away, enter, admin, demo, west, tmp_path
-) -> None:
+):
     (tmp_path / 'cirros.raw').write_bytes(os.urandom(8 << 20))
     host = 'west-1'
 

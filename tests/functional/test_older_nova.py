@@ -16,15 +16,11 @@ The rest of the cloud is Nova 34, which works with computes of the release
 before. That one's environment is made by tox -e nova33.
 """
 
-from collections.abc import Callable, Iterator
 import os
 import pathlib
 
-from openstack import connection
 import pytest
 
-from lab import layout
-from lab import programs
 from tests.rig import clusters
 from tests.rig import compute_services
 from tests.rig import database
@@ -34,20 +30,14 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 
 @pytest.fixture
-def run_older(
-    where: layout.Layout,
-    supervisor: programs.Supervisor,
-    admin: connection.Connection,
-    computes: dict[str, layout.Compute],
-    tmp_path: pathlib.Path,
-) -> Iterator[Callable[[str], None]]:
+def run_older(where, supervisor, admin, computes, tmp_path):
     """Restarts a compute on Nova 33, with eventlet, as is its default."""
     older = pathlib.Path(
         os.environ.get('NOVA_RBD_OLDER_VENV') or ROOT / '.tox' / 'nova33'
     )
     changed = compute_services.ComputeServices(supervisor, admin, tmp_path)
 
-    def by_name(name: str) -> None:
+    def by_name(name):
         compute = computes[name]
         # As if this host had never been upgraded (72: Gazpacho): Nova refuses
         # a compute that is older than all that there are. One that runs

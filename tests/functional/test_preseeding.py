@@ -12,8 +12,6 @@
 
 """Images copied before they are needed: "openstack aggregate cache image"."""
 
-from collections.abc import Callable
-
 import pytest
 
 from tests.rig import clusters
@@ -23,10 +21,10 @@ pytestmark = pytest.mark.long
 
 
 @pytest.fixture
-def cache(admin, log_of) -> Callable[[str, str], str]:
+def cache(admin, log_of):
     """Has an image cached for a zone; what nova-conductor says at the end."""
 
-    def on_hosts_of(zone: str, image_id: str) -> str:
+    def on_hosts_of(zone, image_id):
         log = log_of('nova-conductor')
         aggregate = admin.compute.find_aggregate(zone, ignore_missing=False)
         admin.compute.aggregate_precache_images(aggregate, image_id)
@@ -45,13 +43,7 @@ def downloads(computes):
 
 
 def test_an_administrator_has_an_image_copied_once_for_a_site(
-    cache,
-    upload,
-    servers,
-    computes,
-    west,
-    stores_of,
-    copy_tasks,
+    cache, upload, servers, computes, west, stores_of, copy_tasks
 ):
     image = upload(size_mib=64)
     before = downloads(computes)

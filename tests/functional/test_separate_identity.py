@@ -16,22 +16,19 @@ The identity is an administrator, who sees every image; it must not see for a
 user what he does not see himself.
 """
 
-from collections.abc import Callable, Iterator
 import uuid
 
 from keystoneauth1.identity import v3
 import pytest
 import requests
 
-from tests.rig import apis
 from tests.rig import clusters
-from tests.rig import hosts
 
 POLL = {'libvirt__images_rbd_glance_copy_poll_interval': 2}
 
 
 @pytest.fixture
-def deputy(admin, where) -> Iterator[dict[str, str]]:
+def deputy(admin, where):
     """An administrator; the options by which he logs in."""
     project = admin.identity.find_project('service', ignore_missing=False)
     password = uuid.uuid4().hex
@@ -54,28 +51,22 @@ def deputy(admin, where) -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture
-def default_glance(make_glance) -> apis.GlanceApi:
+def default_glance(make_glance):
     """One with Glance's default policies, for it has no policy file."""
-    made: apis.GlanceApi = make_glance(
-        oslo_policy={'policy_file': 'there-is-none.yaml'}
-    )
-    return made
+    return make_glance(oslo_policy={'policy_file': 'there-is-none.yaml'})
 
 
 @pytest.fixture
-def make_deputed(
-    make_host, default_glance, deputy
-) -> Callable[..., hosts.Host]:
+def make_deputed(make_host, default_glance, deputy):
     """Makes hosts with the separate identity, and options that differ."""
 
-    def make(**options) -> hosts.Host:
-        host: hosts.Host = make_host(
+    def make(**options):
+        return make_host(
             'west-1',
             glance__endpoint_override=default_glance.url,
             **POLL,
             **{**deputy, **options},
         )
-        return host
 
     return make
 

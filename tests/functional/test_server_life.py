@@ -12,8 +12,6 @@
 
 """What users do with their servers, when the disks are clones."""
 
-from typing import Any
-
 import pytest
 
 from tests.rig import clusters
@@ -29,19 +27,19 @@ GIB = 1 << 30
 
 
 @pytest.fixture
-def image(upload) -> Any:
+def image(upload):
     """One that lies in the site of the server already."""
     return upload(store='west', **SHUT_DOWN_AT_ONCE)
 
 
 @pytest.fixture
-def server(servers, image) -> Any:
+def server(servers, image):
     (booted,) = servers.boot(image.id, 'west')
     return booted
 
 
 @pytest.fixture
-def disk(server) -> str:
+def disk(server):
     return nova_servers.disk(server)
 
 
@@ -115,7 +113,7 @@ def test_a_server_is_rescued_with_a_cold_image(
 
 
 @pytest.fixture
-def resized(demo, server, servers, host_of) -> Any:
+def resized(demo, server, servers, host_of):
     """The server, in a larger flavor, on the other host of its site."""
     before = host_of(server)
     flavor = demo.compute.find_flavor('m1.small', ignore_missing=False)

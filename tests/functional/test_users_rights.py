@@ -18,9 +18,7 @@ Rights that go during the wait for a copy are in test_failed_copies.py and
 test_tokens.py too.
 """
 
-from collections.abc import Callable
 import dataclasses
-from typing import Any
 import uuid
 
 from keystoneauth1.identity import v3
@@ -37,7 +35,7 @@ POLL = {'libvirt__images_rbd_glance_copy_poll_interval': 2}
 DOWNLOAD = {'workarounds__never_download_image_if_on_rbd': False}
 
 
-def may_download(user: hosts.User, image_id: str, url: str) -> bool:
+def may_download(user, image_id, url):
     """Whether Glance gives the user the bytes, for his token alone."""
     answer = requests.get(
         f'{url}/v2/images/{image_id}/file',
@@ -49,16 +47,15 @@ def may_download(user: hosts.User, image_id: str, url: str) -> bool:
 
 
 @pytest.fixture
-def glance_url(where) -> str:
-    url: str = where.glance_apis[0].url
-    return url
+def glance_url(where):
+    return where.glance_apis[0].url
 
 
 @pytest.fixture
-def cold_and_local(upload) -> Callable[..., list[Any]]:
+def cold_and_local(upload):
     """Makes two images: one to be copied first, one to be cloned at once."""
 
-    def make(**fields: Any) -> list[Any]:
+    def make(**fields):
         return [upload(store=store, **fields) for store in ('file', 'west')]
 
     return make
@@ -305,13 +302,7 @@ def test_a_reader_who_may_not_download_may_not_boot_either(
 
 
 def test_an_administrator_boots_what_he_may_download_as_when_he_evacuates(
-    cold_and_local,
-    make_host,
-    admin,
-    user_of,
-    west,
-    glance_url,
-    copy_tasks,
+    cold_and_local, make_host, admin, user_of, west, glance_url, copy_tasks
 ):
     """Another project's: Nova evacuates in the administrator's name."""
     images = cold_and_local(visibility='private')

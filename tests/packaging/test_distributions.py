@@ -15,7 +15,6 @@
 Run by ``tox -e packaging``, in whose environment Nova is not.
 """
 
-from collections.abc import Callable
 import os
 import pathlib
 import subprocess
@@ -31,7 +30,7 @@ CONSTRAINTS = ROOT / 'lab' / 'constraints.txt'
 SHIM = 'nova/virt/rbd_multistore/__init__.py'
 
 
-def run(*command: str | pathlib.Path) -> subprocess.CompletedProcess[str]:
+def run(*command):
     """Run a program; its output is both, the standard one and the errors."""
     return subprocess.run(
         [str(word) for word in command],
@@ -43,14 +42,14 @@ def run(*command: str | pathlib.Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def succeed(*command: str | pathlib.Path) -> str:
+def succeed(*command):
     done = run(*command)
     assert done.returncode == 0, done.stdout
     return done.stdout
 
 
 @pytest.fixture(scope='session')
-def built(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+def built(tmp_path_factory):
     """Where the distributions lie: the wheel is built from the sdist."""
     where = tmp_path_factory.mktemp('dist')
     succeed(
@@ -61,22 +60,22 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 
 @pytest.fixture(scope='session')
-def sdist(built: pathlib.Path) -> pathlib.Path:
+def sdist(built):
     (path,) = built.glob('*.tar.gz')
     return path
 
 
 @pytest.fixture(scope='session')
-def wheel(built: pathlib.Path) -> pathlib.Path:
+def wheel(built):
     (path,) = built.glob('*.whl')
     return path
 
 
 @pytest.fixture
-def environment(tmp_path: pathlib.Path) -> Callable[..., pathlib.Path]:
+def environment(tmp_path):
     """Makes a fresh environment with packages; where its programs are."""
 
-    def make(*packages: str | pathlib.Path) -> pathlib.Path:
+    def make(*packages):
         where = tmp_path / 'environment'
         succeed(PROGRAMS / 'uv', 'venv', where)
         succeed(
@@ -88,13 +87,11 @@ def environment(tmp_path: pathlib.Path) -> Callable[..., pathlib.Path]:
     return make
 
 
-def test_pypi_would_take_the_distributions(
-    sdist: pathlib.Path, wheel: pathlib.Path
-) -> None:
+def test_pypi_would_take_the_distributions(sdist, wheel):
     succeed(PROGRAMS / 'twine', 'check', '--strict', sdist, wheel)
 
 
-def test_sdist_has_what_git_has_and_its_history(sdist: pathlib.Path) -> None:
+def test_sdist_has_what_git_has_and_its_history(sdist):
     listed = succeed('git', '-C', ROOT, 'ls-files').splitlines()
     with tarfile.open(sdist) as archive:
         packed = {name.partition('/')[2]: name for name in archive.getnames()}
@@ -109,7 +106,7 @@ def test_sdist_has_what_git_has_and_its_history(sdist: pathlib.Path) -> None:
     assert 'Find, copy and clone an image' in changes
 
 
-def test_wheel_has_our_modules_and_no_other(wheel: pathlib.Path) -> None:
+def test_wheel_has_our_modules_and_no_other(wheel):
     ours = {
         str(path.relative_to(ROOT))
         for path in (ROOT / 'nova_rbd_multistore').rglob('*.py')
@@ -123,10 +120,8 @@ def test_wheel_has_our_modules_and_no_other(wheel: pathlib.Path) -> None:
 
 @pytest.mark.parametrize('distribution', ['sdist', 'wheel'])
 def test_without_nova_only_the_driver_is_missing(
-    distribution: str,
-    request: pytest.FixtureRequest,
-    environment: Callable[..., pathlib.Path],
-) -> None:
+    distribution, request, environment
+):
     programs = environment(request.getfixturevalue(distribution))
 
     succeed(programs / 'python', '-c', 'import nova_rbd_multistore')
@@ -143,9 +138,7 @@ def test_without_nova_only_the_driver_is_missing(
     )
 
 
-def test_it_comes_to_nova_and_goes_again(
-    wheel: pathlib.Path, environment: Callable[..., pathlib.Path]
-) -> None:
+def test_it_comes_to_nova_and_goes_again(wheel, environment):
     programs = environment('nova', wheel)
     python = programs / 'python'
     succeed(python, ROOT / 'tools' / 'link-debian-modules')

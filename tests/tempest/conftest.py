@@ -12,14 +12,12 @@
 
 """One run of tempest against the lab, which must be up with our driver."""
 
-from collections.abc import Iterator
 import contextlib
 import dataclasses
 import pathlib
 import shutil
 
 import jinja2
-from openstack import connection
 import pytest
 
 from lab import cloud
@@ -40,11 +38,7 @@ _TIMEOUT = 600
 
 
 @pytest.fixture(scope='session')
-def images(
-    where: layout.Layout,
-    admin: connection.Connection,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[list[str]]:
+def images(where, admin, tmp_path_factory):
     """Two public images of random bytes, in the store of the first site.
 
     No test looks into a guest, and to boot one takes most of a run's time.
@@ -62,7 +56,7 @@ def images(
         yield made
 
 
-def _make_image(admin: connection.Connection, name: str) -> str:
+def _make_image(admin, name):
     answer = admin.image.post(
         '/images',
         json={
@@ -75,16 +69,11 @@ def _make_image(admin: connection.Connection, name: str) -> str:
         },
     )
     answer.raise_for_status()
-    image_id: str = answer.json()['id']
-    return image_id
+    return answer.json()['id']
 
 
 @pytest.fixture(scope='session')
-def suite(
-    where: layout.Layout,
-    admin: connection.Connection,
-    images: list[str],
-) -> tempest_suite.Suite:
+def suite(where, admin, images):
     """Tempest, configured, in a directory of the lab that only root reads."""
     directory = where.root / 'tempest'
     if directory.exists():
@@ -121,7 +110,7 @@ class Run:
 
 
 @pytest.fixture(scope='session')
-def run(where: layout.Layout, suite: tempest_suite.Suite) -> Run:
+def run(where, suite):
     """Tempest, run once for all tests here."""
     compute_logs = [logs.Log(compute.log) for compute in where.computes]
     with contextlib.ExitStack() as stack:

@@ -16,40 +16,37 @@ import re
 
 import pytest
 
-from tests.tempest import conftest
 from tests.tempest import suite as tempest_suite
 
 
 @pytest.fixture(scope='session')
-def excluded(suite: tempest_suite.Suite, chosen: set[str]) -> set[str]:
+def excluded(suite, chosen):
     return suite.included() - chosen
 
 
 @pytest.fixture(scope='session')
-def chosen(suite: tempest_suite.Suite) -> set[str]:
+def chosen(suite):
     return suite.chosen()
 
 
 @pytest.mark.parametrize(
     'exclusion', tempest_suite.exclusions(), ids=lambda it: it.regex
 )
-def test_an_exclusion_has_a_reason_and_excludes_something(
-    exclusion: tempest_suite.Exclusion, excluded: set[str]
-) -> None:
+def test_an_exclusion_has_a_reason_and_excludes_something(exclusion, excluded):
     assert exclusion.reason
     assert any(re.search(exclusion.regex, name) for name in excluded)
 
 
-def test_what_is_not_excluded_is_listed(chosen: set[str]) -> None:
+def test_what_is_not_excluded_is_listed(chosen):
     assert chosen == set(tempest_suite.passing())
 
 
 @pytest.mark.parametrize('name', tempest_suite.passing())
-def test_passes(name: str, run: conftest.Run) -> None:
+def test_passes(name, run):
     assert run.outcomes.get(name) == 'success', f'see {run.output}'
 
 
-def test_nothing_else_fails(run: conftest.Run) -> None:
+def test_nothing_else_fails(run):
     """Nor does what tempest does before and after a class of tests."""
     listed = tempest_suite.passing()
     failed = {
@@ -60,7 +57,7 @@ def test_nothing_else_fails(run: conftest.Run) -> None:
     assert not failed, f'see {run.output}'
 
 
-def test_each_disk_is_a_clone(run: conftest.Run) -> None:
+def test_each_disk_is_a_clone(run):
     """But an unshelved server's, which Nova flattens to delete its image."""
     text = 'flattened successfully while unshelving instance'
     flattened = [line for log in run.compute_logs for line in log.lines(text)]
@@ -71,6 +68,6 @@ def test_each_disk_is_a_clone(run: conftest.Run) -> None:
     ] == []
 
 
-def test_nothing_is_downloaded_instead_of_cloned(run: conftest.Run) -> None:
+def test_nothing_is_downloaded_instead_of_cloned(run):
     text = 'Downloading instead of cloning'
     assert [log.lines(text) for log in run.compute_logs] == [[], [], []]

@@ -12,8 +12,6 @@
 
 """A host of a cloud, with Nova's options as each test sets them."""
 
-from collections.abc import Iterator
-
 from nova import context as nova_context
 import nova.conf
 from oslo_config import fixture as config_fixture
@@ -27,7 +25,7 @@ from tests.fakes import host as hosts
 
 
 @pytest.fixture
-def options() -> Iterator[config_fixture.Config]:
+def options():
     """Set options of Nova by ``options.config(group=…, name=value)``.
 
     What is made from the options, once per process, is made anew.
@@ -54,16 +52,12 @@ def options() -> Iterator[config_fixture.Config]:
 
 
 @pytest.fixture
-def cloud() -> clouds.Cloud:
+def cloud():
     return clouds.Cloud()
 
 
 @pytest.fixture
-def this_host(
-    options: config_fixture.Config,
-    cloud: clouds.Cloud,
-    monkeypatch: pytest.MonkeyPatch,
-) -> hosts.Host:
+def this_host(options, cloud, monkeypatch):
     """The host that all code under test runs on, on the cloud's clock."""
     del options
     found = hosts.Host(cloud)
@@ -73,7 +67,7 @@ def this_host(
 
 
 @pytest.fixture
-def context() -> nova_context.RequestContext:
+def context():
     """A boot's request, of user demo."""
     return nova_context.RequestContext(
         'demo', 'demo', auth_token=endpoints.USER, is_admin=False

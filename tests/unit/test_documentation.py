@@ -41,7 +41,7 @@ FUNCTIONAL = ROOT / 'tests' / 'functional'
 UNIT = ROOT / 'tests' / 'unit'
 
 
-def names(folder: pathlib.Path, only_faults: bool = False) -> set[str]:
+def names(folder, only_faults=False):
     found = set()
     for path in folder.rglob('test_*.py'):
         source = path.read_text()
@@ -56,20 +56,20 @@ def names(folder: pathlib.Path, only_faults: bool = False) -> set[str]:
     return found
 
 
-def named(page: pathlib.Path) -> set[str]:
+def named(page):
     return set(re.findall(r'``(test_\w+)``', page.read_text()))
 
 
-def test_each_test_in_the_table_of_scenarios_is_there() -> None:
+def test_each_test_in_the_table_of_scenarios_is_there():
     assert named(SCENARIOS) - names(FUNCTIONAL) == set()
 
 
-def test_each_test_in_the_threat_model_is_there() -> None:
+def test_each_test_in_the_threat_model_is_there():
     assert named(THREATS)
     assert named(THREATS) - names(FUNCTIONAL) - names(UNIT) == set()
 
 
-def test_no_security_rule_of_ruff_is_off_for_the_package() -> None:
+def test_no_security_rule_of_ruff_is_off_for_the_package():
     lint = tomllib.loads((ROOT / 'pyproject.toml').read_text())['tool']['ruff']
     assert 'S' in lint['lint']['select']
     assert not [rule for rule in lint['lint']['ignore'] if rule[0] == 'S']
@@ -81,13 +81,13 @@ def test_no_security_rule_of_ruff_is_off_for_the_package() -> None:
         assert not re.search('noqa.*S[0-9]', path.read_text())
 
 
-def in_words(page: pathlib.Path) -> str:
+def in_words(page):
     """What a page says, however its lines are broken."""
     return ' '.join(page.read_text().replace('\\\n', ' ').split())
 
 
 @pytest.mark.parametrize('page', RIGHTS, ids=lambda page: page.name)
-def test_the_policies_are_those_of_the_lab(page: pathlib.Path) -> None:
+def test_the_policies_are_those_of_the_lab(page):
     lab = ROOT / 'lab' / 'templates' / 'policy.yaml.j2'
     for line in lab.read_text().splitlines():
         if not line.startswith('#'):
@@ -98,7 +98,7 @@ def test_the_policies_are_those_of_the_lab(page: pathlib.Path) -> None:
     ('page', 'user'),
     itertools.product(('sites', 'security'), ('nova', 'glance')),
 )
-def test_the_capabilities_are_those_of_the_lab(page: str, user: str) -> None:
+def test_the_capabilities_are_those_of_the_lab(page, user):
     (capabilities,) = (
         ast.literal_eval(node.value)
         for node in ast.parse((ROOT / 'lab' / 'ceph.py').read_text()).body
@@ -113,11 +113,11 @@ def test_the_capabilities_are_those_of_the_lab(page: str, user: str) -> None:
     assert f'get-or-create client.{user} {words}' in said
 
 
-def test_each_fault_that_is_tested_is_in_the_table_of_scenarios() -> None:
+def test_each_fault_that_is_tested_is_in_the_table_of_scenarios():
     assert names(FUNCTIONAL, only_faults=True) - named(SCENARIOS) == set()
 
 
-def options_documented() -> dict[tuple[str, str], str]:
+def options_documented():
     """Nova's options, by group and name, with the defaults that we tell."""
     rows = re.findall(
         r'\* - ``\[(\w+)\] (\w+)``\n     -(?: ``(.*)``)?\n',
@@ -126,7 +126,7 @@ def options_documented() -> dict[tuple[str, str], str]:
     return {(group, name): default for group, name, default in rows}
 
 
-def options_read() -> set[tuple[str, str]]:
+def options_read():
     """What our source reads of Nova's configuration, by name."""
     found = set()
     for path in PACKAGE.glob('*.py'):
@@ -138,13 +138,13 @@ def options_read() -> set[tuple[str, str]]:
     }
 
 
-def test_each_option_of_nova_that_is_read_is_documented() -> None:
+def test_each_option_of_nova_that_is_read_is_documented():
     assert len(options_read()) > 10
     assert options_read() - options_documented().keys() == set()
 
 
 @pytest.mark.parametrize(('group', 'name'), options_documented())
-def test_a_default_of_nova_is_told_as_it_is(group: str, name: str) -> None:
+def test_a_default_of_nova_is_told_as_it_is(group, name):
     (found,) = (
         option.default
         for section, options in opts.list_opts()
@@ -165,7 +165,7 @@ def test_a_default_of_nova_is_told_as_it_is(group: str, name: str) -> None:
     'pointer',
     re.findall(r'``(\w+\.[A-Z_]?[\w.]+)``', MECHANISM.read_text()),
 )
-def test_each_pointer_into_the_source_leads_there(pointer: str) -> None:
+def test_each_pointer_into_the_source_leads_there(pointer):
     module, *names = pointer.split('.')
     functools.reduce(
         getattr,
@@ -174,7 +174,7 @@ def test_each_pointer_into_the_source_leads_there(pointer: str) -> None:
     )
 
 
-def test_the_table_of_sizes_is_what_its_formula_gives() -> None:
+def test_the_table_of_sizes_is_what_its_formula_gives():
     rows = re.findall(
         r'^(\d+) GiB +(\d+) Gbit/s +(\d+) s +(\d+) s +(\d+) s$',
         SIZING.read_text(),

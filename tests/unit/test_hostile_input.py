@@ -18,7 +18,6 @@ sent. Lines are formatted as Nova's are, by oslo.log, which adds the error that
 is being handled to a warning.
 """
 
-from collections.abc import Callable, Iterator
 import contextlib
 import json
 import logging
@@ -26,7 +25,6 @@ import math
 import pathlib
 import sys
 import tempfile
-from typing import Any
 import urllib.parse
 
 from hypothesis import HealthCheck
@@ -102,7 +100,7 @@ names = st.sampled_from(['images', 'vms', 'golden', IMAGE, 'snap']) | hostile
 
 
 @st.composite
-def rbd_urls(draw: st.DrawFn) -> str:
+def rbd_urls(draw):
     """Nearly right: such URLs come far."""
     fsid = draw(st.sampled_from([FSID, 'fsid-east']) | hostile)
     parts = [fsid, *draw(st.lists(names, min_size=3, max_size=3))]
@@ -134,9 +132,7 @@ locations = st.lists(
 )
 
 
-def nearly(
-    good: dict[str, Any], **spoiled: st.SearchStrategy[Any]
-) -> st.SearchStrategy[dict[str, Any]]:
+def nearly(good, **spoiled):
     """``good`` with some of its fields spoiled."""
     return st.fixed_dictionaries(
         {},
@@ -227,20 +223,20 @@ answers = st.builds(
 class Lines(logging.Handler):
     """The log, as oslo.log formats it with its defaults."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__(logging.DEBUG)
         options = cfg.ConfigOpts()
         oslo_logging.register_options(options)
         options([])
         self.setFormatter(formatters.ContextFormatter(config=options))
-        self.lines: list[str] = []
+        self.lines = []
 
-    def emit(self, record: logging.LogRecord) -> None:
+    def emit(self, record):
         self.lines.append(self.format(record))
 
 
 @contextlib.contextmanager
-def clean_log() -> Iterator[None]:
+def clean_log():
     """Fails if what is logged meanwhile is not one printable line each."""
     log = Lines()
     logger = logging.getLogger('nova_rbd_multistore')
@@ -257,7 +253,7 @@ def clean_log() -> Iterator[None]:
         assert len(line) < 2500
 
 
-def check_message(exc: Exception) -> None:
+def check_message(exc):
     """Nova logs our errors, and shows them to the tenant."""
     assert str(exc).isprintable()
     assert len(str(exc)) < 700
@@ -305,7 +301,6 @@ def test_a_location_is_understood_or_malformed(url):
 
 # Answers, through glanceclient
 
-QUESTIONS: dict[str, tuple[Callable[[glance.Glance], Any], tuple[type, ...]]]
 QUESTIONS = {
     'record': (
         lambda images: images.record(IMAGE),
@@ -401,21 +396,21 @@ class HostileService:
     :ivar asked: how often that was
     """
 
-    def __init__(self, draw: Callable[[st.SearchStrategy[Any]], Any]) -> None:
+    def __init__(self, draw):
         self._draw = draw
         self.asked = 0
 
-    def record(self, image_id: str) -> image.ImageRecord:
+    def record(self, image_id):
         answer = self._answer(records)
         with self._reading():
             return image.ImageRecord.from_answer({**answer, 'id': image_id})
 
-    def tasks(self, _image_id: str) -> tuple[image.CopyTask, ...]:
+    def tasks(self, _image_id):
         answer = self._answer(task_lists)
         with self._reading():
             return image.copy_tasks(answer)
 
-    def request_copy(self, _image_id: str, _store: str) -> glance.CopyReply:
+    def request_copy(self, _image_id, _store):
         self.asked += 1
         return glance.CopyReply(
             self._draw(st.sampled_from(glance.Reply)),
@@ -423,14 +418,14 @@ class HostileService:
             text.printable(self._draw(hostile)),
         )
 
-    def _answer(self, strategy: st.SearchStrategy[Any]) -> Any:
+    def _answer(self, strategy):
         self.asked += 1
         # What comes out of a copy is decided early; later on, one answer
         # is as good as another.
         return self._draw(strategy) if self.asked < 8 else {}
 
     @contextlib.contextmanager
-    def _reading(self) -> Iterator[None]:
+    def _reading(self):
         try:
             yield
         except image.MalformedAnswer as exc:
@@ -572,11 +567,11 @@ def test_no_url_is_left_for_tenants(said):
 # Work
 
 
-def work(function: Callable[[], object]) -> int:
+def work(function):
     """How many calls a call makes, those of built-in functions among them."""
     calls = 0
 
-    def count(_frame: object, event: str, _argument: object) -> None:
+    def count(_frame, event, _argument):
         nonlocal calls
         calls += event in ('call', 'c_call')
 
@@ -589,14 +584,14 @@ def work(function: Callable[[], object]) -> int:
     return calls
 
 
-def ask(question: str, body: object) -> Callable[[], object]:
+def ask(question, body):
     cloud = clouds.Cloud(count=1)
     cloud.known.healthy(cloud.urls[0])
     cloud.endpoints[0].fault = network.Answer(200, json.dumps(body).encode())
     return lambda: QUESTIONS[question][0](cloud.glance())
 
 
-GROWING: dict[str, Callable[[int], Callable[[], object]]] = {
+GROWING = {
     'parts of a location': lambda n: (
         lambda: location.parse('rbd://' + '/'.join(['%41'] * n))
     ),

@@ -16,14 +16,12 @@ Each snippet is read as the program would read it that it is for, with all
 options registered that Nova, Glance and this package have.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
 import configparser
 import contextlib
 import dataclasses
 import pathlib
 import re
 import textwrap
-from typing import Any
 
 from glance import opts as glance_opts
 from glance import policies as glance_policies
@@ -61,7 +59,7 @@ class Snippet:
     text: str
 
 
-def snippets() -> Iterator[Snippet]:
+def snippets():
     for path in sorted(DOCUMENTATION.glob('*.rst')):
         for _, language, caption, text in BLOCK.findall(path.read_text()):
             yield Snippet(
@@ -69,11 +67,11 @@ def snippets() -> Iterator[Snippet]:
             )
 
 
-def nova_conf(path: pathlib.Path) -> cfg.ConfigOpts:
+def nova_conf(path):
     return read(path, nova_opts.list_opts, conf.list_opts)
 
 
-def glance_conf(path: pathlib.Path) -> cfg.ConfigOpts:
+def glance_conf(path):
     options = read(path, glance_opts.list_api_opts, policy_opts.list_opts)
     if options.enabled_backends:
         glance_store.register_store_opts(
@@ -82,9 +80,7 @@ def glance_conf(path: pathlib.Path) -> cfg.ConfigOpts:
     return options
 
 
-def read(
-    path: pathlib.Path, *sources: Callable[[], Iterable[Any]]
-) -> cfg.ConfigOpts:
+def read(path, *sources):
     options = cfg.ConfigOpts()
     # Before any is registered: what is required is in other files.
     options([], default_config_files=[str(path)], default_config_dirs=[])
@@ -101,7 +97,7 @@ def read(
 READERS = {'nova.conf': nova_conf, 'glance-api.conf': glance_conf}
 
 
-def as_ini(sections: Mapping[str, Mapping[str, Any]]) -> str:
+def as_ini(sections):
     return '\n'.join(
         line
         for section, options in sections.items()
@@ -112,9 +108,7 @@ def as_ini(sections: Mapping[str, Mapping[str, Any]]) -> str:
     )
 
 
-def of_openstack_ansible(
-    stores: Iterable[Mapping[str, Any]], overrides: Mapping[str, Any]
-) -> str:
+def of_openstack_ansible(stores, overrides):
     """What the role os_glance makes of its variables: glance-api.conf."""
     stores = list(stores)
     backends = ','.join(f'{store["name"]}:{store["type"]}' for store in stores)
@@ -126,7 +120,7 @@ def of_openstack_ansible(
     )
 
 
-def files_in(value: Any) -> Iterator[tuple[str, str]]:
+def files_in(value):
     """The files that a deployment tool makes of its YAML, by their kind."""
     match value:
         case {'copy_image': _}:
@@ -153,7 +147,7 @@ def files_in(value: Any) -> Iterator[tuple[str, str]]:
                 yield from files_in(inner)
 
 
-def files() -> Iterator[tuple[str, str, str]]:
+def files():
     """Every file of the documentation: its place, its kind, its text."""
     for snippet in snippets():
         if snippet.language == 'yaml':
@@ -167,7 +161,7 @@ def files() -> Iterator[tuple[str, str, str]]:
             yield snippet.place, 'other', snippet.text
 
 
-def of_kind(*kinds: str) -> Any:
+def of_kind(*kinds):
     found = [entry for entry in files() if entry[1] in kinds]
     return pytest.mark.parametrize(
         ('kind', 'text'),
@@ -176,7 +170,7 @@ def of_kind(*kinds: str) -> Any:
     )
 
 
-def test_all_files_are_of_a_kind_that_is_read() -> None:
+def test_all_files_are_of_a_kind_that_is_read():
     kinds = [kind for _, kind, _ in files()]
     assert set(kinds) == {*READERS, 'policy.yaml', 'other'}
     for kind in (*READERS, 'policy.yaml'):
@@ -184,9 +178,7 @@ def test_all_files_are_of_a_kind_that_is_read() -> None:
 
 
 @of_kind('nova.conf', 'glance-api.conf')
-def test_each_option_is_known_and_its_value_fits(
-    kind: str, text: str, tmp_path: pathlib.Path
-) -> None:
+def test_each_option_is_known_and_its_value_fits(kind, text, tmp_path):
     path = tmp_path / kind
     path.write_text(text)
     known = READERS[kind](path)
@@ -201,7 +193,7 @@ def test_each_option_is_known_and_its_value_fits(
 
 
 @of_kind('policy.yaml')
-def test_each_rule_is_one_of_glances(kind: str, text: str) -> None:
+def test_each_rule_is_one_of_glances(kind, text):
     rules = policy.Rules.load(text)
     assert rules.keys() <= {rule.name for rule in glance_policies.list_rules()}
     # What cannot be parsed becomes a rule that is never true.
@@ -209,9 +201,7 @@ def test_each_rule_is_one_of_glances(kind: str, text: str) -> None:
 
 
 @of_kind('policy.yaml')
-def test_a_rule_is_open_to_nova_on_behalf_of_a_user_only(
-    kind: str, text: str
-) -> None:
+def test_a_rule_is_open_to_nova_on_behalf_of_a_user_only(kind, text):
     rules = policy.Rules.load(text)
     enforcer = policy.Enforcer(cfg.ConfigOpts())
     user = {'roles': ['member'], 'service_roles': []}
@@ -221,7 +211,7 @@ def test_a_rule_is_open_to_nova_on_behalf_of_a_user_only(
 
 
 @of_kind('other')
-def test_other_files_can_be_parsed(kind: str, text: str) -> None:
+def test_other_files_can_be_parsed(kind, text):
     parsed = configparser.RawConfigParser(allow_no_value=True)
     parsed.read_string(text)
     known = stevedore.ExtensionManager('oslo.middleware.healthcheck').names()

@@ -34,12 +34,12 @@ PINS = (
 )
 
 
-def requirements(name: str) -> list[Requirement]:
+def requirements(name):
     lines = (ROOT / name).read_text().splitlines()
     return [Requirement(line) for line in lines if line and line[0] != '#']
 
 
-def pinned(name: str) -> dict[str, str]:
+def pinned(name):
     """Versions, by the name of the package."""
     return {
         utils.canonicalize_name(pin.name): str(pin.specifier).strip('=')
@@ -50,9 +50,7 @@ def pinned(name: str) -> dict[str, str]:
 @pytest.mark.parametrize(
     'requirement', requirements('requirements.txt'), ids=lambda r: r.name
 )
-def test_each_requirement_is_bounded_and_met_by_what_is_tested(
-    requirement: Requirement,
-) -> None:
+def test_each_requirement_is_bounded_and_met_by_what_is_tested(requirement):
     operators = {bound.operator for bound in requirement.specifier}
     assert operators == {'>=', '<'}
     name = utils.canonicalize_name(requirement.name)
@@ -61,13 +59,13 @@ def test_each_requirement_is_bounded_and_met_by_what_is_tested(
 
 
 @pytest.mark.parametrize('pins', PINS)
-def test_what_is_tested_is_pinned(pins: str) -> None:
+def test_what_is_tested_is_pinned(pins):
     for pin in requirements(pins):
         (bound,) = pin.specifier
         assert bound.operator == '=='
 
 
-def test_hooks_run_the_programs_that_are_tested() -> None:
+def test_hooks_run_the_programs_that_are_tested():
     tested = pinned('lab/constraints.txt')
     config = yaml.safe_load((ROOT / '.pre-commit-config.yaml').read_text())
     hooks = [hook for repo in config['repos'] for hook in repo['hooks']]
@@ -77,18 +75,18 @@ def test_hooks_run_the_programs_that_are_tested() -> None:
             assert tested[name] == version
 
 
-def test_nova_finds_the_driver() -> None:
+def test_nova_finds_the_driver():
     assert rbd_multistore.LibvirtDriver is driver.LibvirtDriver
 
 
-def test_nova_is_not_shadowed() -> None:
+def test_nova_is_not_shadowed():
     for package in ('nova', 'nova.virt'):
         path = sys.modules[package].__file__
         assert path is not None
         assert ROOT / 'nova' not in pathlib.Path(path).parents
 
 
-def test_options_are_listed_for_the_generator() -> None:
+def test_options_are_listed_for_the_generator():
     (entry_point,) = importlib.metadata.entry_points(
         group='oslo.config.opts', name='nova_rbd_multistore'
     )

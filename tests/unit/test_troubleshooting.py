@@ -13,7 +13,6 @@
 """Each message that an operator may find has its entry, and no other."""
 
 import ast
-from collections.abc import Iterator
 import inspect
 import pathlib
 import re
@@ -35,19 +34,19 @@ SECTION = re.compile(
 )
 
 
-def sections() -> dict[str, str]:
+def sections():
     return {
         found['title']: ' '.join(found['body'].split())
         for found in SECTION.finditer(PAGE.read_text())
     }
 
 
-def shown(message: str) -> str:
+def shown(message):
     """A message as the page has it: what differs is in angle brackets."""
     return re.sub(r'%\((\w+)\)s', r'<\1>', message)
 
 
-def causes() -> dict[str, str]:
+def causes():
     """The messages of the exceptions that have one of their own."""
     return {
         name: shown(found.msg_fmt)
@@ -56,7 +55,7 @@ def causes() -> dict[str, str]:
     }
 
 
-def log_messages() -> Iterator[str]:
+def log_messages():
     """What WARNINGs and ERRORs say; ``<>`` stands for what differs."""
     for path in SOURCES.glob('*.py'):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -68,7 +67,7 @@ def log_messages() -> Iterator[str]:
                     yield re.sub(r'%\S*[sdf]', '<>', message)
 
 
-def entries_of_the_log() -> set[str]:
+def entries_of_the_log():
     """The titles of the page's part on the log, as log messages have it."""
     titles = list(sections())
     begin = titles.index('Warnings and errors in the log') + 1
@@ -76,26 +75,26 @@ def entries_of_the_log() -> set[str]:
     return {re.sub(r'<\w+>', '<>', title) for title in titles[begin:end]}
 
 
-def test_the_exceptions_with_a_message_are_found() -> None:
+def test_the_exceptions_with_a_message_are_found():
     assert len(causes()) >= 19
 
 
-def test_the_warnings_and_errors_are_found() -> None:
+def test_the_warnings_and_errors_are_found():
     assert len(list(log_messages())) >= 14
 
 
 @pytest.mark.parametrize('name', causes())
-def test_each_exception_has_an_entry_with_its_message(name: str) -> None:
+def test_each_exception_has_an_entry_with_its_message(name):
     assert causes()[name] in sections()[name]
 
 
 @pytest.mark.parametrize('name', causes())
-def test_each_entry_has_a_cause_and_what_to_do(name: str) -> None:
+def test_each_entry_has_a_cause_and_what_to_do(name):
     assert re.search(r'\bCause\b', sections()[name])
     assert re.search(r'\bDo\b|Cause and what to do', sections()[name])
 
 
-def test_each_entry_of_an_exception_is_of_one_that_there_is() -> None:
+def test_each_entry_of_an_exception_is_of_one_that_there_is():
     entries = {
         title for title in sections() if re.fullmatch(r'[A-Z]\w+', title)
     }
@@ -103,12 +102,10 @@ def test_each_entry_of_an_exception_is_of_one_that_there_is() -> None:
 
 
 @pytest.mark.parametrize('message', log_messages())
-def test_each_warning_and_error_has_an_entry(message: str) -> None:
+def test_each_warning_and_error_has_an_entry(message):
     assert any(entry in message for entry in entries_of_the_log())
 
 
 @pytest.mark.parametrize('entry', entries_of_the_log())
-def test_each_entry_of_the_log_is_of_a_message_that_there_is(
-    entry: str,
-) -> None:
+def test_each_entry_of_the_log_is_of_a_message_that_there_is(entry):
     assert any(entry in message for message in log_messages())

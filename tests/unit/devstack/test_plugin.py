@@ -12,13 +12,11 @@
 
 """The DevStack plugin, phase by phase, on configuration files."""
 
-from collections.abc import Callable, Iterator, Mapping
 import contextlib
 import http.server
 import pathlib
 import sys
 import threading
-from typing import Any
 
 from nova.conf import opts as nova_opts
 from oslo_config import cfg
@@ -39,25 +37,23 @@ backends = disable_by_file
 disable_by_file_path = /etc/glance/healthcheck_disable
 """
 
-Maker = Callable[..., stack.Stack]
-
 
 class _Health(http.server.BaseHTTPRequestHandler):
     """Glance's /healthcheck; the server knows the code to answer with."""
 
-    def do_GET(self) -> None:
+    def do_GET(self):
         assert self.path == '/image/healthcheck'
-        self.send_response(self.server.code)  # type: ignore[attr-defined]
+        self.send_response(self.server.code)
         self.end_headers()
 
-    def log_message(self, *_: object) -> None:
+    def log_message(self, *_):
         pass
 
 
 @contextlib.contextmanager
-def serve_health() -> Iterator[Any]:
+def serve_health():
     server = http.server.HTTPServer(('127.0.0.1', 0), _Health)
-    server.code = 200  # type: ignore[attr-defined]
+    server.code = 200
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield server
@@ -66,26 +62,24 @@ def serve_health() -> Iterator[Any]:
     server.server_close()
 
 
-def make_stack(
-    root: pathlib.Path, health: Any, localrc: Mapping[str, str]
-) -> stack.Stack:
+def make_stack(root, health, localrc):
     url = f'http://127.0.0.1:{health.server_port}/image'
     return stack.Stack(root, PASTE, {'GLANCE_URL': url, **localrc})
 
 
 @pytest.fixture
-def health() -> Iterator[Any]:
+def health():
     with serve_health() as server:
         yield server
 
 
 @pytest.fixture
-def make(tmp_path: pathlib.Path, health: Any) -> Maker:
+def make(tmp_path, health):
     return lambda **localrc: make_stack(tmp_path / 'root', health, localrc)
 
 
 @pytest.fixture(scope='module')
-def stacked(tmp_path_factory: pytest.TempPathFactory) -> stack.Stack:
+def stacked(tmp_path_factory):
     """After a stack.sh with the plugin's defaults; to look at only."""
     with serve_health() as health:
         made = make_stack(tmp_path_factory.mktemp('root'), health, {})
@@ -93,16 +87,14 @@ def stacked(tmp_path_factory: pytest.TempPathFactory) -> stack.Stack:
     return made
 
 
-def test_default_store_of_glance_is_a_file_store(stacked: stack.Stack) -> None:
+def test_default_store_of_glance_is_a_file_store(stacked):
     conf = stacked.conf('glance/glance-api.conf')
     assert conf['glance_store']['default_backend'] == 'fast'
     assert conf['DEFAULT']['enabled_backends'] == 'fast:file,robust_rbd:rbd'
     assert conf['fast']['filesystem_store_datadir'] == f'{stacked.store}/'
 
 
-def test_rbd_store_of_glance_is_in_the_cluster_of_nova(
-    stacked: stack.Stack,
-) -> None:
+def test_rbd_store_of_glance_is_in_the_cluster_of_nova(stacked):
     glance = stacked.conf('glance/glance-api.conf')['robust_rbd']
     nova = stacked.conf('nova/nova-cpu.conf')['libvirt']
     assert glance['rbd_store_ceph_conf'] == nova['images_rbd_ceph_conf']
@@ -111,9 +103,7 @@ def test_rbd_store_of_glance_is_in_the_cluster_of_nova(
     assert nova['images_rbd_glance_store_name'] == 'robust_rbd'
 
 
-def test_reserved_stores_have_directories_of_their_own(
-    stacked: stack.Stack,
-) -> None:
+def test_reserved_stores_have_directories_of_their_own(stacked):
     conf = stacked.conf('glance/glance-api.conf')
     directories = {
         conf[store]['filesystem_store_datadir']
@@ -126,22 +116,18 @@ def test_reserved_stores_have_directories_of_their_own(
     assert len(directories) == 3
 
 
-def test_glance_shows_no_user_where_an_image_lies(
-    stacked: stack.Stack,
-) -> None:
+def test_glance_shows_no_user_where_an_image_lies(stacked):
     conf = stacked.conf('glance/glance-api.conf')['DEFAULT']
     assert conf['show_multiple_locations'] == 'False'
     assert conf['show_image_direct_url'] == 'False'
 
 
-def test_glance_takes_service_tokens_of_services_only(
-    stacked: stack.Stack,
-) -> None:
+def test_glance_takes_service_tokens_of_services_only(stacked):
     conf = stacked.conf('glance/glance-api.conf')['keystone_authtoken']
     assert conf['service_token_roles_required'] == 'True'
 
 
-def test_uploaded_images_are_imported_and_made_raw(make: Maker) -> None:
+def test_uploaded_images_are_imported_and_made_raw(make):
     made = make()
     printed = made.run((*stack.STACK, 'print_import_workflow'))
     assert 'GLANCE_USE_IMPORT_WORKFLOW=True' in printed
@@ -151,16 +137,14 @@ def test_uploaded_images_are_imported_and_made_raw(make: Maker) -> None:
     assert conf['image_conversion']['output_format'] == 'raw'
 
 
-def test_health_check_asks_for_a_marker_in_the_file_store(
-    stacked: stack.Stack,
-) -> None:
+def test_health_check_asks_for_a_marker_in_the_file_store(stacked):
     check = stacked.conf('glance/glance-api-paste.ini')['app:healthcheck']
     assert check['backends'] == 'enable_by_files'
     assert check['enable_by_file_paths'] == f'{stacked.store}/.glance'
     assert (stacked.store / '.glance').exists()
 
 
-def test_policy_is_that_of_the_documentation(stacked: stack.Stack) -> None:
+def test_policy_is_that_of_the_documentation(stacked):
     policy = (stacked.etc / 'glance/policy.yaml').read_text()
     assert policy == (
         '"copy_image": "role:admin or service_roles:service"\n'
@@ -169,7 +153,7 @@ def test_policy_is_that_of_the_documentation(stacked: stack.Stack) -> None:
     )
 
 
-def test_policy_of_others_is_kept(make: Maker) -> None:
+def test_policy_of_others_is_kept(make):
     made = make()
     policy = made.etc / 'glance/policy.yaml'
     policy.parent.mkdir()
@@ -184,14 +168,14 @@ def test_policy_of_others_is_kept(make: Maker) -> None:
 
 
 @pytest.mark.parametrize('file', ['nova/nova.conf', 'nova/nova-cpu.conf'])
-def test_nova_runs_our_driver(stacked: stack.Stack, file: str) -> None:
+def test_nova_runs_our_driver(stacked, file):
     conf = stacked.conf(file)
     assert conf['DEFAULT']['compute_driver'] == 'rbd_multistore.LibvirtDriver'
     assert conf['workarounds']['never_download_image_if_on_rbd'] == 'True'
     assert conf['libvirt']['images_type'] == 'rbd'
 
 
-def test_nova_sends_its_service_token(stacked: stack.Stack) -> None:
+def test_nova_sends_its_service_token(stacked):
     conf = stacked.conf('nova/nova-cpu.conf')
     assert conf['service_user']['send_service_user_token'] == 'True'
 
@@ -205,9 +189,7 @@ def test_nova_sends_its_service_token(stacked: stack.Stack) -> None:
         ('service_user', 'send_service_user_token'),
     ],
 )
-def test_nova_has_the_option(
-    stacked: stack.Stack, section: str, name: str
-) -> None:
+def test_nova_has_the_option(stacked, section, name):
     conf = cfg.ConfigOpts()
     for group, options in nova_opts.list_opts():
         group_name = getattr(group, 'name', group)
@@ -222,19 +204,15 @@ def test_nova_has_the_option(
     assert str(found[name]) == written
 
 
-def test_nova_is_configured_when_nobody_else_writes(
-    stacked: stack.Stack,
-) -> None:
+def test_nova_is_configured_when_nobody_else_writes(stacked):
     assert 'async_wait configure_neutron_nova' in stacked.calls
 
 
-def test_package_is_installed_in_development_mode(
-    stacked: stack.Stack,
-) -> None:
+def test_package_is_installed_in_development_mode(stacked):
     assert f'setup_develop {stack.HERE.parents[1]}' in stacked.calls
 
 
-def test_nova_loads_the_driver(make: Maker) -> None:
+def test_nova_loads_the_driver(make):
     made = make()
     (made.programs / 'python3').write_text(
         f'#!/bin/sh\nexec {sys.executable} "$@"\n'
@@ -242,14 +220,14 @@ def test_nova_loads_the_driver(make: Maker) -> None:
     made.run(['stack install'])
 
 
-def test_install_fails_if_nova_cannot_load_the_driver(make: Maker) -> None:
+def test_install_fails_if_nova_cannot_load_the_driver(make):
     made = make()
     (made.programs / 'python3').write_text('#!/bin/sh\nexit 1\n')
     with pytest.raises(stack.Failed, match='cannot load'):
         made.run(['stack install'])
 
 
-def caps(made: stack.Stack) -> dict[tuple[str, str], str]:
+def caps(made):
     """Capabilities on OSDs, by cluster's configuration and user."""
     found = {}
     for call in made.calls:
@@ -262,7 +240,7 @@ def caps(made: stack.Stack) -> dict[tuple[str, str], str]:
     return found
 
 
-def test_users_of_ceph_have_the_least_rights(stacked: stack.Stack) -> None:
+def test_users_of_ceph_have_the_least_rights(stacked):
     assert caps(stacked) == {
         ('ceph', 'client.glance'): 'profile rbd pool=images',
         ('ceph', 'client.cinder'): (
@@ -272,13 +250,13 @@ def test_users_of_ceph_have_the_least_rights(stacked: stack.Stack) -> None:
     }
 
 
-def test_another_nodes_cluster_is_left_alone(make: Maker) -> None:
+def test_another_nodes_cluster_is_left_alone(make):
     made = make(REMOTE_CEPH='True')
     made.run()
     assert not [call for call in made.calls if call.startswith('cephadm')]
 
 
-def test_second_cluster_has_a_store(make: Maker) -> None:
+def test_second_cluster_has_a_store(make):
     made = make(MULTI_CEPH='True', GLANCE_DEFAULT_BACKEND='central_rbd')
     made.run()
     glance = made.conf('glance/glance-api.conf')
@@ -293,7 +271,7 @@ def test_second_cluster_has_a_store(make: Maker) -> None:
     assert nova['images_rbd_glance_store_name'] == 'robust_rbd'
 
 
-def test_second_cluster_has_the_images_pool(make: Maker) -> None:
+def test_second_cluster_has_the_images_pool(make):
     made = make(MULTI_CEPH='True')
     made.run()
     second = [call for call in made.calls if f'{made.etc}/ceph2/' in call]
@@ -305,7 +283,7 @@ def test_second_cluster_has_the_images_pool(make: Maker) -> None:
     assert caps(made)['ceph2', 'client.glance'] == 'profile rbd pool=images'
 
 
-def test_key_for_the_second_cluster_is_not_the_firsts(make: Maker) -> None:
+def test_key_for_the_second_cluster_is_not_the_firsts(make):
     made = make(MULTI_CEPH='True')
     made.run()
     assert made.conf('ceph2/ceph.conf')['client.glance']['keyring'] == str(
@@ -313,7 +291,7 @@ def test_key_for_the_second_cluster_is_not_the_firsts(make: Maker) -> None:
     )
 
 
-def test_names_of_stores_can_be_chosen(make: Maker) -> None:
+def test_names_of_stores_can_be_chosen(make):
     made = make(
         MULTI_CEPH='True',
         GLANCE_MULTIPLE_FILE_STORES='cheap,slow',
@@ -335,16 +313,14 @@ def test_names_of_stores_can_be_chosen(make: Maker) -> None:
     assert nova['images_rbd_glance_store_name'] == 'east'
 
 
-def test_full_copies_can_be_allowed(make: Maker) -> None:
+def test_full_copies_can_be_allowed(make):
     made = make(RBD_MULTISTORE_NEVER_DOWNLOAD='False')
     made.run()
     conf = made.conf('nova/nova-cpu.conf')['workarounds']
     assert conf['never_download_image_if_on_rbd'] == 'False'
 
 
-def test_what_local_conf_says_of_devstacks_variables_wins(
-    make: Maker,
-) -> None:
+def test_what_local_conf_says_of_devstacks_variables_wins(make):
     made = make(
         GLANCE_USE_IMPORT_WORKFLOW='False', NOVA_USE_SERVICE_TOKEN='False'
     )
@@ -364,15 +340,15 @@ def test_what_local_conf_says_of_devstacks_variables_wins(
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_is_installed(
-    make: Maker, localrc: dict[str, str], reason: str
-) -> None:
+    make, localrc, reason
+):
     made = make(**localrc)
     with pytest.raises(stack.Failed, match=reason):
         made.run()
     assert made.calls == []
 
 
-def test_compute_node_has_no_glance(make: Maker) -> None:
+def test_compute_node_has_no_glance(make):
     made = make(ENABLED_SERVICES='n-cpu', REMOTE_CEPH='True')
     made.run(
         [
@@ -390,43 +366,41 @@ def test_compute_node_has_no_glance(make: Maker) -> None:
     assert conf['DEFAULT']['compute_driver'] == 'rbd_multistore.LibvirtDriver'
 
 
-def test_controller_without_a_compute_keeps_its_nova(make: Maker) -> None:
+def test_controller_without_a_compute_keeps_its_nova(make):
     made = make(ENABLED_SERVICES='g-api,n-api')
     made.run()
     conf = made.conf('nova/nova.conf')
     assert conf['DEFAULT']['compute_driver'] == 'libvirt.LibvirtDriver'
 
 
-def test_stack_ends_when_the_images_are_imported(make: Maker) -> None:
+def test_stack_ends_when_the_images_are_imported(make):
     made = make()
     made.image_states.write_text('importing,queued\nactive,queued\nactive\n')
     made.run()
     assert len([c for c in made.calls if c.startswith('openstack')]) == 3
 
 
-def test_stack_needs_no_image(make: Maker) -> None:
+def test_stack_needs_no_image(make):
     made = make()
     made.image_states.write_text('\n')
     made.run()
 
 
-def test_stack_fails_if_an_image_is_never_imported(make: Maker) -> None:
+def test_stack_fails_if_an_image_is_never_imported(make):
     made = make(RBD_MULTISTORE_IMPORT_TIMEOUT='0')
     made.image_states.write_text('active,queued\n')
     with pytest.raises(stack.Failed, match='not imported'):
         made.run()
 
 
-def test_stack_fails_if_glance_is_not_healthy(
-    make: Maker, health: Any
-) -> None:
+def test_stack_fails_if_glance_is_not_healthy(make, health):
     health.code = 503
     made = make(SERVICE_TIMEOUT='0')
     with pytest.raises(stack.Failed, match='not healthy'):
         made.run()
 
 
-def test_post_config_twice_changes_nothing(make: Maker) -> None:
+def test_post_config_twice_changes_nothing(make):
     made = make(MULTI_CEPH='True')
     made.run()
     before = made.files()
@@ -434,7 +408,7 @@ def test_post_config_twice_changes_nothing(make: Maker) -> None:
     assert made.files() == before
 
 
-def test_stack_again_changes_nothing(make: Maker) -> None:
+def test_stack_again_changes_nothing(make):
     made = make(MULTI_CEPH='True')
     made.run()
     before = made.files()
@@ -443,9 +417,7 @@ def test_stack_again_changes_nothing(make: Maker) -> None:
 
 
 @pytest.mark.parametrize('steps', [['unstack'], ['unstack', 'clean']])
-def test_unstack_leaves_none_of_our_options(
-    make: Maker, steps: list[str]
-) -> None:
+def test_unstack_leaves_none_of_our_options(make, steps):
     made = make(MULTI_CEPH='True')
     made.run()
     ours = {
@@ -472,7 +444,7 @@ def test_unstack_leaves_none_of_our_options(
     assert paste.read_text() == PASTE
 
 
-def test_unstack_keeps_the_images_and_clean_does_not(make: Maker) -> None:
+def test_unstack_keeps_the_images_and_clean_does_not(make):
     made = make()
     made.run(stack.CONFIGURE)
     image = made.store / 'b2f5'
@@ -483,11 +455,11 @@ def test_unstack_keeps_the_images_and_clean_does_not(make: Maker) -> None:
     assert not made.store.exists()
 
 
-def test_unstack_of_nothing_is_no_error(make: Maker) -> None:
+def test_unstack_of_nothing_is_no_error(make):
     make().run(['unstack', 'clean'])
 
 
-def test_stack_without_the_plugin_is_stock_after_unstack(make: Maker) -> None:
+def test_stack_without_the_plugin_is_stock_after_unstack(make):
     made = make()
     made.run()
     made.run(['unstack'])

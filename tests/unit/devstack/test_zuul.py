@@ -17,7 +17,6 @@ What other projects have is listed here, with the file that has it.
 
 import pathlib
 import re
-from typing import Any
 
 import pytest
 import yaml
@@ -59,23 +58,21 @@ JOB_VARIABLES = {
 #: Services of stackrc and of devstack/.zuul.yaml.
 SERVICES = {'c-bak', 's-account', 's-container', 's-object', 's-proxy'}
 
-ZUUL: list[dict[str, Any]] = yaml.safe_load((ROOT / '.zuul.yaml').read_text())
-JOBS: dict[str, dict[str, Any]] = {
-    entry['job']['name']: entry['job'] for entry in ZUUL if 'job' in entry
-}
+ZUUL = yaml.safe_load((ROOT / '.zuul.yaml').read_text())
+JOBS = {entry['job']['name']: entry['job'] for entry in ZUUL if 'job' in entry}
 (PROJECT,) = (entry['project'] for entry in ZUUL if 'project' in entry)
 
 job = pytest.mark.parametrize('job', JOBS.values(), ids=JOBS)
 
 
-def our_variables() -> set[str]:
+def our_variables():
     """What devstack/settings lets local.conf set."""
     text = (ROOT / 'devstack/settings').read_text()
     return set(re.findall(r'\b(RBD_MULTISTORE_\w+)', text))
 
 
 @job
-def test_variables_are_read_by_somebody(job: dict[str, Any]) -> None:
+def test_variables_are_read_by_somebody(job):
     variables = job.get('vars', {})
     assert variables.keys() <= JOB_VARIABLES
     assert variables.get('devstack_services', {}).keys() <= SERVICES
@@ -83,7 +80,7 @@ def test_variables_are_read_by_somebody(job: dict[str, Any]) -> None:
     assert VARIABLES | our_variables() >= localrc.keys()
 
 
-def test_plugin_is_enabled_after_that_of_ceph() -> None:
+def test_plugin_is_enabled_after_that_of_ceph():
     enabled = JOBS['nova-rbd-multistore-base']['vars']['devstack_plugins']
     (name,) = enabled
     settings = (ROOT / 'devstack/settings').read_text().splitlines()
@@ -92,18 +89,18 @@ def test_plugin_is_enabled_after_that_of_ceph() -> None:
 
 
 @job
-def test_parent_is_there(job: dict[str, Any]) -> None:
+def test_parent_is_there(job):
     assert job['parent'] in JOBS.keys() | PARENTS
 
 
 @job
-def test_playbooks_are_there(job: dict[str, Any]) -> None:
+def test_playbooks_are_there(job):
     if 'post-run' in job:
         plays = yaml.safe_load((ROOT / job['post-run']).read_text())
         assert [play['hosts'] for play in plays] == ['controller']
 
 
-def test_playbook_runs_programs_that_are_there() -> None:
+def test_playbook_runs_programs_that_are_there():
     text = (ROOT / 'playbooks/check-rbd-parents/post.yaml').read_text()
     programs = re.findall(r'/opt/stack/nova-rbd-multistore/(\S+)', text)
     assert programs == ['tools/check-rbd-parents']
@@ -111,9 +108,7 @@ def test_playbook_runs_programs_that_are_there() -> None:
 
 
 @job
-def test_irrelevant_files_match_files_that_are_there(
-    job: dict[str, Any],
-) -> None:
+def test_irrelevant_files_match_files_that_are_there(job):
     files = [
         str(path.relative_to(ROOT))
         for name in ('README.rst', 'doc', 'lab', 'releasenotes', 'tests')
@@ -125,7 +120,7 @@ def test_irrelevant_files_match_files_that_are_there(
         assert not re.match(pattern, 'nova_rbd_multistore/backend.py')
 
 
-def selected() -> set[str]:
+def selected():
     """The modules of Tempest that the jobs run."""
     variables = JOBS['nova-rbd-multistore-base']['vars']
     test = re.compile(variables['tempest_test_regex'].strip())
@@ -151,7 +146,7 @@ def selected() -> set[str]:
         'tempest.scenario.test_snapshot_pattern',
     ],
 )
-def test_tempest_runs_what_boots_servers(module: str) -> None:
+def test_tempest_runs_what_boots_servers(module):
     assert module in selected()
 
 
@@ -163,30 +158,30 @@ def test_tempest_runs_what_boots_servers(module: str) -> None:
         'tempest.scenario.test_network_basic_ops',
     ],
 )
-def test_tempest_runs_nothing_else(module: str) -> None:
+def test_tempest_runs_nothing_else(module):
     modules = pathlib.Path(__file__).with_name('tempest-47.txt')
     assert module in modules.read_text().splitlines()
     assert module not in selected()
 
 
-def test_templates_are_there() -> None:
+def test_templates_are_there():
     assert set(PROJECT['templates']) <= TEMPLATES
 
 
 @pytest.mark.parametrize('pipeline', ['check', 'gate'])
-def test_pipelines_run_jobs_that_are_not_abstract(pipeline: str) -> None:
+def test_pipelines_run_jobs_that_are_not_abstract(pipeline):
     jobs = PROJECT[pipeline]['jobs']
     assert jobs
     for name in jobs:
         assert not JOBS[name].get('abstract')
 
 
-def test_gate_runs_voting_jobs_only() -> None:
+def test_gate_runs_voting_jobs_only():
     for name in PROJECT['gate']['jobs']:
         assert JOBS[name].get('voting', True)
 
 
-def test_second_cluster_has_the_default_store_of_one_job() -> None:
+def test_second_cluster_has_the_default_store_of_one_job():
     localrc = JOBS['nova-rbd-multistore-rbd-to-rbd']['vars'][
         'devstack_localrc'
     ]

@@ -63,11 +63,11 @@ def test_clock_measures_each_store():
         ({}, 'in no store'),
     ],
 )
-def test_stores_of_a_record(record: dict[str, str], shown: str):
+def test_stores_of_a_record(record, shown):
     assert str(progress.Stores.from_record(record)) == shown
 
 
-def test_ticker_is_silent_about_what_stays(capsys: pytest.CaptureFixture[str]):
+def test_ticker_is_silent_about_what_stays(capsys):
     ticker = progress.Ticker()
     ticker.show(0.0, 'demo-east', 'BUILD')
     ticker.show(0.5, 'demo-east', 'BUILD')

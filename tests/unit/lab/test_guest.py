@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-import pathlib
 
 import pytest
 
@@ -67,7 +66,7 @@ def test_console_whose_head_was_cut_off():
     assert guest.Sighting.from_console(WROTE) is None
 
 
-def test_too_small_an_image(tmp_path: pathlib.Path):
+def test_too_small_an_image(tmp_path):
     with pytest.raises(ValueError, match='64 MiB at least, not 63'):
         guest.build(tmp_path / 'guest.raw', size_mib=63)
     assert not list(tmp_path.iterdir())

@@ -51,7 +51,7 @@ class RbdTestCase(test_imagebackend.RbdTestCase):
     # later: Nova's test cases forget all their attributes when they end.
     __test__ = False
 
-    def setUp(self) -> None:
+    def setUp(self):
         self.useFixture(
             fixtures.MockPatchObject(imagebackend, 'Rbd', backend.Rbd)
         )
@@ -76,7 +76,7 @@ NAMES = unittest.defaultTestLoader.getTestCaseNames(RbdTestCase)
 
 
 @pytest.mark.parametrize('name', NAMES)
-def test_rbd(name: str, request: pytest.FixtureRequest) -> None:
+def test_rbd(name, request):
     if name in DIFFERENT:
         request.applymarker(pytest.mark.xfail(reason=DIFFERENT[name]))
     result = unittest.TestResult()
@@ -89,5 +89,5 @@ def test_rbd(name: str, request: pytest.FixtureRequest) -> None:
         pytest.fail(traceback, pytrace=False)
 
 
-def test_listed_tests_exist() -> None:
+def test_listed_tests_exist():
     assert DIFFERENT.keys() <= set(NAMES)
