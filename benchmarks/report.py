@@ -62,6 +62,7 @@ class Figure:
     ours: Sequence[float] = ()
     secure: Sequence[float] = ()
     limit: Sequence[float] = ()
+    _: dataclasses.KW_ONLY
     bound: float | None = None
     target: str = ''
     note: str = ''
@@ -144,7 +145,7 @@ def text(results: dict[str, Any]) -> str:
     """The table for a terminal."""
     table = prettytable.PrettyTable(HEADER)
     table.align = 'l'
-    table.add_rows(rows(results))
+    table.add_rows([list(row) for row in rows(results)])
     return str(table)
 
 

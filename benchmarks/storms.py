@@ -153,8 +153,10 @@ def _storm_figures(
         report.Figure(
             f'16 boot disks of one cold image, {where}',
             's',
-            *([one.wall for one in storms] for storms in all_of_them),
-            limit=[sum(parts) for parts in least],
+            *(
+                *([one.wall for one in storms] for storms in all_of_them),
+                [sum(parts) for parts in least],
+            ),
             bound=copy + 1.3 * clones + 0.5,
             target='copy + 1.3 x 16 clones + 0.5 s',
             note=f'copy alone {copy:.2f} s, 16 clones alone {clones:.2f} s',
@@ -162,8 +164,10 @@ def _storm_figures(
         report.Figure(
             f'Clones among them, {where}',
             '',
-            *([one.clones for one in storms] for storms in all_of_them),
-            limit=[STORM],
+            *(
+                *([one.clones for one in storms] for storms in all_of_them),
+                [STORM],
+            ),
         ),
         report.Figure(
             f'Glance requests per boot, {where}',
@@ -203,7 +207,10 @@ def storm_on_one_site(run: runs.Run) -> list[report.Figure]:
         *[(contenders.STOCK, ground.open)] * STORM
     ) as making:
         stock = [storm(ground, making, ground.open)]
-    ours, secure, bare_storms, least = [], [], [], []
+    ours: list[Storm] = []
+    secure: list[Storm] = []
+    bare_storms: list[Storm] = []
+    least = []
     with (
         ground.contenders(*[(contenders.OURS, ground.open)] * STORM) as making,
         ground.contenders(*[(contenders.BARE, ground.open)] * STORM) as bare,
@@ -231,9 +238,8 @@ def storm_on_one_site(run: runs.Run) -> list[report.Figure]:
             's',
             *(
                 [one.wall for one in storms]
-                for storms in (stock, ours, secure)
+                for storms in (stock, ours, secure, bare_storms)
             ),
-            limit=[one.wall for one in bare_storms],
         ),
     ]
 

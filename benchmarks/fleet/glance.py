@@ -44,16 +44,12 @@ Latency = Callable[[str], float]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Request:
-    """As much of ``requests.PreparedRequest`` as the endpoints look at."""
+    """A :class:`network.Request`."""
 
     method: str
     url: str
     headers: Mapping[str, Any]
     body: str | None
-
-    @property
-    def path_url(self) -> str:
-        return self.url
 
 
 class Glance:
@@ -133,23 +129,21 @@ class Session(ksa_session.Session):
         self,
         url: str,
         method: str,
-        *,
-        endpoint_override: str,
-        headers: Mapping[str, Any] | None = None,
-        data: str | None = None,
-        **_options: Any,
+        *_others: Any,
+        **options: Any,
     ) -> requests.Response:
+        api = options['endpoint_override']
         tokens = {
             'X-Auth-Token': endpoints.USER,
             'X-Service-Token': endpoints.SERVICE,
         }
         request = _Request(
             method,
-            endpoint_override.rstrip('/') + url,
-            {**(headers or {}), **tokens},
-            data,
+            api.rstrip('/') + url,
+            {**(options.get('headers') or {}), **tokens},
+            options.get('data'),
         )
-        answer = self._glance.answer(endpoint_override, request, self._latency)
+        answer = self._glance.answer(api, request, self._latency)
         response = requests.Response()
         response.status_code = answer.status
         response.headers.update(answer.headers)

@@ -27,6 +27,7 @@ import urllib.parse
 from keystoneauth1 import session as ksa_session
 import requests
 
+from benchmarks.fleet import ours
 from nova_rbd_multistore import ceph
 from nova_rbd_multistore import image as image_values
 from nova_rbd_multistore import location
@@ -241,14 +242,14 @@ class Session(ksa_session.Session):
         self, session: ksa_session.Session, recorder: Recorder
     ) -> None:
         super().__init__()
-        self._session = session
+        self._inner = session
         self._recorder = recorder
 
     def request(
-        self, url: str, method: str, **options: Any
+        self, url: str, method: str, *others: Any, **options: Any
     ) -> requests.Response:
         began = self._recorder.now()
-        answer = self._session.request(url, method, **options)
+        answer = self._inner.request(url, method, *others, **options)
         base = options['endpoint_override'].rstrip('/')
         self._recorder.asked(base + url, method, began, answer)
         return answer
@@ -257,7 +258,7 @@ class Session(ksa_session.Session):
 class Cluster:
     """Another cluster, with notes of the looks into it."""
 
-    def __init__(self, cluster: ceph.Cluster, recorder: Recorder) -> None:
+    def __init__(self, cluster: ours.Cluster, recorder: Recorder) -> None:
         self._cluster = cluster
         self._recorder = recorder
 

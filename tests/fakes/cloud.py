@@ -69,7 +69,9 @@ class Cloud:
 
         Or with a separate identity, which asks in his stead.
         """
-        auth = token_endpoint.Token('http://not-from-here', token)
+        auth: plugin.BaseAuthPlugin = token_endpoint.Token(
+            'http://not-from-here', token
+        )
         if service is not None:
             auth = service_token.ServiceTokenAuthWrapper(
                 auth, token_endpoint.Token('http://nor-from-here', service)

@@ -13,10 +13,8 @@
 """One glance-api process, in good health or bad."""
 
 import json
-import urllib.parse
+from typing import Any
 import uuid
-
-import requests
 
 from tests.fakes import glance_api
 from tests.fakes import network
@@ -82,19 +80,19 @@ class Endpoint:
         }
         self.fault: network.Answer | Exception | None = None
         self.expired = False
-        self.asked: list[requests.PreparedRequest] = []
+        self.asked: list[network.Request] = []
 
     @property
     def paths(self) -> list[str]:
         """Methods and paths that were asked for."""
         return [
-            f'{request.method} {urllib.parse.urlsplit(request.url).path}'
+            f'{request.method} {network.address(request).path}'
             for request in self.asked
         ]
 
-    def __call__(self, request: requests.PreparedRequest) -> network.Answer:
+    def __call__(self, request: network.Request) -> network.Answer:
         self.asked.append(request)
-        path = urllib.parse.urlsplit(request.url).path
+        path = network.address(request).path
         own = self.fault or next(
             (
                 answer
@@ -112,14 +110,13 @@ class Endpoint:
         except glance_api.Refusal as refusal:
             return error_page(refusal.status, refusal.explanation)
 
-    def _answer(
-        self, request: requests.PreparedRequest, path: str
-    ) -> network.Answer:
+    def _answer(self, request: network.Request, path: str) -> network.Answer:
         requester = self._requester(request)
         given = request.headers.get('X-OpenStack-Request-ID')
         headers = {
             'x-openstack-request-id': text(given) or f'req-{uuid.uuid4()}'
         }
+        body: Any
         match path.split('/'):
             case ['info', 'stores']:
                 body = self._api.show_stores()
@@ -142,9 +139,7 @@ class Endpoint:
                 raise glance_api.Refusal(404, 'The resource was not found')
         return network.Answer(200, json.dumps(body).encode(), headers=headers)
 
-    def _requester(
-        self, request: requests.PreparedRequest
-    ) -> glance_api.Requester:
+    def _requester(self, request: network.Request) -> glance_api.Requester:
         service = text(request.headers.get('X-Service-Token'))
         user = text(request.headers.get('X-Auth-Token'))
         request_id = text(request.headers.get('X-OpenStack-Request-ID'))

@@ -22,11 +22,10 @@ import dataclasses
 import datetime
 import functools
 import json
-from typing import Any
+from typing import Any, Protocol
 import uuid
 
 from nova_rbd_multistore import image as image_values
-from tests.fakes import clock as clocks
 from tests.fakes import cluster as clusters
 
 MIB = 1024 * 1024
@@ -37,6 +36,19 @@ INTERNAL_ERROR = 'Task failed due to Internal Error'
 LOCK = 'os_glance_import_task'
 IMPORTING = 'os_glance_importing_to_stores'
 FAILED = 'os_glance_failed_import'
+
+
+class Clock(Protocol):
+    """Time as it passes for copies.
+
+    :ivar now: seconds
+    """
+
+    now: float
+
+    def utcnow(self) -> datetime.datetime: ...
+
+    def after(self, seconds: float, event: Callable[[], None], /) -> None: ...
 
 
 class Refusal(Exception):
@@ -135,7 +147,7 @@ class GlanceApi:
 
     def __init__(
         self,
-        clock: clocks.Clock,
+        clock: Clock,
         stores: Mapping[str, clusters.Cluster | None],
         task_threads: int = 16,
     ) -> None:
@@ -400,7 +412,12 @@ class GlanceApi:
 
     def _after(self, seconds: float, step: Callable[[], None]) -> None:
         boots = self._boots
-        self.clock.after(seconds, lambda: boots == self._boots and step())
+
+        def unless_killed() -> None:
+            if boots == self._boots:
+                step()
+
+        self.clock.after(seconds, unless_killed)
 
     def _say(self, task: Task, status: str, message: str) -> None:
         task.status = status

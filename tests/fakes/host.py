@@ -12,9 +12,12 @@
 
 """A compute host of site west."""
 
+from typing import cast
+
 from keystoneauth1 import plugin
 from nova import context as nova_context
 
+from nova_rbd_multistore import ceph
 from nova_rbd_multistore import glance
 from nova_rbd_multistore import host
 from tests.fakes import cloud as clouds
@@ -30,7 +33,8 @@ class Host(host.Host):
 
     def __init__(self, cloud: clouds.Cloud) -> None:
         super().__init__()
-        self.cluster = cloud.west
+        # As far as a host asks it, it is one.
+        self.cluster = cast(ceph.Cluster, cloud.west)
         self.service: str | None = endpoints.SERVICE
         self.deputy: plugin.BaseAuthPlugin | None = None
         self._cloud = cloud

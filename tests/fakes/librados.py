@@ -72,8 +72,7 @@ class Librados:
         self.opened = 0
         self.shut_down = 0
         # In place of rados.Rados, rbd.RBD and rbd.Image
-        self.Rados: Any = functools.partial(Handle, self)
-        self.Rados.DEFAULT_CONF_FILES = rados.Rados.DEFAULT_CONF_FILES
+        self.Rados = Handles(Handle, self)
         self.RBD = functools.partial(Cloner, self)
         self.Image = functools.partial(OpenImage, self)
 
@@ -99,6 +98,12 @@ class _Closed:
 
     def __exit__(self, *_exc: object) -> None:
         self.close()
+
+
+class Handles(functools.partial['Handle']):
+    """As the class ``rados.Rados``."""
+
+    DEFAULT_CONF_FILES = rados.Rados.DEFAULT_CONF_FILES
 
 
 class Handle:
@@ -202,7 +207,7 @@ class Ioctx(_Closed):
     @staticmethod
     def _get_snapshot_name(image: Image, data: bytes) -> bytes:
         (number,) = struct.unpack('<Q', data)
-        name = list(image.snapshots)[number - 1].encode()
+        name: bytes = list(image.snapshots)[number - 1].encode()
         return struct.pack('<I', len(name)) + name
 
     @staticmethod

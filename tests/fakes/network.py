@@ -12,18 +12,40 @@
 
 """HTTP without sockets, below the real keystoneauth and glanceclient."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 import dataclasses
 import io
-from typing import Any
+from typing import Any, Protocol
 import urllib.parse
 
 import requests
 from requests import adapters
 import urllib3
 
+
+class Request(Protocol):
+    """As much of ``requests.PreparedRequest`` as servers look at."""
+
+    @property
+    def method(self) -> str | None: ...
+
+    @property
+    def url(self) -> str | None: ...
+
+    @property
+    def headers(self) -> Mapping[str, Any]: ...
+
+    @property
+    def body(self) -> Any: ...
+
+
+def address(request: Request) -> urllib.parse.SplitResult:
+    """The parts of a request's URL."""
+    return urllib.parse.urlsplit(request.url or '')
+
+
 #: What answers the requests to one host.
-Server = Callable[[requests.PreparedRequest], 'Answer']
+Server = Callable[[Request], 'Answer']
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +82,7 @@ class Network(adapters.HTTPAdapter):
         *_args: Any,
         **_kwargs: Any,
     ) -> requests.Response:
-        host = urllib.parse.urlsplit(request.url).netloc.rpartition('@')[2]
+        host = address(request).netloc.rpartition('@')[2]
         server = self.servers.get(host)
         if server is None:
             raise requests.ConnectionError(

@@ -40,7 +40,7 @@ NAMES = (
     'input',
     'backend',
 )
-VALUES = (
+VALUES: tuple[Any, ...] = (
     None,
     True,
     -1,

@@ -25,6 +25,7 @@ import time
 from typing import Any
 import uuid
 
+from keystoneauth1 import identity
 from openstack import connection
 
 from lab import layout
@@ -61,8 +62,13 @@ class User:
 
 
 def user_of(who: connection.Connection) -> User:
-    """One who is logged in, as Nova's API hands him on to a compute."""
-    access = who.session.auth.get_access(who.session)
+    """A user who is logged in, as Nova's API hands them on to a compute."""
+    auth = who.session.auth
+    assert isinstance(auth, identity.BaseIdentityPlugin)
+    access = auth.get_access(who.session)
+    assert access.user_id is not None
+    assert access.project_id is not None
+    assert access.auth_token is not None
     return User(
         access.user_id,
         access.project_id,
