@@ -67,7 +67,7 @@ class Cloud:
     ) -> glance.Glance:
         """Glance as a user sees it, with Nova's service token or without.
 
-        Or with a separate identity, which asks in his stead.
+        Or with a separate identity, which asks in their stead.
         """
         auth: plugin.BaseAuthPlugin = token_endpoint.Token(
             'http://not-from-here', token

@@ -21,7 +21,7 @@ from tests.fakes import network
 
 USER = 'token-of-demo'
 SERVICE = 'token-of-nova'
-#: Of a separate identity: an administrator, in a project of his own.
+#: Of a separate identity: an administrator, in a project of its own.
 DEPUTY = 'token-of-deputy'
 
 _ERROR_PAGE = """<html>

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""A user points his image at the disk of another tenant.
+"""A user points their image at the disk of another tenant.
 
 With ``show_multiple_locations = True``, which Nova's own driver needs, the
 owner of an image can set its location. The user demo has a server; the user
@@ -70,7 +70,7 @@ def open_glance(make_glance, where, east, west, tmp_path):
 
 @pytest.fixture
 def poison(open_glance, admin, other, east, west):
-    """Makes an image of other's with a location of his choice."""
+    """Makes an image of user other, with a location of their choice."""
     made = []
 
     def make(url, store):
@@ -163,7 +163,7 @@ def test_an_image_of_another_tenant_s_disk_is_refused_altogether(
 def test_an_administrator_s_boot_of_it_is_refused_too(
     victim, poison, make_host, admin, user_of, west, copy_tasks, open_glance
 ):
-    """As when he evacuates the server: Glance lets him see every image."""
+    """As in an evacuation: Glance lets an administrator see every image."""
     image_id = poison(f'rbd://{west.fsid}/vms/{victim}/backup', 'west')
     host = make_host('west-1', glance__endpoint_override=open_glance.url)
 

@@ -12,8 +12,8 @@
 
 """A Glance with its default policies, and an identity to ask in users' stead.
 
-The identity is an administrator, who sees every image; it must not see for a
-user what he does not see himself.
+The identity is an administrator, who sees every image; it must not see for
+users what they do not see themselves.
 """
 
 import uuid
@@ -29,7 +29,7 @@ POLL = {'libvirt__images_rbd_glance_copy_poll_interval': 2}
 
 @pytest.fixture
 def deputy(admin, where):
-    """An administrator; the options by which he logs in."""
+    """An administrator: the options to log in by."""
     project = admin.identity.find_project('service', ignore_missing=False)
     password = uuid.uuid4().hex
     user = admin.identity.create_user(

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""The user's token expires, or is revoked, while his server is being built."""
+"""The user's token expires, or is revoked, while their server is built."""
 
 import dataclasses
 import time

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Nobody gets by a boot what he could not have downloaded himself.
+"""Nobody gets by a boot what they could not have downloaded.
 
 Glance, asked for an image's bytes with the user's token alone, is the judge:
 what it gives is cloned, and of what it refuses nothing is copied or cloned.
@@ -36,7 +36,7 @@ DOWNLOAD = {'workarounds__never_download_image_if_on_rbd': False}
 
 
 def may_download(user, image_id, url):
-    """Whether Glance gives the user the bytes, for his token alone."""
+    """Whether Glance gives the bytes for the user's token alone."""
     answer = requests.get(
         f'{url}/v2/images/{image_id}/file',
         headers={'X-Auth-Token': user.auth_token},
@@ -275,7 +275,7 @@ def test_a_role_that_is_revoked_during_the_wait_ends_it(
 def test_a_reader_who_may_not_download_may_not_boot_either(
     upload, newcomer, demo, where, glance_url
 ):
-    """He sees the image, so that it is Nova's API that keeps him off."""
+    """They see the image: it is Nova's API that keeps them off."""
     image = upload(store='west')
     user, _ = newcomer('reader')
     flavor = demo.compute.find_flavor('m1.tiny', ignore_missing=False)
@@ -318,7 +318,7 @@ def test_an_administrator_boots_what_he_may_download_as_when_he_evacuates(
     assert task['owner'] == user.project_id
 
 
-# What he sends along
+# What the user sends along
 
 
 def test_without_a_service_token_the_policy_that_it_opens_is_closed(
