@@ -22,12 +22,17 @@ Glance's rules, from its API reference and its source:
   became of a request: the flag ``os_glance_failed_import`` may be an old one.
 * A glance-api that dies leaves lock, flags and task as they were. Its lock
   can be taken over, by a new request, after an hour.
+* The lock is set before its task is stored: some ms before, or seconds on a
+  glance-api that has just been started. A request that comes in between takes
+  the lock for stale, and takes it over. Both are answered 202, and the first
+  one's task is aborted. So 202 is not the end of the contest for the lock:
+  what became of our request is decided by who holds it.
 
 What a copy writes is seen in the local cluster first, at no cost to Glance:
 so we look there often, and ask Glance seldom, but at once when it is done.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 import dataclasses
 import math
 from typing import Protocol
@@ -163,6 +168,10 @@ class Copy:
         self._asked = self._accepted = False
         self._request_id: str | None = None
         self._unneeded = False
+        self._had_failed = False
+        self._locks: set[str] = set()
+        self._lost: set[str] = set()
+        self._losses = 0
 
     @property
     def seen_whole(self) -> bool:
@@ -225,6 +234,8 @@ class Copy:
         match reply.reply:
             case glance.Reply.ACCEPTED:
                 self._accepted = True
+                self._had_failed = self._store in self._record.failed
+                self._locks.clear()
                 self._has_moved()
                 self._request_id = reply.request_id
                 self._log.info(
@@ -328,6 +339,7 @@ class Copy:
             if record.holds(self._store):
                 return True
             if record.lock:
+                self._locks.add(record.lock)
                 self._follow_holder(record.lock)
             elif self._accepted:
                 self._judge_ours()
@@ -353,7 +365,17 @@ class Copy:
             return
         # The cluster shows nothing: Glance may stage the image, or copy it
         # to another store, or be dead. What does its task say?
-        holder = self._task(lock)
+        tasks = self._images.tasks(self._image)
+        if self._accepted:
+            ours = self._ours(tasks)
+            if (
+                ours is not None
+                and ours.finished
+                and ours.id != lock
+                and self._is_lost(ours)
+            ):
+                self._lose(ours)
+        holder = {task.id: task for task in tasks}.get(lock)
         unseen = holder is None and self._store not in self._record.importing
         if holder != self._holder or unseen:
             # Unseen: another project's copy to another store. Nothing of it
@@ -367,20 +389,18 @@ class Copy:
 
     def _judge_ours(self) -> None:
         """The lock is gone and the image not there: what of our request?"""
-        ours = max(
-            (
-                task
-                for task in self._images.tasks(self._image)
-                if self._request_id in (task.request_id, None)
-                and self._store in task.stores
-            ),
-            # A server that was built elsewhere before has earlier ones.
-            key=lambda task: task.updated_at,
-            default=None,
-        )
+        ours = self._ours(self._images.tasks(self._image))
         if ours is not None and not ours.finished:
             # Glance drops the lock a moment before it closes the task.
             self._poll_soon()
+            return
+        if self._is_lost(ours):
+            self._lose(ours)
+            if self._losses == 1:
+                self._request()
+            else:
+                # Then again, and never in a hurry.
+                self._poll_later()
             return
         if ours is None:
             reason = 'its task is gone'
@@ -398,6 +418,59 @@ class Copy:
             self._request_id,
         )
         raise exceptions.CopyFailed(self._image, self._store, reason)
+
+    def _ours(
+        self, tasks: Iterable[image_values.CopyTask]
+    ) -> image_values.CopyTask | None:
+        """The task of our last request, None if it is not among them."""
+        return max(
+            (
+                task
+                for task in tasks
+                if self._request_id in (task.request_id, None)
+                and self._store in task.stores
+                and task.id not in self._lost
+            ),
+            # A server that was built elsewhere before has earlier ones.
+            key=lambda task: task.updated_at,
+            default=None,
+        )
+
+    def _is_lost(self, ours: image_values.CopyTask | None) -> bool:
+        """Whether our task ended for want of the lock, not of the copy.
+
+        :param ours: the task, not at work any more; None if it is not told
+        """
+        if self._store in self._record.failed and not self._had_failed:
+            # Glance had the lock when it set this flag: it has tried.
+            return False
+        if ours is None:
+            return True
+        return ours.status is image_values.TaskStatus.FAILURE and (
+            ours.lost_lock or bool(self._locks - {ours.id})
+        )
+
+    def _lose(self, ours: image_values.CopyTask | None) -> None:
+        """Take our request for one that was never accepted."""
+        if ours is not None:
+            self._lost.add(ours.id)
+        if not self._losses:
+            others = self._locks - {ours.id if ours else ''}
+            self._log.warning(
+                'Glance accepted the copy of image %s to store %s (request '
+                '%s), and did not make it: %s; the lock of the image was '
+                'seen with %s. Requesting the copy again when the image is '
+                'free',
+                self._image,
+                self._store,
+                self._request_id,
+                f'its task {ours.id} says "{ours.message}"'
+                if ours
+                else 'its task is gone',
+                f'task {", ".join(sorted(others))}' if others else 'no other',
+            )
+        self._losses += 1
+        self._asked = self._accepted = False
 
     def _task(self, task_id: str | None) -> image_values.CopyTask | None:
         tasks = {task.id: task for task in self._images.tasks(self._image)}

@@ -245,6 +245,11 @@ class TaskStatus(enum.Enum):
 LOCK_KEPT = datetime.timedelta(minutes=60)
 LOCK_KEPT_PENDING = datetime.timedelta(minutes=120)
 
+#: How Glance puts it that another request has taken a task's lock over, before
+#: its copy began: glance.common.exception.TaskAbortedError, and
+#: ``_bust_import_lock`` of glance.api.v2.images.
+_LOST_LOCK = ('Task was aborted externally', 'Expired lock preempted')
+
 _LATEST = datetime.datetime.max - LOCK_KEPT_PENDING
 
 
@@ -293,6 +298,13 @@ class CopyTask:
     def finished(self) -> bool:
         """Whether nothing more will come of it."""
         return self.status in (TaskStatus.SUCCESS, TaskStatus.FAILURE)
+
+    @property
+    def lost_lock(self) -> bool:
+        """Whether it failed for another had taken the image's lock over."""
+        return self.status is TaskStatus.FAILURE and any(
+            words in self.message for words in _LOST_LOCK
+        )
 
     @property
     def lock_kept_until(self) -> datetime.datetime:

@@ -46,6 +46,8 @@ class Cloud:
 
     :ivar image_gib: copied at 1 GiB/s into Glance's staging area, and at half
         of that into the target store
+    :ivar load: Glance takes from an image's lock to its task: about 2 where it
+        has just been started
     :ivar timeout: of a boot's wait for its copy
     :ivar workers: requests that one glance-api serves at a time
     :ivar bandwidth: of one glance-api, in GiB/s: a link of 25 Gbit/s
@@ -58,13 +60,16 @@ class Cloud:
     glance_apis: int = 2
     workers: int = 16
     bandwidth: float = 2.9
+    load: float = 0.0
     timeout: float = ours.LIMITS.timeout
     seed: int = 5
 
     @property
     def pace(self) -> glance_api.Pace:
         return glance_api.Pace(
-            staging=self.image_gib, upload=2 * self.image_gib
+            load=self.load,
+            staging=self.image_gib,
+            upload=2 * self.image_gib,
         )
 
     @property

@@ -53,7 +53,8 @@ class Clock:
         while self._events and self._events[0][0] <= end:
             self.now, _, event = heapq.heappop(self._events)
             event()
-        self.now = end
+        # An event may have slept itself, and for longer.
+        self.now = max(self.now, end)
 
     def after(self, seconds: float, event: Callable[[], None]) -> None:
         """Have ``event`` run when so much time has passed."""

@@ -72,6 +72,24 @@ def tell_progress(where: layout.Layout, task_id: str) -> None:
     )
 
 
+def hide_task(where: layout.Layout, task_id: str) -> None:
+    """Make a task as good as not stored yet."""
+    _change(
+        where,
+        'UPDATE tasks SET deleted = 1 WHERE id = %s AND deleted = 0',
+        task_id,
+    )
+
+
+def show_task(where: layout.Layout, task_id: str) -> None:
+    """Undo :func:`hide_task`."""
+    _change(
+        where,
+        'UPDATE tasks SET deleted = 0 WHERE id = %s AND deleted = 1',
+        task_id,
+    )
+
+
 def is_free(where: layout.Layout, image_id: str) -> bool:
     """Whether no transaction under way holds what there is of an image."""
     with connect(where) as connection, connection.cursor() as cursor:

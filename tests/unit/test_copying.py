@@ -600,6 +600,127 @@ def test_refusals_409_202_and_400_may_come_in_any_order(site):
     assert site.statuses == [202]
 
 
+# The lock is lost after a 202
+
+
+def steal_the_lock(site, body=TO_EAST):
+    """Take the lock over while its task is not stored, as another does."""
+    site.clock.after(0.5, lambda: site.somebody_copies(body))
+    site.clock.after(0.5, lambda: setattr(site.api.pace, 'load', 0))
+    site.api.pace.load = 2
+
+
+@pytest.mark.parametrize('store', ['east', 'west'])
+def test_a_request_whose_lock_is_taken_over_is_not_a_failed_copy(site, store):
+    steal_the_lock(site, {**TO_EAST, 'stores': [store]})
+    site.copy()
+    assert site.record().holds('west')
+    assert glance_api.ABORTED in {t.message for t in site.api.tasks.values()}
+
+
+def test_after_the_copy_that_took_the_lock_ours_is_requested_once_more(site):
+    steal_the_lock(site)
+    site.copy()
+    assert site.statuses == [202, 202]
+
+
+def test_a_lock_lost_again_and_again_is_requested_until_it_is_kept(site):
+    request = site.glance.request_copy
+
+    def contested(image, store):
+        if len(site.statuses) < 3:
+            steal_the_lock(site, {**TO_EAST, 'stores': ['east']})
+            site.image.locations.pop('east', None)
+        return request(image, store)
+
+    site.glance.request_copy = contested
+    site.copy()
+    assert site.statuses == [202] * 4
+
+
+def test_a_lost_lock_is_warned_of_once_with_what_was_seen(site, caplog):
+    site.api.pace.upload = 20
+    steal_the_lock(site)
+    site.copy()
+    (warning,) = [r for r in caplog.records if r.levelno == logging.WARNING]
+    theirs, ours = list(site.api.tasks)[:2]
+    assert f'{ours} says "{glance_api.ABORTED}"' in warning.getMessage()
+    assert f'seen with task {theirs}' in warning.getMessage()
+
+
+def test_a_lock_lost_and_free_again_unseen_is_requested_at_once(site):
+    # The other's copy took less time than passes between two polls.
+    site.api.pace = glance_api.Pace(staging=0.1, upload=0.1)
+    steal_the_lock(site)
+    took = site.copy()
+    assert site.statuses == [202, 202]
+    assert took <= 1.2 * LIMITS.poll_interval + 1
+
+
+def test_an_aged_lock_of_ours_that_was_taken_over_is_requested_again(site):
+    site.clock.after(
+        1, lambda: site.api._say(site.task, 'failure', glance_api.PREEMPTED)
+    )
+    site.clock.after(1, lambda: site.image.properties.pop(glance_api.LOCK))
+    site.clock.after(1, site.api.kill)
+    site.copy()
+    assert site.statuses == [202, 202]
+
+
+def test_a_task_that_vanishes_is_not_a_failed_copy(site):
+    def vanish():
+        site.api.kill()
+        site.api.tasks.clear()
+        del site.image.properties[glance_api.LOCK]
+
+    site.clock.after(1, vanish)
+    site.copy()
+    assert site.statuses == [202, 202]
+
+
+def test_tasks_that_vanish_each_time_are_requested_at_the_pace_of_polls(site):
+    request = site.glance.request_copy
+
+    def forgetful(image, store):
+        reply = request(image, store)
+        site.api.kill()
+        site.api.tasks.clear()
+        del site.image.properties[glance_api.LOCK]
+        return reply
+
+    site.glance.request_copy = forgetful
+    with pytest.raises(exceptions.CopyTimedOut):
+        site.copy()
+    asked = [at for at, _, _ in site.api.requests]
+    assert min(gaps(asked)[1:]) >= LIMITS.poll_interval
+
+
+def test_a_thief_that_dies_with_the_lock_is_taken_over_in_its_time(site):
+    steal_the_lock(site, TO_WEST)
+    site.clock.after(4, site.api.kill)
+    with pytest.raises(exceptions.CopyStalled):
+        site.copy()
+    site.clock.advance(3700)
+    site.copy()
+    assert site.record().holds('west')
+
+
+def test_a_copy_that_failed_before_another_took_the_lock_has_failed(site):
+    site.api.failures.append(('upload', 'disk full'))
+    site.clock.after(2.5, site.somebody_copies)
+    site.west.hidden = True
+    site.api.failures.append(('upload', 'theirs'))
+    with pytest.raises(exceptions.CopyFailed, match='disk full'):
+        site.copy()
+
+
+def test_a_lock_never_seen_with_another_does_not_excuse_a_failure(site):
+    site.api.failures.append(('staging', glance_api.INTERNAL_ERROR))
+    with pytest.raises(exceptions.CopyFailed, match='Internal Error'):
+        site.copy()
+    assert site.statuses == [202]
+
+
 # Our copy fails
 
 

@@ -97,3 +97,17 @@ def test_glance_works_on_as_many_copies_as_it_has_task_threads():
         ['success'] * glance.TASK_THREADS + ['processing'],
     ]
     assert status() == ['success'] * 17
+
+
+@pytest.mark.parametrize('sites', [1, 2, 3])
+@pytest.mark.parametrize('seed', range(4))
+@pytest.mark.parametrize('computes', [2, 3, 10])
+def test_where_glance_has_just_been_started_all_clone(computes, sites, seed):
+    # It loads for 2 s between an image's lock and its task: each request
+    # meanwhile takes the lock over.
+    outcome = simulation.run(
+        simulation.Cloud(computes, sites, load=2.0, seed=seed)
+    )
+    assert not outcome.errors
+    assert outcome.clones == computes
+    assert outcome.copies == min(computes, sites)

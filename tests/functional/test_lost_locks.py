@@ -1,0 +1,97 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Requests that Glance accepts, and whose lock another then takes over.
+
+Glance sets an image's lock before it stores the task that has it. A request
+that comes in between finds a lock without a task, and takes it over. On a
+glance-api that has just been started, there are seconds in between.
+"""
+
+import pytest
+
+from tests.functional import clusters
+from tests.functional import database
+from tests.functional import hosts
+from tests.functional import polling
+
+POLL = {'libvirt__images_rbd_glance_copy_poll_interval': 2}
+
+ABORTED = 'Task was aborted externally'
+WARNED = 'and did not make it'
+
+
+@pytest.fixture
+def queueing_glance(upload, make_glance, admin):
+    """A glance-api that copies one image at a time, and has one to copy."""
+    glance = make_glance(wsgi={'task_pool_threads': '1'})
+    glance.request_copy(admin, upload(size_mib=512).id, 'east')
+    return glance
+
+
+@pytest.mark.both_modes
+def test_a_lock_that_another_takes_over_after_the_202_is_waited_for(
+    upload,
+    queueing_glance,
+    make_host,
+    make_glance,
+    admin,
+    demo_user,
+    west,
+    where,
+    copy_tasks,
+):
+    image = upload()
+    theirs = make_glance()
+    host = make_host(
+        'west-1', glance__endpoint_override=queueing_glance.url, **POLL
+    )
+    host.start(demo_user, [image.id])
+    polling.until(lambda: copy_tasks(image.id), 'our copy has been accepted')
+
+    (ours,) = copy_tasks(image.id)
+    assert ours['status'] == 'pending'
+    database.hide_task(where, ours['id'])
+    theirs.request_copy(admin, image.id, 'east')
+    database.show_task(where, ours['id'])
+    (boot,) = host.outcomes()
+
+    said = {task['id']: task['message'] for task in copy_tasks(image.id)}
+    assert said[ours['id']] == ABORTED
+    assert len(said) == 3
+    assert boot.error is None, boot.message
+    assert west.parent(boot.disk) == clusters.of_glance(image.id)
+    assert host.log.count('Glance copies image') == 2
+    assert host.log.count(WARNED) == 1
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize('attempt', range(10))
+def test_both_sites_at_once_on_glances_that_were_just_started(
+    upload, make_glance, make_host, demo_user, east, west, attempt
+):
+    image = upload(size_mib=16)
+    glances = [make_glance(), make_glance()]
+    booting = [
+        make_host(like, glance__endpoint_override=glance.url, **POLL)
+        for like, glance in zip(('east-1', 'west-1'), glances, strict=True)
+    ]
+
+    at = hosts.soon()
+    for host in booting:
+        host.start(demo_user, [image.id], at)
+    boots = [outcome for host in booting for outcome in host.outcomes()]
+
+    assert [boot.message for boot in boots if boot.error] == []
+    parent = clusters.of_glance(image.id)
+    assert east.parent(boots[0].disk) == parent
+    assert west.parent(boots[1].disk) == parent
