@@ -29,11 +29,12 @@ from oslo_db import exception as db_exc
 from oslo_log import log as logging
 import oslo_messaging as messaging
 
+from nova_rbd_multistore import access
 from nova_rbd_multistore import ceph
 from nova_rbd_multistore import disks
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import host
-from nova_rbd_multistore import image
+from nova_rbd_multistore import image as image_values
 from nova_rbd_multistore import location
 from nova_rbd_multistore import source
 from nova_rbd_multistore import text
@@ -59,7 +60,8 @@ class Rbd(imagebackend.Rbd):
         **kwargs: Any,
     ) -> None:
         super().__init__(instance, *args, **kwargs)
-        self.driver = disks.RBDDriver()
+        self._host = host.this_host()
+        self.driver = disks.RBDDriver(self._host.cluster)
         self._instance = instance
         #: Why this disk was not cloned, if a download may do instead.
         self._not_cloned: exceptions.ImageError | None = None
@@ -70,7 +72,7 @@ class Rbd(imagebackend.Rbd):
         :raises PoolUnusable: if we may not look
         :raises ClusterUnreachable: if the cluster fails, or is too slow
         """
-        with host.this_host().cluster.errors(self.driver.pool):
+        with self._host.cluster.errors(self.driver.pool):
             found: bool = super().exists()
             return found
 
@@ -97,7 +99,7 @@ class Rbd(imagebackend.Rbd):
         """
         image_id = kwargs.get('image_id')
         # Nova's own calls to RBD raise what librbd raises.
-        with host.this_host().cluster.errors(self.driver.pool):
+        with self._host.cluster.errors(self.driver.pool):
             if (
                 image_id is not None
                 and not self.exists()
@@ -111,7 +113,7 @@ class Rbd(imagebackend.Rbd):
     def _clone_first(
         self, context: nova_context.RequestContext, image_id: str
     ) -> bool:
-        """Clone, unless Nova is to download; whether that was done."""
+        """Try to clone; return False if Nova should download instead."""
         try:
             self.clone(context, image_id)
         except exceptions.ImageError as exc:
@@ -121,7 +123,7 @@ class Rbd(imagebackend.Rbd):
             # lies in the host's image cache; nor need this boot have asked,
             # for another's copy may have failed for it.
             source.require_active(
-                host.this_host().glance_for(context).record(image_id)
+                self._host.access.as_user_of(context).record(image_id)
             )
             LOG.warning('Downloading instead of cloning: %s', exc)
             self._not_cloned = exc
@@ -158,44 +160,44 @@ class Rbd(imagebackend.Rbd):
             # Nova's fetch_func asks once more: the answer is the same, and
             # Glance is not to be asked for a copy a second time.
             raise self._not_cloned
-        this_host = host.this_host()
-        images = this_host.glance_for(context)
+        images = self._host.access.as_user_of(context)
+        finder = self._host.finder
 
         record = images.record(image_id_or_uri)
         source.require_cloneable(record)
-        sources = this_host.sources(images, record)
-        arrived = record.holds(this_host.store) or not this_host.store
-        if self._clone_from(sources, record, this_host, arrived=arrived):
+        sources = finder.here(images, record)
+        arrived = record.holds(finder.store) or not finder.store
+        if self._clone_from(sources, record, arrived=arrived):
             return
-        if not (copy_to_store and this_host.store):
+        if not (copy_to_store and finder.store):
             raise exceptions.NotInLocalStore(record.id)
-        sources = this_host.copy(
-            context,
+        sources = finder.bring(
             images,
             record,
+            access.user_of(context),
             check=self._check_wanted,
             server=self._instance.uuid if self._instance else None,
         )
-        if not self._clone_from(sources, record, this_host, arrived=True):
-            raise exceptions.NotInCluster(record.id, this_host.store)
+        if not self._clone_from(sources, record, arrived=True):
+            raise exceptions.NotInCluster(record.id, finder.store)
 
     def _clone_from(
         self,
         sources: list[location.RbdLocation],
-        record: image.ImageRecord,
-        this_host: host.Host,
+        record: image_values.ImageRecord,
         *,
         arrived: bool,
     ) -> bool:
-        """Clone the first source that can be cloned; whether there was one.
+        """Clone the first source that can be cloned, if there is one.
 
         :param arrived: whether the image is where a copy would bring it
+        :returns: whether the disk is there now
         :raises PoolUnreadable: if it is, but we may not read it there
         """
         denied: str | None = None
         for parent in sources:
             try:
-                this_host.cluster.clone(
+                self._host.cluster.clone(
                     parent, self.driver.pool, self.rbd_name
                 )
             except ceph.DiskExists as exc:
@@ -219,7 +221,7 @@ class Rbd(imagebackend.Rbd):
                 'Cloned disk %s from image %s in store %s',
                 self.rbd_name,
                 record.id,
-                this_host.store or 'of our cluster',
+                self._host.finder.store or 'of our cluster',
                 instance=self._instance,
             )
             return True

@@ -19,7 +19,6 @@ run in native threads. They may come from any number of threads at once.
 
 from collections.abc import Iterator
 import contextlib
-import dataclasses
 import errno
 import json
 from typing import Any
@@ -28,15 +27,13 @@ from oslo_log import log as logging
 import rados
 import rbd
 
+from nova_rbd_multistore import arrival
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import location
 from nova_rbd_multistore import rbd_class
 from nova_rbd_multistore import text
 
 LOG = logging.getLogger(__name__)
-
-#: The snapshot that Glance makes, and protects, when an image is complete.
-GLANCE_SNAPSHOT = 'snap'
 
 
 class SourceMissing(Exception):
@@ -55,28 +52,6 @@ class SourceDenied(SourceMissing):
 
 class DiskExists(Exception):
     """The boot disk is there already."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Arrival:
-    """How much of an image has arrived in the local cluster.
-
-    :ivar exists: whether there is an RBD image of that name at all
-    :ivar complete: whether it has the snapshot that clones are made from
-    :ivar allocated: bytes of its objects, each taken as whole; None where
-        that is costly to know
-    """
-
-    exists: bool
-    complete: bool = False
-    allocated: int | None = None
-
-
-ABSENT = Arrival(exists=False)
-
-
-class ArrivalsHidden(Exception):
-    """We may not read the pool of Glance, or it is not there."""
 
 
 class Cluster:
@@ -204,7 +179,7 @@ class Cluster:
                     raise exceptions.PoolUnusable(pool, exc) from exc
                 raise SourceDenied(exc) from exc
 
-    def arrival(self, pool: str, image: str) -> Arrival:
+    def arrival(self, pool: str, image: str) -> arrival.Arrival:
         """How far a copy of ``image`` into ``pool`` has come.
 
         The image is not opened: that would take ten times as long, and many
@@ -218,15 +193,17 @@ class Cluster:
             try:
                 ioctx = stack.enter_context(handle.open_ioctx(pool))
             except rados.ObjectNotFound as exc:
-                raise ArrivalsHidden(f'no pool {pool}') from exc
+                raise arrival.ArrivalsHidden(f'no pool {pool}') from exc
             try:
                 return _arrival(ioctx, image)
             except rados.ObjectNotFound:
-                return ABSENT
+                return arrival.ABSENT
             except rados.PermissionError as exc:
-                raise ArrivalsHidden(f'no right to read {pool}') from exc
+                raise arrival.ArrivalsHidden(
+                    f'no right to read {pool}'
+                ) from exc
             except ValueError as exc:
-                raise ArrivalsHidden(
+                raise arrival.ArrivalsHidden(
                     f'RBD image {pool}/{image}: not understood: {exc}'
                 ) from exc
 
@@ -290,7 +267,7 @@ def _readable(ioctx: Any, source: location.RbdLocation) -> bool:
         return False
 
 
-def _arrival(ioctx: Any, image: str) -> Arrival:
+def _arrival(ioctx: Any, image: str) -> arrival.Arrival:
     """Ask the OSDs about an image, by methods of their class ``rbd``.
 
     :raises ValueError: if they cannot answer, or not in a way we understand
@@ -312,8 +289,8 @@ def _arrival(ioctx: Any, image: str) -> Arrival:
     header = f'rbd_header.{image_id}'
     for snapshot in rbd_class.snapshots(ask(header, 'get_snapcontext')):
         name = ask(header, 'get_snapshot_name', rbd_class.number(snapshot))
-        if rbd_class.text(name) == GLANCE_SNAPSHOT:
-            return Arrival(exists=True, complete=True)
+        if rbd_class.text(name) == arrival.GLANCE_SNAPSHOT:
+            return arrival.Arrival(exists=True, complete=True)
     size = rbd_class.size(
         ask(header, 'get_size', rbd_class.number(rbd_class.NO_SNAPSHOT))
     )
@@ -325,6 +302,6 @@ def _arrival(ioctx: Any, image: str) -> Arrival:
         )
     except rados.ObjectNotFound:
         # Without one, Ceph would look at every object.
-        return Arrival(exists=True)
+        return arrival.Arrival(exists=True)
     written = rbd_class.written_objects(object_map) * size.of_object
-    return Arrival(exists=True, allocated=min(written, size.whole))
+    return arrival.Arrival(exists=True, allocated=min(written, size.whole))

@@ -16,7 +16,7 @@ from typing import Any
 
 from nova.storage import rbd_utils
 
-from nova_rbd_multistore import host
+from nova_rbd_multistore import ceph
 
 
 class RBDDriver(rbd_utils.RBDDriver):
@@ -25,7 +25,13 @@ class RBDDriver(rbd_utils.RBDDriver):
     Nova opens one each time (nine for one boot), without a time-out: with the
     cluster away, such a call never returns. And for the monitors' addresses
     it runs ``ceph mon dump``, which waits as long.
+
+    :param cluster: the local one
     """
+
+    def __init__(self, cluster: ceph.Cluster) -> None:
+        super().__init__()
+        self._cluster = cluster
 
     def get_mon_addrs(
         self, strip_brackets: bool = True
@@ -34,7 +40,7 @@ class RBDDriver(rbd_utils.RBDDriver):
 
         :param strip_brackets: whether IPv6 addresses come without brackets
         """
-        monitors = host.this_host().cluster.monitors()
+        monitors = self._cluster.monitors()
         hosts = [
             name.strip('[]') if strip_brackets else name
             for name, _ in monitors
@@ -49,8 +55,7 @@ class RBDDriver(rbd_utils.RBDDriver):
     ) -> bool:
         """Whether there is such an image, and such a snapshot of it."""
         # A boot's is not, most often: no need to try and open it.
-        cluster = host.this_host().cluster
-        if not cluster.has_image(str(pool or self.pool), name):
+        if not self._cluster.has_image(str(pool or self.pool), name):
             return False
         found: bool = super().exists(name, pool, snapshot)
         return found
@@ -60,7 +65,7 @@ class RBDDriver(rbd_utils.RBDDriver):
         return rbd_utils.RBDVolumeProxy(self, name)
 
     def _connect_to_rados(self, pool: str | None = None) -> tuple[Any, Any]:
-        return host.this_host().cluster.open_pool(str(pool or self.pool))
+        return self._cluster.open_pool(str(pool or self.pool))
 
     def _disconnect_from_rados(self, client: Any, ioctx: Any) -> None:
         # The connection is everybody's: it stays.

@@ -21,11 +21,12 @@ from nova.virt.libvirt import driver as libvirt_driver
 from oslo_log import log as logging
 import pbr.version
 
+from nova_rbd_multistore import access
 from nova_rbd_multistore import backend
 from nova_rbd_multistore import conf
 from nova_rbd_multistore import exceptions
-from nova_rbd_multistore import host as shared_host
-from nova_rbd_multistore import image
+from nova_rbd_multistore import host
+from nova_rbd_multistore import image as image_values
 from nova_rbd_multistore import source
 from nova_rbd_multistore import text
 
@@ -59,18 +60,19 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
         :raises ImageError: if it cannot be copied
         :raises HostError: if Glance, or the store in it, is not there
         """
-        this_host = shared_host.this_host()
-        if not this_host.store:
+        this_host = host.this_host()
+        finder = this_host.finder
+        if not finder.store:
             cached: bool = super().cache_image(context, image_id)
             return cached
-        images = this_host.glance_for(context)
+        images = this_host.access.as_user_of(context)
         record = images.record(image_id)
         source.require_cloneable(record)
-        if record.holds(this_host.store):
+        if record.holds(finder.store):
             return False
         # As for a boot: a copy of foreign data would have the image's name.
-        this_host.sources(images, record)
-        this_host.copy(context, images, record)
+        finder.here(images, record)
+        finder.bring(images, record, access.user_of(context))
         return True
 
 
@@ -95,12 +97,12 @@ def check_configuration() -> None:
             f'[libvirt] images_rbd_glance_store_name is {store!r}, but must '
             'be the name of one store, on one line'
         )
-    if image.is_reserved(store):
+    if image_values.is_reserved(store):
         raise exception.InvalidConfiguration(
             f'[libvirt] images_rbd_glance_store_name is {store!r}, but Glance '
-            f'keeps names with {image.RESERVED_PREFIX} for itself: name the '
-            'store of enabled_backends (glance-api.conf) that lies in the '
-            'Ceph cluster of this host'
+            f'keeps names with {image_values.RESERVED_PREFIX} for itself: '
+            'name the store of enabled_backends (glance-api.conf) that lies '
+            'in the Ceph cluster of this host'
         )
     for option in (
         'images_rbd_glance_copy_poll_interval',
@@ -116,9 +118,9 @@ def check_configuration() -> None:
 
 def announce() -> None:
     """Log what we are and what we work with; warn of what will not work."""
-    this_host = shared_host.this_host()
+    this_host = host.this_host()
     try:
-        fsid = this_host.fsid
+        fsid = this_host.finder.fsid
     except exceptions.ClusterUnreachable as exc:
         fsid = 'unknown'
         LOG.warning('%s Boots fail until it answers.', exc)
@@ -128,8 +130,9 @@ def announce() -> None:
         'cluster %(fsid)s, service tokens %(sent)s',
         {
             'version': pbr.version.VersionInfo('nova-rbd-multistore'),
-            'store': this_host.store or 'none (no copies are asked for)',
-            'pool': this_host.pool,
+            'store': this_host.finder.store
+            or 'none (no copies are asked for)',
+            'pool': CONF.libvirt.images_rbd_pool,
             'fsid': fsid,
             'sent': 'sent' if service_tokens else 'not sent',
         },

@@ -66,7 +66,7 @@ class Endpoints:
         known.healthy_until = 0.0
         known.rests_until = self._clock() + self._rest
 
-    def healthy(self, url: str) -> None:
+    def note_healthy(self, url: str) -> None:
         """Remember that an endpoint's health check was good."""
         known = self._of(url)
         known.rests_until = 0.0

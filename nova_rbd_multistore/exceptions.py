@@ -22,14 +22,15 @@ Failures are of two kinds, which Nova tells apart by type::
         ├── NotRaw
         ├── NotActive
         ├── NotInLocalStore
-        ├── NotInCluster
-        ├── CopyFailed
-        ├── CopyStalled
-        ├── CopyTimedOut
+        ├── CopyError        … for Glance did not bring it to the local store
+        │   ├── CopyFailed
+        │   ├── CopyStalled
+        │   ├── CopyTimedOut
+        │   ├── NotInCluster
+        │   ├── CopyForbidden     (NotForThisUser, too)
+        │   └── CopyOverQuota     (NotForThisUser, too)
         ├── NotForThisUser   … and another user may fare better
         │   ├── ImageGone
-        │   ├── CopyForbidden
-        │   ├── CopyOverQuota
         │   ├── LocationsForbidden
         │   └── TokenRefused
         └── SecurityRefusal  … and a download would be as bad as a clone
@@ -68,6 +69,9 @@ def _for_tenants(reason: object, limit: int) -> str:
 class ImageError(exception.ImageUnacceptable):
     """The image cannot become a boot disk, on this host or another."""
 
+    def __init__(self, image: str, **details: str) -> None:
+        super().__init__(image=image, **details)
+
 
 class NotRaw(ImageError):
     """The image's format is not plain bytes, so a clone is no disk."""
@@ -79,7 +83,7 @@ class NotRaw(ImageError):
 
     def __init__(self, image: str, disk_format: str | None) -> None:
         super().__init__(
-            image=image,
+            image,
             disk_format=text.printable(disk_format or 'of no format', 40),
         )
 
@@ -93,7 +97,7 @@ class NotActive(ImageError):
     )
 
     def __init__(self, image: str, status: str) -> None:
-        super().__init__(image=image, status=text.printable(status, 40))
+        super().__init__(image, status=text.printable(status, 40))
 
 
 class NotInLocalStore(ImageError):
@@ -109,15 +113,12 @@ class NotInLocalStore(ImageError):
         'copy it with "glance image-import --import-method copy-image".'
     )
 
-    def __init__(self, image: str) -> None:
-        super().__init__(image=image)
-
 
 class CopyError(ImageError):
     """Glance did not bring the image into the local store."""
 
     def __init__(self, image: str, store: str, **details: str) -> None:
-        super().__init__(image=image, store=store, **details)
+        super().__init__(image, store=store, **details)
 
 
 class CopyFailed(CopyError):
@@ -221,9 +222,6 @@ class ImageGone(NotForThisUser, exception.ImageNotFound):
         'share it with this project any more.'
     )
 
-    def __init__(self, image: str) -> None:
-        super().__init__(image=image)
-
 
 class CopyForbidden(CopyError, NotForThisUser):
     """Glance's policy ``copy_image`` refuses the request."""
@@ -258,9 +256,6 @@ class LocationsForbidden(NotForThisUser):
         'service.'
     )
 
-    def __init__(self, image: str) -> None:
-        super().__init__(image=image)
-
 
 class TokenRefused(NotForThisUser):
     """Glance refuses the user's token (401): expired or revoked."""
@@ -271,9 +266,6 @@ class TokenRefused(NotForThisUser):
         'boot set [service_user] send_service_user_token in nova.conf, and '
         'give its user the role service.'
     )
-
-    def __init__(self, image: str) -> None:
-        super().__init__(image=image)
 
 
 class SecurityRefusal(ImageError):
@@ -288,9 +280,6 @@ class LocationRefused(SecurityRefusal):
         'that is not its own. Remove that location, or ask the operator '
         'about [rbd_multistore] trusted_clone_pools.'
     )
-
-    def __init__(self, image: str) -> None:
-        super().__init__(image=image)
 
 
 class HostError(exception.NovaException):

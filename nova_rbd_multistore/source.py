@@ -18,14 +18,14 @@ from typing import NoReturn
 from oslo_log import log as logging
 
 from nova_rbd_multistore import exceptions
-from nova_rbd_multistore import image
+from nova_rbd_multistore import image as image_values
 from nova_rbd_multistore import location
 from nova_rbd_multistore import text
 
 LOG = logging.getLogger(__name__)
 
 
-def require_active(record: image.ImageRecord) -> None:
+def require_active(record: image_values.ImageRecord) -> None:
     """Check that the image may be read.
 
     :raises NotActive: if the image is deactivated, or has no data yet
@@ -34,7 +34,7 @@ def require_active(record: image.ImageRecord) -> None:
         raise exceptions.NotActive(record.id, record.status)
 
 
-def require_cloneable(record: image.ImageRecord) -> None:
+def require_cloneable(record: image_values.ImageRecord) -> None:
     """Check that a clone of the image would be a boot disk.
 
     :raises NotActive: if the image is deactivated, or has no data yet
@@ -46,8 +46,8 @@ def require_cloneable(record: image.ImageRecord) -> None:
 
 
 def local_sources(
-    record: image.ImageRecord,
-    locations: Iterable[image.ImageLocation],
+    record: image_values.ImageRecord,
+    locations: Iterable[image_values.ImageLocation],
     fsid: str,
     trusted_pools: Collection[str],
 ) -> list[location.RbdLocation]:
@@ -72,7 +72,7 @@ def local_sources(
         found = _parse(record, entry.url)
         if isinstance(found, location.RbdLocation | location.OldRbdLocation):
             _require_own(record, found, trusted_pools)
-        if entry.store is not None and image.is_reserved(entry.store):
+        if entry.store is not None and image_values.is_reserved(entry.store):
             reserved.add(entry.store)
         elif isinstance(found, location.RbdLocation) and found.fsid == fsid:
             sources.append(found)
@@ -88,7 +88,9 @@ def local_sources(
     return sources
 
 
-def clusters(locations: Iterable[image.ImageLocation]) -> frozenset[str]:
+def clusters(
+    locations: Iterable[image_values.ImageLocation],
+) -> frozenset[str]:
     """The fsids of the Ceph clusters among ``locations``."""
     found = set()
     for entry in locations:
@@ -101,7 +103,9 @@ def clusters(locations: Iterable[image.ImageLocation]) -> frozenset[str]:
     return frozenset(found)
 
 
-def _parse(record: image.ImageRecord, url: str) -> location.Location | None:
+def _parse(
+    record: image_values.ImageRecord, url: str
+) -> location.Location | None:
     try:
         return location.parse(url)
     except location.MalformedRbdLocation as exc:
@@ -112,7 +116,7 @@ def _parse(record: image.ImageRecord, url: str) -> location.Location | None:
 
 
 def _require_own(
-    record: image.ImageRecord,
+    record: image_values.ImageRecord,
     found: location.RbdLocation | location.OldRbdLocation,
     trusted_pools: Collection[str],
 ) -> None:
@@ -133,7 +137,7 @@ def _require_own(
     )
 
 
-def _refuse(record: image.ImageRecord, reason: str) -> NoReturn:
+def _refuse(record: image_values.ImageRecord, reason: str) -> NoReturn:
     LOG.warning(
         'Refusing image %s of project %s: %s',
         record.id,

@@ -13,24 +13,23 @@
 """A compute host with our backend: the real engine, asking a Glance."""
 
 from collections.abc import Sequence
-import functools
 import random
 from typing import Protocol
 
 from keystoneauth1 import plugin as ksa_plugin
 from keystoneauth1 import session as ksa_session
 
-from nova_rbd_multistore import ceph
-from nova_rbd_multistore import copying
+from nova_rbd_multistore import asking
 from nova_rbd_multistore import endpoints
 from nova_rbd_multistore import exceptions
+from nova_rbd_multistore import finding
 from nova_rbd_multistore import glance
-from nova_rbd_multistore import image as image_values
 from nova_rbd_multistore import location
+from nova_rbd_multistore import pace
 from nova_rbd_multistore import source
 
 #: The defaults of Nova's options and ours.
-LIMITS = copying.Limits(
+LIMITS = pace.Limits(
     poll_interval=15.0, probe_interval=0.5, timeout=600.0, stall_timeout=300.0
 )
 ENDPOINT_REST = 30.0
@@ -45,12 +44,8 @@ class Clock(Protocol):
     def sleep(self, seconds: float, /) -> None: ...
 
 
-class Cluster(Protocol):
+class Cluster(finding.Cluster, Protocol):
     """The Ceph cluster of a host's site; see :class:`ceph.Cluster`."""
-
-    def fsid(self) -> str: ...
-
-    def arrival(self, pool: str, image: str) -> ceph.Arrival: ...
 
     def clone(
         self, source: location.RbdLocation, pool: str, name: str
@@ -71,26 +66,35 @@ class Compute:
         session: ksa_session.Session,
         auth: ksa_plugin.BaseAuthPlugin,
         urls: Sequence[str],
-        limits: copying.Limits,
+        limits: pace.Limits,
         clock: Clock,
         rng: random.Random,
     ) -> None:
         self.name = name
-        self._store = store
         self._cluster = cluster
-        self._limits = limits
-        self._time = copying.Time(clock.monotonic, clock.sleep, rng.uniform)
+        self._finder = finding.Finder(
+            cluster,
+            store,
+            'images',
+            trusted_pools=(),
+            limits=limits,
+            time=pace.Time(clock.monotonic, clock.sleep, rng.uniform),
+        )
         self._images = glance.Glance(
-            session,
-            auth,
-            urls,
-            endpoints.Endpoints(ENDPOINT_REST, clock.monotonic, rng.shuffle),
-            sleep=clock.sleep,
-            retries=RETRIES,
+            asking.Asker(
+                session,
+                auth,
+                urls,
+                endpoints.Endpoints(
+                    ENDPOINT_REST, clock.monotonic, rng.shuffle
+                ),
+                sleep=clock.sleep,
+                retries=RETRIES,
+            )
         )
 
     def boot(self, image: str) -> None:
-        """Make a boot disk: what ``backend.Rbd.clone`` does, step by step.
+        """Make a boot disk, as ``backend.Rbd.clone`` does.
 
         Without Nova's database; and one boot has nobody on its host to share
         a copy with.
@@ -100,34 +104,9 @@ class Compute:
         """
         record = self._images.record(image)
         source.require_cloneable(record)
-        if self._clone(record):
-            return
-        copy = copying.Copy(
-            record,
-            self._store,
-            self._images.without_retries(),
-            functools.partial(self._cluster.arrival, 'images', image),
-            self._limits,
-            self._time,
-            check=lambda: None,
-        )
-        record = copy.run()
-        if copy.seen_whole:
-            arrived = location.RbdLocation(
-                self._cluster.fsid(), 'images', image, ceph.GLANCE_SNAPSHOT
-            )
-            self._clone_from(arrived)
-        elif not self._clone(record):
-            raise exceptions.NotInCluster(image, self._store)
-
-    def _clone(self, record: image_values.ImageRecord) -> bool:
-        locations = record.locations or self._images.locations(record.id)
-        for parent in source.local_sources(
-            record, locations, self._cluster.fsid(), trusted_pools=()
-        ):
-            self._clone_from(parent)
-            return True
-        return False
-
-    def _clone_from(self, parent: location.RbdLocation) -> None:
-        self._cluster.clone(parent, 'vms', f'{self.name}_disk')
+        sources = self._finder.here(
+            self._images, record
+        ) or self._finder.bring(self._images, record, user='demo')
+        if not sources:
+            raise exceptions.NotInCluster(image, self._finder.store)
+        self._cluster.clone(sources[0], 'vms', f'{self.name}_disk')

@@ -31,7 +31,7 @@ from benchmarks.fleet import clock as clocks
 from benchmarks.fleet import glance
 from benchmarks.fleet import ours
 from benchmarks.fleet import trace
-from nova_rbd_multistore import ceph
+from nova_rbd_multistore import arrival
 from tests.fakes import cluster as clusters
 from tests.fakes import glance_api
 
@@ -200,12 +200,12 @@ class _Cluster:
         self.fsid = cluster.fsid
         self.clone = cluster.clone
 
-    def arrival(self, pool: str, image: str) -> ceph.Arrival:
+    def arrival(self, pool: str, image: str) -> arrival.Arrival:
         seen = next(self._looks, None)
         if seen is None:
             return self._cluster.arrival(pool, image)
         self._clock.sleep(max(seen.ended - self._clock.now, 0.0))
-        return ceph.Arrival(**seen.answer)
+        return arrival.Arrival(**seen.answer)
 
 
 def _in_time(

@@ -26,8 +26,8 @@ from benchmarks.fleet import clock as clocks
 from benchmarks.fleet import glance
 from benchmarks.fleet import ours
 from benchmarks.fleet import stock
-from nova_rbd_multistore import copying
 from nova_rbd_multistore import exceptions
+from nova_rbd_multistore import pace as paces
 from tests.fakes import cluster as clusters
 from tests.fakes import glance_api
 
@@ -79,7 +79,7 @@ class Cloud:
         return round(pace.start + pace.staging + pace.upload + pace.record, 2)
 
     @property
-    def limits(self) -> copying.Limits:
+    def limits(self) -> paces.Limits:
         return dataclasses.replace(ours.LIMITS, timeout=self.timeout)
 
 

@@ -23,8 +23,8 @@ from typing import Any
 
 from benchmarks.fleet import clock as clocks
 from benchmarks.fleet import glance
-from nova_rbd_multistore import copying
 from nova_rbd_multistore import location
+from nova_rbd_multistore import pace
 from tests.fakes import cluster as clusters
 
 
@@ -48,7 +48,7 @@ class Compute:
         cluster: clusters.Cluster,
         session: glance.Session,
         apis: glance.Glance,
-        limits: copying.Limits,
+        limits: pace.Limits,
         clock: clocks.Clock,
         rng: random.Random,
     ) -> None:

@@ -28,9 +28,10 @@ from keystoneauth1 import session as ksa_session
 import requests
 
 from benchmarks.fleet import ours
-from nova_rbd_multistore import ceph
+from nova_rbd_multistore import arrival
 from nova_rbd_multistore import image as image_values
 from nova_rbd_multistore import location
+from nova_rbd_multistore import task as task_values
 
 #: What a look into the local cluster is called among the questions.
 PROBE = 'probe'
@@ -167,7 +168,7 @@ class Recorder:
             self._read(parts.path.rpartition('/')[2], answer),
         )
 
-    def looked(self, began: float, arrival: ceph.Arrival) -> None:
+    def looked(self, began: float, arrival: arrival.Arrival) -> None:
         """Note a look into the cluster."""
         self._note(PROBE, '', began, 0, dataclasses.asdict(arrival))
 
@@ -191,7 +192,7 @@ class Recorder:
                     image_values.image_locations(answer.json())
                 )
             case 'tasks':
-                return self._tasks(image_values.copy_tasks(answer.json()))
+                return self._tasks(task_values.copy_tasks(answer.json()))
             case _:
                 return self._record(
                     image_values.ImageRecord.from_answer(answer.json())
@@ -211,7 +212,7 @@ class Recorder:
         ]
 
     def _tasks(
-        self, tasks: Iterable[image_values.CopyTask]
+        self, tasks: Iterable[task_values.CopyTask]
     ) -> list[dict[str, Any]]:
         return [
             {
@@ -270,7 +271,7 @@ class Cluster:
     ) -> None:
         self._cluster.clone(source, pool, name)
 
-    def arrival(self, pool: str, image: str) -> ceph.Arrival:
+    def arrival(self, pool: str, image: str) -> arrival.Arrival:
         began = self._recorder.now()
         arrival = self._cluster.arrival(pool, image)
         self._recorder.looked(began, arrival)

@@ -17,7 +17,7 @@ import datetime
 import heapq
 import itertools
 
-from nova_rbd_multistore import copying
+from nova_rbd_multistore import pace
 
 _EPOCH = datetime.datetime(2026, 1, 1)
 
@@ -64,6 +64,6 @@ class Clock:
     def time(
         self,
         uniform: Callable[[float, float], float] = lambda a, b: (a + b) / 2,
-    ) -> copying.Time:
+    ) -> pace.Time:
         """What the engine wants of time; jitter in the middle by default."""
-        return copying.Time(self.monotonic, self.sleep, uniform)
+        return pace.Time(self.monotonic, self.sleep, uniform)

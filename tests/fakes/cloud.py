@@ -19,6 +19,7 @@ from keystoneauth1 import service_token
 from keystoneauth1 import session as ksa_session
 from keystoneauth1 import token_endpoint
 
+from nova_rbd_multistore import asking
 from nova_rbd_multistore import endpoints
 from nova_rbd_multistore import glance
 from tests.fakes import clock as clocks
@@ -67,7 +68,7 @@ class Cloud:
     ) -> glance.Glance:
         """Glance as a user sees it, with Nova's service token or without.
 
-        Or with a separate identity, which asks in their stead.
+        Or with a separate identity, which asks on the user's behalf.
         """
         auth: plugin.BaseAuthPlugin = token_endpoint.Token(
             'http://not-from-here', token
@@ -76,16 +77,16 @@ class Cloud:
             auth = service_token.ServiceTokenAuthWrapper(
                 auth, token_endpoint.Token('http://nor-from-here', service)
             )
-        return glance.Glance(
+        asker = asking.Asker(
             self.session,
             auth,
             self.urls if urls is None else urls,
             self.known,
             sleep=sleep or self.clock.sleep,
-            deputy=deputy,
             request_id=request_id,
             retries=retries,
         )
+        return glance.Glance(asker, deputy)
 
 
 def _as_given(_urls: list[str]) -> None:

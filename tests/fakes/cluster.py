@@ -16,6 +16,7 @@ from collections.abc import Callable
 import contextlib
 import dataclasses
 
+from nova_rbd_multistore import arrival
 from nova_rbd_multistore import ceph
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import location
@@ -57,8 +58,8 @@ class Cluster:
     def complete(self, name: str, pool: str = 'images') -> str:
         """Make Glance's snapshot; return the location of the image."""
         image = self.images.setdefault((pool, name), Image())
-        image.snapshots.add(ceph.GLANCE_SNAPSHOT)
-        return f'rbd://{self._fsid}/{pool}/{name}/{ceph.GLANCE_SNAPSHOT}'
+        image.snapshots.add(arrival.GLANCE_SNAPSHOT)
+        return f'rbd://{self._fsid}/{pool}/{name}/{arrival.GLANCE_SNAPSHOT}'
 
     def remove(self, name: str, pool: str = 'images') -> None:
         self.images.pop((pool, name), None)
@@ -75,17 +76,17 @@ class Cluster:
         self._answer()
         return self._fsid
 
-    def arrival(self, pool: str, image: str) -> ceph.Arrival:
+    def arrival(self, pool: str, image: str) -> arrival.Arrival:
         self.looks += 1
         self._answer()
         if self.hidden:
-            raise ceph.ArrivalsHidden(f'no right to read {pool}')
+            raise arrival.ArrivalsHidden(f'no right to read {pool}')
         found = self.images.get((pool, image))
         if found is None:
-            return ceph.ABSENT
-        if ceph.GLANCE_SNAPSHOT in found.snapshots:
-            return ceph.Arrival(exists=True, complete=True)
-        return ceph.Arrival(exists=True, allocated=found.size)
+            return arrival.ABSENT
+        if arrival.GLANCE_SNAPSHOT in found.snapshots:
+            return arrival.Arrival(exists=True, complete=True)
+        return arrival.Arrival(exists=True, allocated=found.size)
 
     def clone(
         self, source: location.RbdLocation, pool: str, name: str

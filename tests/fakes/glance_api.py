@@ -25,7 +25,7 @@ import json
 from typing import Any, Protocol
 import uuid
 
-from nova_rbd_multistore import image as image_values
+from nova_rbd_multistore import task as task_values
 from tests.fakes import cluster as clusters
 
 MIB = 1024 * 1024
@@ -313,9 +313,9 @@ class GlanceApi:
         task = self.tasks.get(image.properties[LOCK])
         if task is not None:
             kept = (
-                image_values.LOCK_KEPT_PENDING
+                task_values.LOCK_KEPT_PENDING
                 if task.status == 'pending'
-                else image_values.LOCK_KEPT
+                else task_values.LOCK_KEPT
             )
             if self.clock.utcnow() - task.updated_at < kept:
                 raise Refusal(409, 'Image has active task')

@@ -12,19 +12,22 @@
 
 """A compute host of site west."""
 
-from typing import cast
+import functools
+import random
 
 from keystoneauth1 import plugin
 from nova import context as nova_context
 
-from nova_rbd_multistore import ceph
+from nova_rbd_multistore import access
+from nova_rbd_multistore import finding
 from nova_rbd_multistore import glance
 from nova_rbd_multistore import host
 from tests.fakes import cloud as clouds
+from tests.fakes import cluster as clusters
 from tests.fakes import endpoint as endpoints
 
 
-class Host(host.Host):
+class Access(access.GlanceAccess):
     """The real one, in a cloud without services.
 
     :ivar service: Nova's service token, None if none is sent
@@ -33,13 +36,11 @@ class Host(host.Host):
 
     def __init__(self, cloud: clouds.Cloud) -> None:
         super().__init__()
-        # As far as a host asks it, it is one.
-        self.cluster = cast(ceph.Cluster, cloud.west)
+        self._cloud = cloud
         self.service: str | None = endpoints.SERVICE
         self.deputy: plugin.BaseAuthPlugin | None = None
-        self._cloud = cloud
 
-    def glance_for(
+    def as_user_of(
         self, context: nova_context.RequestContext
     ) -> glance.Glance:
         return self._cloud.glance(
@@ -47,4 +48,20 @@ class Host(host.Host):
             service=self.service,
             deputy=self.deputy,
             retries=3,
+        )
+
+
+class Host:
+    """In place of :class:`host.Host`, on the cloud's clock."""
+
+    def __init__(self, cloud: clouds.Cloud) -> None:
+        self.cluster: clusters.Cluster = cloud.west
+        self.access = Access(cloud)
+        self._cloud = cloud
+
+    @functools.cached_property
+    def finder(self) -> finding.Finder:
+        """The real one, by the options as they are when it is first needed."""
+        return host.make_finder(
+            self.cluster, self._cloud.clock.time(random.uniform)
         )

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from nova_rbd_multistore import exceptions
-from nova_rbd_multistore import glance
 from nova_rbd_multistore import image as image_values
+from nova_rbd_multistore import task as task_values
 from tests.fakes import glance_api
 
 Answer = TypeVar('Answer')
@@ -49,14 +49,14 @@ class ImageService:
         )
         return image_values.ImageRecord.from_answer(glance_api.wire(answer))
 
-    def tasks(self, image: str) -> tuple[image_values.CopyTask, ...]:
+    def tasks(self, image: str) -> tuple[task_values.CopyTask, ...]:
         self.task_polls.append(self._api.clock.now)
         answer = self._ask(
             image, lambda: self._api.show_tasks(self.requester, image)
         )
-        return image_values.copy_tasks(glance_api.wire(answer))
+        return task_values.copy_tasks(glance_api.wire(answer))
 
-    def request_copy(self, image: str, store: str) -> glance.CopyReply:
+    def request_copy(self, image: str, store: str) -> task_values.CopyReply:
         body = {'method': {'name': 'copy-image'}, 'stores': [store]}
         try:
             request_id = self._ask(
@@ -64,13 +64,14 @@ class ImageService:
                 lambda: self._api.import_image(self.requester, image, body),
             )
         except glance_api.Refusal as refusal:
-            return glance.CopyReply(
-                {409: glance.Reply.BUSY, 400: glance.Reply.NOT_NEEDED}[
-                    refusal.status
-                ],
+            return task_values.CopyReply(
+                {
+                    409: task_values.Verdict.BUSY,
+                    400: task_values.Verdict.NOT_NEEDED,
+                }[refusal.status],
                 reason=refusal.explanation,
             )
-        return glance.CopyReply(glance.Reply.ACCEPTED, request_id)
+        return task_values.CopyReply(task_values.Verdict.ACCEPTED, request_id)
 
     def _ask(self, image: str, question: Callable[[], Answer]) -> Answer:
         if self.away:

@@ -18,6 +18,7 @@ import uuid
 import pytest
 import rbd
 
+from nova_rbd_multistore import arrival
 from nova_rbd_multistore import ceph
 
 MIB = 1 << 20
@@ -66,19 +67,21 @@ WITH_OBJECT_MAP = (
 
 
 def test_an_image_that_is_not_there_is_absent(as_nova, name):
-    assert as_nova.arrival('images', name) == ceph.ABSENT
+    assert as_nova.arrival('images', name) == arrival.ABSENT
 
 
 @pytest.mark.parametrize('size', [0, 5 * MIB, 64 * MIB + 1, TIB])
 def test_bytes_arrive_as_librbd_counts_them(as_nova, west, name, size):
     create(west, name, size, WITH_OBJECT_MAP)
-    assert as_nova.arrival('images', name) == ceph.Arrival(True, allocated=0)
+    assert as_nova.arrival('images', name) == arrival.Arrival(
+        True, allocated=0
+    )
     if size == 0:
         return
     for offset in (0, size // 2, size - len(b'bytes')):
         write(west, name, offset)
         objects = -(-west.allocated('images', name) // OBJECT)
-        assert as_nova.arrival('images', name) == ceph.Arrival(
+        assert as_nova.arrival('images', name) == arrival.Arrival(
             True, allocated=min(objects * OBJECT, size)
         )
 
@@ -88,17 +91,17 @@ def test_glances_snapshot_completes_an_image(as_nova, west, name):
     write(west, name, 0)
     west.create_snapshot('images', name, 'of-somebody')
     write(west, name, 0, 32 * MIB)
-    assert as_nova.arrival('images', name) == ceph.Arrival(
+    assert as_nova.arrival('images', name) == arrival.Arrival(
         True, allocated=16 * MIB
     )
     west.create_snapshot('images', name, 'snap')
-    assert as_nova.arrival('images', name) == ceph.Arrival(True, True)
+    assert as_nova.arrival('images', name) == arrival.Arrival(True, True)
 
 
 def test_without_an_object_map_bytes_are_not_counted(as_nova, west, name):
     create(west, name, 64 * MIB, rbd.RBD_FEATURE_LAYERING)
     write(west, name, 0)
-    assert as_nova.arrival('images', name) == ceph.Arrival(True)
+    assert as_nova.arrival('images', name) == arrival.Arrival(True)
 
 
 def test_an_image_in_the_trash_is_absent(as_nova, west, name):
@@ -106,7 +109,7 @@ def test_an_image_in_the_trash_is_absent(as_nova, west, name):
     with west.pool('images') as ioctx:
         rbd.RBD().trash_move(ioctx, name, 0)
         try:
-            assert as_nova.arrival('images', name) == ceph.ABSENT
+            assert as_nova.arrival('images', name) == arrival.ABSENT
         finally:
             (trashed,) = (
                 entry

@@ -19,10 +19,10 @@ glance-api that has just been started, there are seconds in between.
 
 import pytest
 
-from tests.functional import clusters
-from tests.functional import database
-from tests.functional import hosts
-from tests.functional import polling
+from tests.rig import clusters
+from tests.rig import database
+from tests.rig import hosts
+from tests.rig import polling
 
 POLL = {'libvirt__images_rbd_glance_copy_poll_interval': 2}
 

@@ -26,9 +26,11 @@ import atheris
 with atheris.instrument_imports(
     include=['nova_rbd_multistore', 'iso8601', 'oslo_utils.timeutils']
 ):
+    from nova_rbd_multistore import answers
     from nova_rbd_multistore import image
     from nova_rbd_multistore import location
     from nova_rbd_multistore import progress
+    from nova_rbd_multistore import task as task_values
     from nova_rbd_multistore import text
 
 
@@ -71,7 +73,7 @@ def image_locations(data: bytes) -> None:
 
 def tasks(data: bytes) -> None:
     """An image's tasks."""
-    for task in _read(image.copy_tasks, data) or ():
+    for task in _read(task_values.copy_tasks, data) or ():
         assert task.id.isprintable()
         assert task.message.isprintable()
         assert task.lock_kept_until > task.updated_at
@@ -107,7 +109,7 @@ def _read(read: Callable[[object], Any], data: bytes) -> Any:
         return None
     try:
         return read(answer)
-    except image.MalformedAnswer as exc:
+    except answers.MalformedAnswer as exc:
         _check(exc)
         return None
 

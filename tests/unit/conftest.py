@@ -62,7 +62,6 @@ def this_host(options, cloud, monkeypatch):
     del options
     found = hosts.Host(cloud)
     monkeypatch.setattr(host, 'this_host', lambda: found)
-    monkeypatch.setattr(host, 'time', cloud.clock)
     return found
 
 

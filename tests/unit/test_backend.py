@@ -13,6 +13,7 @@
 """The backend, as Nova's driver calls it, with Nova's real base class."""
 
 from concurrent import futures
+import functools
 import logging
 import pathlib
 import threading
@@ -28,7 +29,7 @@ import pytest
 
 from nova_rbd_multistore import backend
 from nova_rbd_multistore import exceptions
-from nova_rbd_multistore import host as host_module
+from nova_rbd_multistore import finding
 from tests.fakes import disks
 from tests.fakes import endpoint as endpoints
 
@@ -64,13 +65,19 @@ class Boot:
     def __init__(self, cloud, context, uuid=UUIDS[0]):
         self.context = context
         self.disks = disks.Disks(cloud.west)
-        self.disk = backend.Rbd(
-            instance=objects.Instance(uuid=uuid, task_state='spawning'),
-            disk_name='disk',
-        )
-        self.disk.driver = self.disks
+        self._uuid = uuid
         self.fetched = 0
         self.refusals = []
+
+    @functools.cached_property
+    def disk(self):
+        """Made by the options as they are when it is first needed."""
+        disk = backend.Rbd(
+            instance=objects.Instance(uuid=self._uuid, task_state='spawning'),
+            disk_name='disk',
+        )
+        disk.driver = self.disks
+        return disk
 
     @property
     def name(self):
@@ -471,8 +478,8 @@ def test_what_its_user_may_not_read_is_not_taken_from_novas_cache(
 def test_a_separate_identity_asks_for_locations_and_copies_alone(
     host, boot, cloud, cold
 ):
-    host.service = None
-    host.deputy = token_endpoint.Token('', endpoints.DEPUTY)
+    host.access.service = None
+    host.access.deputy = token_endpoint.Token('', endpoints.DEPUTY)
     boot.run(cold)
     assert parent(cloud, boot) == f'images/{cold.id}@snap'
     asked_by_deputy = [
@@ -514,7 +521,7 @@ def test_who_lost_his_right_while_another_asked_gets_no_download(
         cloud.api.images.pop(cold.id)
         raise exceptions.CopyFailed(cold.id, 'west', 'no space left')
 
-    monkeypatch.setattr(host_module.Host, 'copy', fail)
+    monkeypatch.setattr(finding.Finder, 'bring', fail)
     with pytest.raises(exceptions.ImageGone):
         boot.run(cold)
     assert boot.fetched == 0
@@ -596,13 +603,13 @@ def test_a_store_that_is_another_cluster_gets_no_further_copies(
 
 
 def test_without_a_service_token_locations_stay_hidden(boot, host, image):
-    host.service = None
+    host.access.service = None
     with pytest.raises(exceptions.LocationsForbidden):
         boot.run(image)
 
 
 def test_without_a_service_token_a_copy_is_forbidden(boot, host, cloud, cold):
-    host.service = None
+    host.access.service = None
     cloud.api.show_locations = True
     with pytest.raises(exceptions.CopyForbidden):
         boot.run(cold)

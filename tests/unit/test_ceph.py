@@ -19,6 +19,7 @@ import pytest
 import rados
 import rbd
 
+from nova_rbd_multistore import arrival
 from nova_rbd_multistore import ceph
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import location
@@ -274,7 +275,7 @@ def test_a_clone_that_the_cluster_fails_is_the_hosts_fault(
 
 
 def test_an_image_that_is_not_there_is_absent(cluster):
-    assert cluster.arrival('images', 'another-id') == ceph.ABSENT
+    assert cluster.arrival('images', 'another-id') == arrival.ABSENT
 
 
 def test_an_image_with_glances_snapshot_is_complete(cluster):
@@ -293,7 +294,7 @@ def test_an_image_that_arrives_shows_the_bytes_of_its_objects(
     library.pools['images'][IMAGE] = librados.Image(
         size=40 * MIB, order=23, objects=[1, 2, 0, 3, 1]
     )
-    assert cluster.arrival('images', IMAGE) == ceph.Arrival(
+    assert cluster.arrival('images', IMAGE) == arrival.Arrival(
         exists=True, allocated=24 * MIB
     )
 
@@ -318,7 +319,7 @@ def test_without_an_object_map_nobody_counts_objects(cluster, library):
     library.pools['images'][IMAGE] = librados.Image(
         features=rbd.RBD_FEATURE_LAYERING, size=8 * MIB, objects=[1]
     )
-    assert cluster.arrival('images', IMAGE) == ceph.Arrival(exists=True)
+    assert cluster.arrival('images', IMAGE) == arrival.Arrival(exists=True)
 
 
 def test_to_look_at_an_image_is_not_to_open_it(cluster, library):
@@ -333,14 +334,14 @@ def test_an_image_that_has_lost_its_name_is_absent(cluster, library):
     # As in the trash, where it keeps its header.
     images = library.pools['images']
     images['renamed'] = images.pop(IMAGE)
-    assert cluster.arrival('images', IMAGE) == ceph.ABSENT
+    assert cluster.arrival('images', IMAGE) == arrival.ABSENT
 
 
 @pytest.mark.parametrize('method', ['get_snapcontext', 'get_size'])
 def test_an_image_removed_while_we_look_is_absent(cluster, library, method):
     library.faults[method] = rados.ObjectNotFound('error', errno=2)
     library.pools['images'][IMAGE] = librados.Image()
-    assert cluster.arrival('images', IMAGE) == ceph.ABSENT
+    assert cluster.arrival('images', IMAGE) == arrival.ABSENT
 
 
 @pytest.mark.parametrize('method', METHODS)
@@ -350,7 +351,7 @@ def test_an_answer_that_is_not_understood_hides_arrivals(
     if method != 'get_snapshot_name':
         library.pools['images'][IMAGE] = librados.Image()
     library.answers[method] = b'\xff\xff\xff'
-    with pytest.raises(ceph.ArrivalsHidden, match='not understood'):
+    with pytest.raises(arrival.ArrivalsHidden, match='not understood'):
         cluster.arrival('images', IMAGE)
 
 
@@ -363,18 +364,20 @@ def test_a_question_that_the_osds_cannot_answer_hides_arrivals(
     if method != 'get_snapshot_name':
         library.pools['images'][IMAGE] = librados.Image()
     library.faults[method] = rados.OSError('failed to call', errno=code)
-    with pytest.raises(ceph.ArrivalsHidden, match=f'not understood.*{method}'):
+    with pytest.raises(
+        arrival.ArrivalsHidden, match=f'not understood.*{method}'
+    ):
         cluster.arrival('images', IMAGE)
 
 
 def test_arrivals_in_a_pool_that_we_may_not_read_are_hidden(cluster, library):
     library.unreadable.add('images')
-    with pytest.raises(ceph.ArrivalsHidden, match='images'):
+    with pytest.raises(arrival.ArrivalsHidden, match='images'):
         cluster.arrival('images', IMAGE)
 
 
 def test_arrivals_in_a_pool_that_is_not_there_are_hidden(cluster):
-    with pytest.raises(ceph.ArrivalsHidden, match='no pool golden'):
+    with pytest.raises(arrival.ArrivalsHidden, match='no pool golden'):
         cluster.arrival('golden', IMAGE)
 
 
@@ -411,7 +414,7 @@ def test_whatever_happens_all_is_closed(cluster, library, operation, fault):
         lambda: cluster.has_image('images', IMAGE),
     ):
         with contextlib.suppress(
-            exceptions.ClusterUnreachable, ceph.ArrivalsHidden
+            exceptions.ClusterUnreachable, arrival.ArrivalsHidden
         ):
             call()
     assert library.open == 0

@@ -20,11 +20,12 @@ import logging
 
 import pytest
 
-from nova_rbd_multistore import ceph
+from nova_rbd_multistore import arrival
 from nova_rbd_multistore import copying
 from nova_rbd_multistore import exceptions
-from nova_rbd_multistore import glance
 from nova_rbd_multistore import image as image_values
+from nova_rbd_multistore import pace
+from nova_rbd_multistore import task as task_values
 from tests.fakes import clock as clocks
 from tests.fakes import cluster as clusters
 from tests.fakes import glance_api
@@ -32,7 +33,7 @@ from tests.fakes import image_service
 
 MIB = glance_api.MIB
 
-LIMITS = copying.Limits(
+LIMITS = pace.Limits(
     poll_interval=15, probe_interval=0.5, timeout=600, stall_timeout=300
 )
 
@@ -69,14 +70,14 @@ class Site:
         """
         wanted = {
             field: limits.get(field, getattr(LIMITS, field))
-            for field in copying.Limits.__slots__
+            for field in pace.Limits.__slots__
         }
         copy = copying.Copy(
             record or self.record(),
             'west',
             self.glance,
             functools.partial(self.west.arrival, 'images', self.image.id),
-            copying.Limits(**wanted),
+            pace.Limits(**wanted),
             self.clock.time(self.uniform),
             self.check,
         )
@@ -565,7 +566,7 @@ def test_a_409_without_a_lock_is_repeated_at_the_pace_of_polls(site):
     # Glance says 409 for other reasons too; nothing tells them apart.
     site.glance.request_copy = lambda _image, _store: (
         site.api.requests.append((site.clock.now, 'west', 409))
-        or glance.CopyReply(glance.Reply.BUSY, reason='whatever')
+        or task_values.CopyReply(task_values.Verdict.BUSY, reason='whatever')
     )
     with pytest.raises(exceptions.CopyStalled):
         site.copy()
@@ -579,8 +580,8 @@ def test_a_409_without_a_lock_is_repeated_at_the_pace_of_polls(site):
 
 def test_a_400_twice_in_a_row_is_a_failure_with_glances_reason(site):
     # "copy-image is not enabled" comes as 400, too.
-    site.glance.request_copy = lambda _image, _store: glance.CopyReply(
-        glance.Reply.NOT_NEEDED, reason='copy-image is not enabled'
+    site.glance.request_copy = lambda _image, _store: task_values.CopyReply(
+        task_values.Verdict.NOT_NEEDED, reason='copy-image is not enabled'
     )
     with pytest.raises(exceptions.CopyFailed, match='is not enabled'):
         site.copy()
@@ -588,9 +589,15 @@ def test_a_400_twice_in_a_row_is_a_failure_with_glances_reason(site):
 
 def test_refusals_409_202_and_400_may_come_in_any_order(site):
     replies = [
-        glance.CopyReply(glance.Reply.BUSY, reason='Image has active task'),
-        glance.CopyReply(glance.Reply.NOT_NEEDED, reason='already present'),
-        glance.CopyReply(glance.Reply.BUSY, reason='Image has active task'),
+        task_values.CopyReply(
+            task_values.Verdict.BUSY, reason='Image has active task'
+        ),
+        task_values.CopyReply(
+            task_values.Verdict.NOT_NEEDED, reason='already present'
+        ),
+        task_values.CopyReply(
+            task_values.Verdict.BUSY, reason='Image has active task'
+        ),
     ]
     request = site.glance.request_copy
     site.glance.request_copy = lambda image, store: (
@@ -780,7 +787,7 @@ def test_a_task_that_is_never_closed_ends_in_a_stall(site):
     site.api.pace.close = 10_000
     with pytest.raises(exceptions.CopyStalled):
         site.copy()
-    assert min(gaps(site.glance.polls)) >= copying.FIRST_RECHECK
+    assert min(gaps(site.glance.polls)) >= pace.FIRST_RECHECK
     assert len(site.glance.polls) < 40
 
 
@@ -870,7 +877,7 @@ def test_a_copy_that_does_not_move_ends_after_the_stall_timeout(site):
     said = str(caught.value)
     assert site.task.id in said
     assert f'since {site.task.updated_at:%H:%M:%S} UTC' in said
-    until = site.task.updated_at + image_values.LOCK_KEPT
+    until = site.task.updated_at + task_values.LOCK_KEPT
     assert f'at {until:%Y-%m-%d %H:%M:%S} UTC' in said
 
 
@@ -896,7 +903,7 @@ def test_a_task_that_was_never_begun_keeps_its_lock_for_two_hours(site):
     site.clock.after(0.1, site.api.kill)
     with pytest.raises(exceptions.CopyStalled) as caught:
         site.copy()
-    until = site.task.updated_at + image_values.LOCK_KEPT_PENDING
+    until = site.task.updated_at + task_values.LOCK_KEPT_PENDING
     assert f'at {until:%Y-%m-%d %H:%M:%S} UTC' in str(caught.value)
 
 
@@ -1214,11 +1221,11 @@ def test_the_wait_never_spins(site):
 
 def test_no_progress_is_made_up_where_bytes_are_not_known(site, caplog):
     caplog.set_level(logging.INFO)
-    arrival = site.west.arrival
+    look = site.west.arrival
 
     def without_object_map(pool, image):
-        seen = arrival(pool, image)
-        return ceph.Arrival(seen.exists, seen.complete, allocated=None)
+        seen = look(pool, image)
+        return arrival.Arrival(seen.exists, seen.complete, allocated=None)
 
     site.west.arrival = without_object_map
     site.api.pace.upload = 50

@@ -38,7 +38,7 @@ def library(options, monkeypatch):
 @pytest.fixture
 def driver(library):
     del library
-    return disks.RBDDriver()
+    return disks.RBDDriver(host.this_host().cluster)
 
 
 def test_all_calls_go_over_one_connection(driver, library):
@@ -49,7 +49,7 @@ def test_all_calls_go_over_one_connection(driver, library):
 
 
 def test_it_is_the_connection_of_the_host(driver, library):
-    assert host.this_host().fsid == 'fsid-west'
+    assert host.this_host().cluster.fsid() == 'fsid-west'
     driver.exists('disk')
     assert len(library.connections) == 1
 

@@ -83,7 +83,7 @@ def test_nothing_is_known_of_a_new_endpoint(known):
 
 
 def test_good_health_is_believed_for_a_while(known, clock):
-    known.healthy('http://a')
+    known.note_healthy('http://a')
     clock.advance(REST - 1)
     assert known.is_healthy('http://a')
     clock.advance(1)
@@ -92,12 +92,12 @@ def test_good_health_is_believed_for_a_while(known, clock):
 
 def test_good_health_ends_the_rest(known):
     known.failed('http://a')
-    known.healthy('http://a')
+    known.note_healthy('http://a')
     assert known.order(URLS) == URLS
 
 
 def test_a_failure_ends_the_belief_in_good_health(known):
-    known.healthy('http://a')
+    known.note_healthy('http://a')
     known.failed('http://a')
     assert not known.is_healthy('http://a')
 

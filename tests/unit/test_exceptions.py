@@ -310,8 +310,7 @@ def parents_drawn():
 
 def test_the_tree_drawn_is_the_tree():
     drawn = parents_drawn()
-    # CopyError gathers what names image and store: no kind to catch.
-    assert set(drawn) == set(CLASSES) - {'CopyError'}
+    assert set(drawn) == set(CLASSES)
     for name, parent in drawn.items():
         above = CLASSES.get(parent) or getattr(exception, parent)
         assert issubclass(CLASSES[name], above)

@@ -23,8 +23,8 @@ import pytest
 import requests
 
 from nova_rbd_multistore import exceptions
-from nova_rbd_multistore import glance
 from nova_rbd_multistore import image as image_values
+from nova_rbd_multistore import task as task_values
 from tests.fakes import endpoint as endpoints
 from tests.fakes import glance_api
 from tests.fakes import network
@@ -79,7 +79,7 @@ def test_the_locations_are_read_where_the_record_hides_them(cloud, image):
 
 def test_a_copy_is_requested_of_one_store_which_must_succeed(cloud, image):
     reply = cloud.glance().request_copy(image, 'west')
-    assert reply.reply is glance.Reply.ACCEPTED
+    assert reply.verdict is task_values.Verdict.ACCEPTED
     assert json.loads(cloud.endpoints[0].asked[-1].body) == {
         'method': {'name': 'copy-image'},
         'stores': ['west'],
@@ -105,13 +105,13 @@ def test_a_request_while_an_import_is_under_way_is_busy(cloud, image):
     images = cloud.glance()
     images.request_copy(image, 'west')
     reply = images.request_copy(image, 'west')
-    assert reply.reply is glance.Reply.BUSY
+    assert reply.verdict is task_values.Verdict.BUSY
     assert 'Image has active task' in reply.reason
 
 
 def test_a_request_for_a_store_that_has_the_image_is_not_needed(cloud, image):
     reply = cloud.glance().request_copy(image, 'east')
-    assert reply.reply is glance.Reply.NOT_NEEDED
+    assert reply.verdict is task_values.Verdict.NOT_NEEDED
     assert 'already present' in reply.reason
 
 
@@ -322,7 +322,7 @@ def test_no_answer_to_any_question_is_taken_for_one(
 def test_no_list_of_stores_is_an_endpoints_failure(cloud, image, fault):
     cloud.endpoints[0].answers['/info/stores'] = fault
     reply = cloud.glance().request_copy(image, 'west')
-    assert reply.reply is glance.Reply.ACCEPTED
+    assert reply.verdict is task_values.Verdict.ACCEPTED
     assert not any('import' in path for path in cloud.endpoints[0].paths)
 
 
@@ -342,7 +342,7 @@ def test_a_refusal_to_list_stores_is_none_to_copy(cloud, image, status):
         status, 'a strange proxy'
     )
     reply = cloud.glance().request_copy(image, 'west')
-    assert reply.reply is glance.Reply.ACCEPTED
+    assert reply.verdict is task_values.Verdict.ACCEPTED
 
 
 def test_a_record_of_another_image_is_no_answer(cloud, image):
@@ -355,7 +355,7 @@ def test_a_record_of_another_image_is_no_answer(cloud, image):
 def test_an_accepted_copy_without_a_request_id_is_accepted(cloud, image):
     cloud.endpoints[0].answers['/import'] = page(b'', 202, 'text/html')
     reply = cloud.glance().request_copy(image, 'west')
-    assert reply.reply is glance.Reply.ACCEPTED
+    assert reply.verdict is task_values.Verdict.ACCEPTED
 
 
 def test_a_request_id_is_made_fit_for_the_log(cloud, image):
@@ -456,7 +456,7 @@ def test_a_copy_accepted_by_a_glance_that_then_dies_is_busy(cloud, image):
 
     cloud.network.servers['glance-a:9292'] = only_the_import_dies
     reply = cloud.glance().request_copy(image, 'west')
-    assert reply.reply is glance.Reply.BUSY
+    assert reply.verdict is task_values.Verdict.BUSY
     assert [status for _, _, status in cloud.api.requests] == [202, 409]
 
 
@@ -552,7 +552,7 @@ def test_an_endpoint_without_our_store_is_passed_over(cloud, image):
         b'{"stores": [{"id": "file"}, {"id": "dcn-west"}]}'
     )
     reply = cloud.glance().request_copy(image, 'west')
-    assert reply.reply is glance.Reply.ACCEPTED
+    assert reply.verdict is task_values.Verdict.ACCEPTED
     assert not any('import' in path for path in cloud.endpoints[0].paths)
 
 
@@ -571,7 +571,7 @@ def test_an_endpoint_with_one_store_only_is_passed_over(cloud, image):
         404, 'Multi backend is not supported at this site.'
     )
     reply = cloud.glance().request_copy(image, 'west')
-    assert reply.reply is glance.Reply.ACCEPTED
+    assert reply.verdict is task_values.Verdict.ACCEPTED
 
 
 def test_a_store_that_no_endpoint_knows_is_unknown_at_once(cloud, image):
@@ -609,7 +609,7 @@ def test_a_glance_that_offers_its_own_stores_still_copies_to_others(
 ):
     cloud.api.stores['os_glance_staging_store'] = None
     reply = cloud.glance().request_copy(image, 'west')
-    assert reply.reply is glance.Reply.ACCEPTED
+    assert reply.verdict is task_values.Verdict.ACCEPTED
 
 
 def test_the_stores_of_an_endpoint_are_asked_for_once(cloud, image):
@@ -651,7 +651,7 @@ def test_a_store_taken_away_later_is_unknown_at_the_next_request(cloud, image):
     del cloud.api.stores['west']
     # Glance says 409, as to an image that is busy.
     reply = images.request_copy(other, 'west')
-    assert reply.reply is glance.Reply.BUSY
+    assert reply.verdict is task_values.Verdict.BUSY
     with pytest.raises(exceptions.StoreUnknown):
         images.request_copy(other, 'west')
 
@@ -662,7 +662,7 @@ def test_a_store_added_later_is_found(cloud, image):
         images.request_copy(image, 'north')
     cloud.api.stores['north'] = None
     reply = images.request_copy(image, 'north')
-    assert reply.reply is glance.Reply.ACCEPTED
+    assert reply.verdict is task_values.Verdict.ACCEPTED
 
 
 # Secrets
@@ -787,7 +787,7 @@ def test_what_the_policies_deny_the_user_the_deputy_gets(cloud, image, deputy):
     images = cloud.glance(service=None, deputy=deputy)
     assert len(images.locations(image)) == 2
     reply = images.request_copy(image, 'west')
-    assert reply.reply is glance.Reply.ACCEPTED
+    assert reply.verdict is task_values.Verdict.ACCEPTED
     (task,) = images.tasks(image)
     assert task.request_id == reply.request_id
 

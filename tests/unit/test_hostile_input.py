@@ -38,16 +38,18 @@ from oslo_log import formatters
 from oslo_log import log as oslo_logging
 import pytest
 
-from nova_rbd_multistore import ceph
+from nova_rbd_multistore import answers
+from nova_rbd_multistore import arrival
 from nova_rbd_multistore import conf
 from nova_rbd_multistore import copying
 from nova_rbd_multistore import driver
 from nova_rbd_multistore import exceptions
-from nova_rbd_multistore import glance
 from nova_rbd_multistore import image
 from nova_rbd_multistore import location
+from nova_rbd_multistore import pace
 from nova_rbd_multistore import progress
 from nova_rbd_multistore import source
+from nova_rbd_multistore import task as task_values
 from nova_rbd_multistore import text
 from tests.fakes import clock as clocks
 from tests.fakes import cloud as clouds
@@ -186,7 +188,7 @@ store_lists = st.builds(
     st.lists(st.just('west') | hostile, max_size=3),
 )
 bodies = records | locations | task_lists | store_lists | anything
-answers = st.builds(
+http_answers = st.builds(
     network.Answer,
     st.sampled_from(
         [
@@ -272,7 +274,7 @@ def test_only_own_or_trusted_images_of_our_cluster_are_sources(
         {'url': url, 'metadata': {'store': store}}
         for url in filter(None, hostile_urls)
     ]
-    with clean_log(), contextlib.suppress(image.MalformedAnswer):
+    with clean_log(), contextlib.suppress(answers.MalformedAnswer):
         record = image.ImageRecord.from_answer(answer)
         found = []
         with contextlib.suppress(exceptions.LocationRefused):
@@ -333,14 +335,14 @@ QUESTIONS = {
 
 @pytest.mark.parametrize('question', QUESTIONS)
 @settings(unhurried, max_examples=150)
-@given(answer=answers, healthy=st.booleans(), store=st.booleans())
+@given(answer=http_answers, healthy=st.booleans(), store=st.booleans())
 def test_an_answer_is_read_or_becomes_a_documented_error(
     question, answer, healthy, store
 ):
     cloud = clouds.Cloud(count=1)
     (endpoint,) = cloud.endpoints
     if healthy:
-        cloud.known.healthy(cloud.urls[0])
+        cloud.known.note_healthy(cloud.urls[0])
     if store:
         cloud.known.learn_stores(cloud.urls[0], frozenset({'west'}))
     endpoint.fault = answer
@@ -351,7 +353,7 @@ def test_an_answer_is_read_or_becomes_a_documented_error(
         except (exceptions.GlanceUnavailable, *documented) as exc:
             check_message(exc)
         else:
-            if isinstance(read, glance.CopyReply):
+            if isinstance(read, task_values.CopyReply):
                 assert read.reason.isprintable()
                 assert (read.request_id or '').isprintable()
     # Redirects are followed 30 times.
@@ -408,12 +410,12 @@ class HostileService:
     def tasks(self, _image_id):
         answer = self._answer(task_lists)
         with self._reading():
-            return image.copy_tasks(answer)
+            return task_values.copy_tasks(answer)
 
     def request_copy(self, _image_id, _store):
         self.asked += 1
-        return glance.CopyReply(
-            self._draw(st.sampled_from(glance.Reply)),
+        return task_values.CopyReply(
+            self._draw(st.sampled_from(task_values.Verdict)),
             self._draw(st.none() | st.just('req-1')),
             text.printable(self._draw(hostile)),
         )
@@ -428,7 +430,7 @@ class HostileService:
     def _reading(self):
         try:
             yield
-        except image.MalformedAnswer as exc:
+        except answers.MalformedAnswer as exc:
             raise exceptions.GlanceUnavailable(1) from exc
 
 
@@ -438,7 +440,7 @@ class HostileService:
     size=sizes.filter(lambda size: 0 <= size < 2**63),
     arrivals=st.lists(
         st.builds(
-            ceph.Arrival,
+            arrival.Arrival,
             st.booleans(),
             st.booleans(),
             st.none() | st.integers(0, 2**63),
@@ -458,7 +460,7 @@ def test_a_copy_ends_in_time_whatever_glance_and_the_cluster_say(
         'west',
         service,
         lambda: next(looks, arrivals[-1]),
-        copying.Limits(
+        pace.Limits(
             poll_interval=15, probe_interval=0.5, timeout=60, stall_timeout=30
         ),
         clock.time(),
@@ -586,7 +588,7 @@ def work(function):
 
 def ask(question, body):
     cloud = clouds.Cloud(count=1)
-    cloud.known.healthy(cloud.urls[0])
+    cloud.known.note_healthy(cloud.urls[0])
     cloud.endpoints[0].fault = network.Answer(200, json.dumps(body).encode())
     return lambda: QUESTIONS[question][0](cloud.glance())
 

@@ -20,7 +20,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 import pytest
 
+from nova_rbd_multistore import answers
 from nova_rbd_multistore import image
+from nova_rbd_multistore import task as task_values
 from tests.fakes import clock as clocks
 from tests.fakes import cluster as clusters
 from tests.fakes import glance_api
@@ -206,13 +208,13 @@ def test_only_an_active_image_is_active(status):
     ],
 )
 def test_a_field_of_another_type_is_malformed(field, value):
-    with pytest.raises(image.MalformedAnswer):
+    with pytest.raises(answers.MalformedAnswer):
         record(**{field: value})
 
 
 @pytest.mark.parametrize('answer', [None, '', [], 'text', 5, [MINIMAL]])
 def test_what_is_no_object_is_no_record(answer):
-    with pytest.raises(image.MalformedAnswer):
+    with pytest.raises(answers.MalformedAnswer):
         image.ImageRecord.from_answer(answer)
 
 
@@ -220,8 +222,8 @@ def test_what_is_no_object_is_no_record(answer):
     'read',
     [
         image.ImageRecord.from_answer,
-        image.CopyTask.from_answer,
-        image.copy_tasks,
+        task_values.CopyTask.from_answer,
+        task_values.copy_tasks,
         image.image_locations,
         image.store_ids,
     ],
@@ -229,12 +231,12 @@ def test_what_is_no_object_is_no_record(answer):
 @settings(max_examples=30, deadline=None)
 @given(answer=anything | fields | st.lists(fields))
 def test_no_answer_raises_anything_but_malformed(read, answer):
-    with contextlib.suppress(image.MalformedAnswer):
+    with contextlib.suppress(answers.MalformedAnswer):
         read(answer)
 
 
 def test_the_error_shows_a_hostile_value_shortened_and_on_one_line():
-    with pytest.raises(image.MalformedAnswer) as caught:
+    with pytest.raises(answers.MalformedAnswer) as caught:
         record(size='a\nb\x1b' * 1000)
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 120
@@ -287,7 +289,7 @@ def test_stores_are_known_by_their_ids():
     'answer', [None, {}, {'stores': 'east'}, {'stores': ['east']}, []]
 )
 def test_what_is_no_list_of_stores_is_malformed(answer):
-    with pytest.raises(image.MalformedAnswer):
+    with pytest.raises(answers.MalformedAnswer):
         image.store_ids(answer)
 
 
@@ -295,9 +297,9 @@ def test_what_is_no_list_of_stores_is_malformed(answer):
 
 
 def test_a_task_is_read_from_the_wire():
-    assert image.CopyTask.from_answer(TASK) == image.CopyTask(
+    assert task_values.CopyTask.from_answer(TASK) == task_values.CopyTask(
         id='a-task',
-        status=image.TaskStatus.PROCESSING,
+        status=task_values.TaskStatus.PROCESSING,
         message='Copied 128 MiB',
         stores=frozenset({'west'}),
         request_id='req-1',
@@ -306,7 +308,7 @@ def test_a_task_is_read_from_the_wire():
 
 
 def test_a_task_may_have_no_message_and_no_request_id():
-    task = image.CopyTask.from_answer(
+    task = task_values.CopyTask.from_answer(
         {**TASK, 'message': None, 'request_id': None}
     )
     assert task.message == ''
@@ -317,18 +319,18 @@ def test_a_task_may_have_no_message_and_no_request_id():
     'task_input', [None, {}, {'backend': None}, {'backend': 'west'}, 'west']
 )
 def test_a_task_need_not_tell_its_stores(task_input):
-    task = image.CopyTask.from_answer({**TASK, 'input': task_input})
+    task = task_values.CopyTask.from_answer({**TASK, 'input': task_input})
     assert task.stores == frozenset()
 
 
 def test_a_tasks_message_is_made_fit_for_the_log():
-    task = image.CopyTask.from_answer({**TASK, 'message': 'a\nb' * 1000})
+    task = task_values.CopyTask.from_answer({**TASK, 'message': 'a\nb' * 1000})
     assert task.message.isprintable()
     assert len(task.message) <= 400
 
 
 def test_a_time_with_a_zone_is_read_as_utc():
-    task = image.CopyTask.from_answer(
+    task = task_values.CopyTask.from_answer(
         {**TASK, 'updated_at': '2026-01-01T02:00:00+02:00'}
     )
     assert task.updated_at == datetime.datetime(2026, 1, 1)
@@ -349,14 +351,14 @@ def test_a_time_with_a_zone_is_read_as_utc():
     ],
 )
 def test_a_task_with_a_field_of_another_type_is_malformed(field, value):
-    with pytest.raises(image.MalformedAnswer):
-        image.CopyTask.from_answer({**TASK, field: value})
+    with pytest.raises(answers.MalformedAnswer):
+        task_values.CopyTask.from_answer({**TASK, field: value})
 
 
 @pytest.mark.parametrize('field', ['id', 'status', 'updated_at'])
 def test_a_task_without_a_field_is_malformed(field):
-    with pytest.raises(image.MalformedAnswer, match=field):
-        image.CopyTask.from_answer(
+    with pytest.raises(answers.MalformedAnswer, match=field):
+        task_values.CopyTask.from_answer(
             {name: value for name, value in TASK.items() if name != field}
         )
 
@@ -371,7 +373,7 @@ def test_a_task_without_a_field_is_malformed(field):
     ],
 )
 def test_a_task_that_succeeded_or_failed_is_finished(status, finished):
-    task = image.CopyTask.from_answer({**TASK, 'status': status})
+    task = task_values.CopyTask.from_answer({**TASK, 'status': status})
     assert task.finished is finished
 
 
@@ -381,11 +383,11 @@ def test_a_task_that_succeeded_or_failed_is_finished(status, finished):
 def test_glance_keeps_a_lock_for_an_hour_and_two_before_it_begins(
     status, hours
 ):
-    task = image.CopyTask.from_answer({**TASK, 'status': status})
+    task = task_values.CopyTask.from_answer({**TASK, 'status': status})
     assert task.lock_kept_until == datetime.datetime(2026, 1, 1, hours)
 
 
 @pytest.mark.parametrize('answer', [None, {}, {'tasks': {}}, [TASK]])
 def test_what_is_no_list_of_tasks_is_malformed(answer):
-    with pytest.raises(image.MalformedAnswer):
-        image.copy_tasks(answer)
+    with pytest.raises(answers.MalformedAnswer):
+        task_values.copy_tasks(answer)

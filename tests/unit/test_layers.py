@@ -27,16 +27,23 @@ PACKAGE = 'nova_rbd_multistore'
 LAYERS = [
     (
         'glue to Nova',
-        ('driver', 'backend', 'host', 'identity', 'disks', 'compat'),
+        ('driver', 'backend', 'host', 'access', 'disks', 'compat'),
     ),
-    ('engine', ('copying', 'sharing')),
-    ('two ends', ('glance', 'endpoints', 'ceph')),
-    ('values', ('source', 'image', 'location', 'progress', 'rbd_class')),
+    ('finding', ('finding',)),
+    ('engine', ('copying', 'request', 'watch', 'pace', 'sharing')),
+    ('two ends', ('glance', 'asking', 'endpoints', 'ceph')),
+    (
+        'values',
+        (
+            *('source', 'image', 'task', 'arrival', 'location'),
+            *('progress', 'rbd_class', 'answers'),
+        ),
+    ),
     ('options and exceptions', ('conf', 'exceptions', 'text')),
 ]
 
 #: Libraries that talk to services, and the modules that alone import them.
-DOORS = {'glanceclient': {'glance'}, 'rados': {'ceph'}, 'rbd': {'ceph'}}
+DOORS = {'glanceclient': {'asking'}, 'rados': {'ceph'}, 'rbd': {'ceph'}}
 
 #: The trees of this repository, and what each may import of the others.
 TREES = {

@@ -23,8 +23,8 @@ import nova.conf
 import pytest
 import requests
 
+from nova_rbd_multistore import access as access_module
 from nova_rbd_multistore import exceptions
-from nova_rbd_multistore import identity
 from tests.fakes import endpoint as endpoints
 from tests.fakes import network
 
@@ -94,7 +94,7 @@ def access(options, cloud):
     del options
 
     def make():
-        access = identity.GlanceAccess()
+        access = access_module.GlanceAccess()
         access._session = cloud.session
         return access
 
@@ -278,7 +278,7 @@ def test_without_keystone_the_users_catalog_has_one(
     options.config(group='glance', num_retries=0)
     keystone.away = True
     images = access().as_user_of(boot_of(('internal', cloud.urls[1])))
-    assert images._urls == (cloud.urls[1],)
+    assert images._asker._urls == (cloud.urls[1],)
     (line,) = [
         record.getMessage()
         for record in caplog.records
@@ -304,7 +304,7 @@ def test_without_keystone_the_users_catalog_has_one(
 )
 def test_a_version_in_an_endpoint_is_left_out(options, access, url, base):
     options.config(group='glance', api_servers=[url])
-    assert access().as_user_of(boot_of())._urls == (base,)
+    assert access().as_user_of(boot_of())._asker._urls == (base,)
 
 
 # Whose identity
@@ -487,9 +487,10 @@ def test_one_answer_is_waited_for_as_long_as_configured(
 ):
     options.config(group='glance', timeout=of_nova)
     options.config(group='rbd_multistore', glance_request_timeout=ours)
-    assert identity.GlanceAccess()._session.timeout == wanted
+    assert access_module.GlanceAccess()._session.timeout == wanted
 
 
 def test_the_certificates_of_glance_are_novas(options):
     options.config(group='glance', cafile='/etc/ssl/glance.pem')
-    assert identity.GlanceAccess()._session.verify == '/etc/ssl/glance.pem'
+    made = access_module.GlanceAccess()
+    assert made._session.verify == '/etc/ssl/glance.pem'

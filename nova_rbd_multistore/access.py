@@ -10,14 +10,14 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Who asks Glance, and where: Nova's configuration of Glance, applied.
+"""Access to Glance: whose identity and which endpoints, by Nova's options.
 
 Every call carries the user's own token, so that Glance checks the user's
 right each time, and Nova's service token beside it (``[service_user]``), which
 says that the request comes by way of Nova. There is no credential of our own,
 unless the operator configures a separate identity (``[rbd_multistore]
-auth_type``) for what Glance's policies deny the user: see :mod:`glance` for
-what keeps it from being a confused deputy.
+auth_type``) for what Glance's policies deny the user: :mod:`glance` keeps it
+from being a confused deputy.
 """
 
 from collections.abc import Iterator
@@ -35,6 +35,7 @@ from nova import context as nova_context
 import nova.conf
 from oslo_log import log as logging
 
+from nova_rbd_multistore import asking
 from nova_rbd_multistore import compat
 from nova_rbd_multistore import conf
 from nova_rbd_multistore import endpoints
@@ -45,7 +46,15 @@ from nova_rbd_multistore import text
 CONF = nova.conf.CONF
 LOG = logging.getLogger(__name__)
 
+#: Who asks Glance, as far as its answers depend on it.
+User = tuple[str | None, str | None, frozenset[str]]
+
 _VERSION = re.compile(r'/v\d+(\.\d+)?/?$', re.ASCII)
+
+
+def user_of(context: nova_context.RequestContext) -> User:
+    """The user of a request: those who are equal are told the same."""
+    return context.user_id, context.project_id, frozenset(context.roles)
 
 
 class GlanceAccess:
@@ -74,19 +83,19 @@ class GlanceAccess:
         self, context: nova_context.RequestContext
     ) -> glance.Glance:
         """Glance, as the user of ``context`` may use it."""
-        return glance.Glance(
+        asker = asking.Asker(
             self._session,
             compat.get_service_user_token_auth_plugin(context),
             self._urls(context),
             self._known,
             sleep=time.sleep,
-            deputy=self._deputy,
             request_id=context.global_id,
             retries=CONF.glance.num_retries,
         )
+        return glance.Glance(asker, self._deputy)
 
     def announce(self) -> None:
-        """Log in whose name Glance is asked, and what that will not do."""
+        """Log on whose behalf Glance is asked, and what will not work so."""
         sent = CONF.service_user.send_service_user_token
         if self._deputy is not None:
             self._announce(self._deputy)

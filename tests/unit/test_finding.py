@@ -1,0 +1,324 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Images found in the local cluster, or brought there, for all boots."""
+
+from concurrent import futures
+import threading
+
+import pytest
+
+from nova_rbd_multistore import access
+from nova_rbd_multistore import exceptions
+from nova_rbd_multistore import finding
+from nova_rbd_multistore import glance
+from nova_rbd_multistore import sharing
+
+DEADLINE = 30
+
+
+@pytest.fixture
+def image(cloud):
+    return cloud.api.add_image('file')
+
+
+def record_of(this_host, context, image):
+    return this_host.access.as_user_of(context).record(image.id)
+
+
+def bring(this_host, context, image, **kwargs):
+    images = this_host.access.as_user_of(context)
+    return this_host.finder.bring(
+        images,
+        images.record(image.id),
+        access.user_of(context),
+        **kwargs,
+    )
+
+
+def statuses(cloud):
+    return [status for _, _, status in cloud.api.requests]
+
+
+def test_the_fsid_is_asked_for_once(this_host, cloud):
+    assert this_host.finder.fsid == 'fsid-west'
+    cloud.west.away = True
+    assert this_host.finder.fsid == 'fsid-west'
+
+
+def test_an_fsid_not_to_be_had_is_asked_for_again(this_host, cloud):
+    cloud.west.away = True
+    with pytest.raises(exceptions.ClusterUnreachable):
+        _ = this_host.finder.fsid
+    cloud.west.away = False
+    assert this_host.finder.fsid == 'fsid-west'
+
+
+def test_a_copy_goes_to_our_store_and_is_there_on_return(
+    this_host, cloud, context, image
+):
+    bring(this_host, context, image)
+    assert record_of(this_host, context, image).holds('west')
+    assert statuses(cloud) == [202]
+
+
+def test_a_copy_is_polled_and_given_up_as_configured(
+    this_host, options, cloud, context, image
+):
+    options.config(
+        group='libvirt',
+        images_rbd_glance_copy_poll_interval=5,
+        images_rbd_glance_copy_timeout=50,
+    )
+    cloud.west.hidden = True
+    cloud.api.pace.upload = 1000
+    with pytest.raises(exceptions.CopyTimedOut, match='50 s'):
+        bring(this_host, context, image)
+    shows = cloud.endpoints[0].paths.count(f'GET /v2/images/{image.id}')
+    assert 9 <= shows <= 15
+
+
+def test_a_copy_stalls_as_configured(
+    this_host, options, cloud, context, image
+):
+    options.config(group='rbd_multistore', copy_stall_timeout=30)
+    cloud.clock.after(1, cloud.api.kill)
+    with pytest.raises(exceptions.CopyStalled, match='30 s'):
+        bring(this_host, context, image)
+
+
+def test_the_pool_of_glance_is_looked_into_as_often_as_configured(
+    this_host, options, cloud, context, image
+):
+    options.config(
+        group='rbd_multistore', copy_probe_interval=2, glance_rbd_pool='images'
+    )
+    cloud.api.pace.upload = 100
+    looks = []
+    for second in (20, 80):
+        cloud.clock.after(second, lambda: looks.append(cloud.west.looks))
+    bring(this_host, context, image)
+    # With each of the four questions to Glance, too.
+    assert 60 / 2 <= looks[1] - looks[0] <= 60 / 2 + 4
+
+
+def test_the_wrong_pool_shows_no_arrival(
+    this_host, options, cloud, context, image
+):
+    options.config(group='rbd_multistore', glance_rbd_pool='elsewhere')
+    began = cloud.clock.now
+    bring(this_host, context, image)
+    # So it is the poll that finds it.
+    assert cloud.clock.now - began >= 12
+
+
+def test_polls_of_one_host_vary(this_host, cloud, context, image):
+    cloud.west.hidden = True
+    cloud.api.pace.upload = 300
+    bring(this_host, context, image)
+    naps = {round(nap, 3) for nap in cloud.clock.naps}
+    assert len(naps) > 5
+    assert all(12 <= nap <= 18 for nap in naps)
+
+
+def test_the_poll_asks_each_endpoint_once_without_further_rounds(
+    this_host, cloud, context, image, monkeypatch
+):
+    retries = []
+    request_copy = glance.Glance.request_copy
+
+    def asked(images, *args):
+        retries.append(images._asker._retries)
+        return request_copy(images, *args)
+
+    monkeypatch.setattr(glance.Glance, 'request_copy', asked)
+    bring(this_host, context, image)
+    assert retries == [0]
+
+
+def test_a_deleted_server_ends_its_own_wait(this_host, cloud, context, image):
+    cloud.api.pace.upload = 100
+
+    def deleted():
+        raise RuntimeError('the server was deleted')
+
+    with pytest.raises(RuntimeError, match='the server was deleted'):
+        bring(this_host, context, image, check=deleted)
+
+
+def test_a_boot_that_waits_for_another_is_checked_as_often_as_a_poll(
+    this_host, options, context, image
+):
+    options.config(group='libvirt', images_rbd_glance_copy_poll_interval=7)
+    asked = {}
+
+    class Copies(sharing.Shared):
+        def do(self, **kwargs):
+            asked.update(kwargs)
+
+    def check():
+        pass
+
+    this_host.finder._copies = Copies()
+    bring(this_host, context, image, check=check)
+    assert asked['check'] is check
+    assert asked['check_interval'] == 7
+    assert asked['key'] == (image.id, 'west')
+
+
+def test_boots_that_want_the_same_copy_at_once_have_it_made_once(
+    this_host, cloud, context, image
+):
+    # The first asks when all others are about to.
+    all_here = threading.Barrier(8)
+    asked = threading.Event()
+    images = this_host.access.as_user_of(context)
+    record = images.record(image.id)
+
+    class Slow(glance.Glance):
+        """Glance, which takes its time to accept a request."""
+
+        def __init__(self):
+            pass
+
+        def without_retries(self):
+            return self
+
+        def record(self, image):
+            return images.record(image)
+
+        def request_copy(self, image, store):
+            asked.set()
+            all_here.wait(DEADLINE)
+            return images.request_copy(image, store)
+
+        def locations(self, image):
+            return images.locations(image)
+
+    def first_boot():
+        this_host.finder.bring(Slow(), record, 'demo')
+
+    def other_boot():
+        assert asked.wait(DEADLINE)
+        all_here.wait(DEADLINE)
+        this_host.finder.bring(images, record, 'demo')
+
+    with futures.ThreadPoolExecutor(8) as pool:
+        boots = [pool.submit(first_boot)]
+        boots += [pool.submit(other_boot) for _ in range(7)]
+        for future in boots:
+            assert future.exception(DEADLINE) is None
+    assert statuses(cloud).count(202) == 1
+
+
+class Follower(sharing.Shared):
+    """Has the copy made by another boot, and tells what that one tells.
+
+    :ivar asker: of this boot
+    :ivar asked: what Glance was asked until the copy was there
+    """
+
+    def __init__(self, cloud, answer):
+        self._cloud = cloud
+        self._answer = answer
+
+    def do(self, *, asker, work, **_kwargs):
+        self.asker = asker
+        work()
+        self.asked = list(self._cloud.endpoints[0].paths)
+        return self._answer
+
+
+def test_a_copy_tells_where_the_image_lies(this_host, context, image):
+    (found,) = bring(this_host, context, image)
+    assert (found.fsid, found.pool, found.image, found.snapshot) == (
+        'fsid-west',
+        'images',
+        image.id,
+        'snap',
+    )
+
+
+def test_who_waited_for_a_boot_of_the_same_user_asks_nothing_more(
+    this_host, cloud, context, image
+):
+    this_host.finder._copies = Follower(cloud, ['somewhere'])
+    assert bring(this_host, context, image) == ['somewhere']
+    assert cloud.endpoints[0].paths == this_host.finder._copies.asked
+
+
+def test_who_waited_for_another_user_asks_for_himself(
+    this_host, cloud, context, image
+):
+    this_host.finder._copies = Follower(cloud, None)
+    (found,) = bring(this_host, context, image)
+    assert found.image == image.id
+    asked = cloud.endpoints[0].paths[len(this_host.finder._copies.asked) :]
+    assert asked == [
+        f'GET /v2/images/{image.id}',
+        f'GET /v2/images/{image.id}/locations',
+    ]
+
+
+def test_who_waited_for_another_user_may_be_refused(
+    this_host, cloud, context, image
+):
+    class Deactivating(Follower):
+        def do(self, **kwargs):
+            super().do(**kwargs)
+            image.status = 'deactivated'
+
+    this_host.finder._copies = Deactivating(cloud, None)
+    with pytest.raises(exceptions.NotActive):
+        bring(this_host, context, image)
+
+
+def test_the_same_user_has_the_same_project_and_roles(
+    this_host, cloud, context, image
+):
+    context.roles = ['member', 'reader']
+    this_host.finder._copies = Follower(cloud, [])
+    bring(this_host, context, image)
+    assert this_host.finder._copies.asker == (
+        'demo',
+        'demo',
+        frozenset({'member', 'reader'}),
+    )
+
+
+@pytest.fixture
+def mismatch(this_host, cloud, context, image):
+    """One copy has shown that our store is another cluster."""
+    cloud.api.stores['west'] = cloud.east
+    with pytest.raises(exceptions.StoreNotLocal):
+        bring(this_host, context, image)
+    cloud.api.stores['west'] = cloud.west
+    cloud.api.requests.clear()
+    return cloud.api.add_image('file')
+
+
+def test_after_a_mismatch_no_copy_is_asked_for_for_a_while(
+    this_host, cloud, context, mismatch
+):
+    with pytest.raises(exceptions.StoreNotLocal) as caught:
+        bring(this_host, context, mismatch)
+    assert 'fsid-west' in str(caught.value)
+    assert 'fsid-east' in str(caught.value)
+    assert statuses(cloud) == []
+
+
+def test_a_mismatch_is_forgotten_after_a_while(
+    this_host, cloud, context, mismatch
+):
+    cloud.clock.advance(finding.MISMATCH_REMEMBERED)
+    bring(this_host, context, mismatch)
+    assert statuses(cloud) == [202]
