@@ -37,6 +37,7 @@ BLOCKS: dict[str, Callable[[runs.Run], list[report.Figure]]] = {
     'boot-disk': boots.boot_disk,
     'end-of-a-copy': boots.end_of_a_copy,
     'failed-copy': boots.failed_copy,
+    'first-boot-on-both-sites': storms.first_boot_on_both_sites,
     'storm-on-one-host': storms.storm_on_one_host,
     'storm-on-one-site': storms.storm_on_one_site,
     'waiting': storms.waiting,

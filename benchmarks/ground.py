@@ -16,7 +16,7 @@
 All of it is taken away again at the end, whatever happens.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
 import contextlib
 import pathlib
@@ -27,6 +27,7 @@ from typing import Any, Self
 import uuid
 
 from keystoneauth1 import exceptions as ksa_exc
+import tenacity
 
 from benchmarks import contenders
 from lab import cloud
@@ -67,9 +68,11 @@ class Ground:
             self._directory = pathlib.Path(
                 stack.enter_context(tempfile.TemporaryDirectory('-bench'))
             )
-            self.west = stack.enter_context(
-                clusters.Cluster(self.where.sites[1])
-            )
+            self._clusters = [
+                stack.enter_context(clusters.Cluster(site))
+                for site in self.where.sites
+            ]
+            self.west = self._clusters[1]
             self._demo = cloud.connect('demo', self.where)
             self._admin = cloud.connect('admin', self.where)
             self._images: list[str] = []
@@ -106,15 +109,72 @@ class Ground:
     def _warm_up(self, api: apis.GlanceApi) -> None:
         """Have all workers of a Glance copy: the first time takes longer."""
         images = [self.upload('file', 1) for _ in range(4 * WORKERS)]
+        # Of imports at once, MariaDB ends some for a deadlock.
+        request = tenacity.retry(
+            retry=tenacity.retry_if_exception_type(
+                ksa_exc.InternalServerError
+            ),
+            stop=tenacity.stop_after_attempt(5),
+            reraise=True,
+        )(lambda image: api.request_copy(self._admin, image, 'west'))
         with futures.ThreadPoolExecutor(len(images)) as at_once:
-            for _ in at_once.map(
-                lambda image: api.request_copy(self._admin, image, 'west'),
-                images,
-            ):
-                pass
+            list(at_once.map(request, images))
         for image in images:
             with Watch(self.where, image, 'west') as watch:
                 watch.ended()
+
+    @contextlib.contextmanager
+    def just_started(
+        self, kind: str, **glance: str
+    ) -> Iterator[list[contenders.Contender]]:
+        """A contender on each site, each with a Glance that nobody has asked.
+
+        All of them have just been started, and have done nothing yet.
+
+        :param kind: of the contenders
+        :param glance: options of each Glance
+        """
+        with contextlib.ExitStack() as stack:
+            glances = [self._glance(stack, **glance) for _ in self.where.sites]
+            hosts_of_sites = zip(('east-1', 'west-1'), glances, strict=True)
+            with self._started(
+                [(kind, like, glance) for like, glance in hosts_of_sites]
+            ) as made:
+                yield made
+
+    @contextlib.contextmanager
+    def _started(
+        self,
+        wanted: Sequence[tuple[str, str, apis.GlanceApi]],
+        **options: Any,
+    ) -> Iterator[list[contenders.Contender]]:
+        """Contenders by kind, by the lab's compute they are like, and Glance.
+
+        :param options: of nova.conf, as ``section__name``, that differ
+        """
+        made: list[contenders.Contender] = []
+        changed = {f'DEFAULT.{name}': value for name, value in LOGGING.items()}
+        changed |= {
+            name.replace('__', '.'): value for name, value in options.items()
+        }
+        by_name = {compute.name: compute for compute in self.where.computes}
+        try:
+            for kind, like, glance in wanted:
+                contender = contenders.Contender(
+                    kind,
+                    by_name[like],
+                    self._directory / f'contender-{uuid.uuid4()}',
+                    {'glance.endpoint_override': glance.url, **changed},
+                )
+                made.append(contender)
+            for contender in made:
+                contender.wait_until_started()
+            yield made
+        finally:
+            for contender in made:
+                contender.stop()
+            for contender in made:
+                self.remove_disks(contender.disks)
 
     @contextlib.contextmanager
     def contenders(
@@ -128,33 +188,13 @@ class Ground:
 
         :param options: of nova.conf, as ``section__name``, that differ
         """
-        made: list[contenders.Contender] = []
-        changed = {f'DEFAULT.{name}': value for name, value in LOGGING.items()}
-        changed |= {
-            name.replace('__', '.'): value for name, value in options.items()
-        }
-        like = next(c for c in self.where.computes if c.name == 'west-1')
-        try:
-            for kind, glance in wanted:
-                contender = contenders.Contender(
-                    kind,
-                    like,
-                    self._directory / f'contender-{uuid.uuid4()}',
-                    {'glance.endpoint_override': glance.url, **changed},
-                )
-                made.append(contender)
-            for contender in made:
-                contender.wait_until_started()
+        on_west = [(kind, 'west-1', glance) for kind, glance in wanted]
+        with self._started(on_west, **options) as made:
             image = self.upload('west')
             user = self.user
             for boot in [contender.start(user, image) for contender in made]:
                 contenders.boot_of(boot)
             yield made
-        finally:
-            for contender in made:
-                contender.stop()
-            for contender in made:
-                self.remove_disks(contender.disks)
 
     def upload(self, store: str, size_mib: int = 8) -> str:
         """Make an image of random bytes in one store; its id."""
@@ -239,12 +279,17 @@ class Ground:
 
     def clones(self, image: str) -> set[str]:
         """The disks that are clones of an image."""
-        return set(self.west.clones(image))
+        return {
+            disk
+            for cluster in self._clusters
+            for disk in cluster.clones(image)
+        }
 
     def remove_disks(self, disks: list[str]) -> None:
-        """Remove disks in Nova's pool, those that are there."""
+        """Remove disks in Nova's pools, those that are there."""
         for disk in disks:
-            self.west.remove('vms', disk)
+            for cluster in self._clusters:
+                cluster.remove('vms', disk)
         disks.clear()
 
     def remove_images(self) -> None:
@@ -252,11 +297,11 @@ class Ground:
         while self._images:
             image = self._images[-1]
             self.forget_locations(image)
-            for disk in self.west.clones(image):
-                self.west.remove('vms', disk)
+            self.remove_disks(list(self.clones(image)))
             with contextlib.suppress(ksa_exc.NotFound):
                 self._admin.image.delete_image(image)
-            self.west.remove('images', image)
+            for cluster in self._clusters:
+                cluster.remove('images', image)
             self._images.pop()
 
 

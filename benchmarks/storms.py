@@ -259,6 +259,58 @@ def _warm_storm(
     return found
 
 
+def first_boot_on_both_sites(run: runs.Run) -> list[report.Figure]:
+    """The first boots of two sites, at once, with all services just started.
+
+    Nothing has been opened, loaded or remembered by anybody.
+    """
+    ground = run.ground
+    shown = {'show_multiple_locations': 'true'}
+    found: list[list[tuple[float, int]]] = [[], [], []]
+    for _ in run.times(5):
+        for samples, kind, glance in zip(
+            found,
+            (contenders.STOCK, contenders.OURS, contenders.OURS),
+            (shown, shown, {}),
+            strict=True,
+        ):
+            with ground.just_started(kind, **glance) as made:
+                samples.append(_first_boots(ground, made))
+            ground.remove_images()
+    stock, ours, secure = (
+        [list(of_all) for of_all in zip(*samples, strict=True)]
+        for samples in found
+    )
+    return [
+        report.Figure(
+            'First boot on both sites, services just started',
+            's',
+            *(stock[0], ours[0], secure[0]),
+            note='until both have ended, well or not',
+        ),
+        report.Figure(
+            'Clones among them, just started',
+            '',
+            *(stock[1], ours[1], secure[1]),
+            [2],
+        ),
+    ]
+
+
+def _first_boots(
+    ground: grounds.Ground, made: list[contenders.Contender]
+) -> tuple[float, int]:
+    """Seconds until all have booted one cold image, and clones among them."""
+    image = ground.upload('file', STORM_IMAGE)
+    user = ground.user
+    at = time.time() + HEAD_START
+    started = [
+        contender.start(user, image, at=at, root_gib=0) for contender in made
+    ]
+    boots = [contenders.boot_of(boot) for boot in started]
+    return max(boot.ended for boot in boots) - at, len(ground.clones(image))
+
+
 def waiting(run: runs.Run) -> list[report.Figure]:
     """What 16 boots take that wait for a copy."""
     ground = run.ground

@@ -150,7 +150,10 @@ class Copy:
         try:
             reply = self._images.request_copy(self._image, self._store)
         except exceptions.GlanceUnavailable:
-            self._poll_later()
+            # Of imports of several images at once, Glance answers some with
+            # 500: MariaDB ends one of two transactions that wait for each
+            # other (set_property_atomic), and Glance does not try again.
+            self._pace.poll_soon()
             return
         match reply.verdict:
             case task_values.Verdict.ACCEPTED:

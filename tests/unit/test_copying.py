@@ -1042,7 +1042,36 @@ def test_glance_away_for_20_seconds_while_copying_is_survived(site):
     assert site.statuses == [202]
 
 
-def test_glance_away_when_asked_is_asked_again_a_poll_later(site):
+def test_a_request_that_glance_answers_with_500_is_repeated_soon(site):
+    request = site.glance.request_copy
+    answers = [exceptions.GlanceUnavailable(1)] * 2
+
+    def deadlocked(image, store):
+        if answers:
+            raise answers.pop()
+        return request(image, store)
+
+    site.glance.request_copy = deadlocked
+    assert site.copy() < 10.2 + 1.5
+    assert site.statuses == [202]
+
+
+def test_requests_that_glance_always_answers_with_500_become_rare(site):
+    asked = []
+
+    def broken(_image, _store):
+        asked.append(site.clock.now)
+        raise exceptions.GlanceUnavailable(1)
+
+    site.glance.request_copy = broken
+    with pytest.raises(exceptions.CopyStalled):
+        site.copy()
+    assert gaps(asked)[:4] == [0.1, 0.2, 0.4, 0.8]
+    assert max(gaps(asked)) == LIMITS.poll_interval
+    assert len(asked) <= 10 + LIMITS.stall_timeout / LIMITS.poll_interval
+
+
+def test_glance_away_when_asked_is_asked_again(site):
     site.glance.away = True
     site.clock.after(20, lambda: setattr(site.glance, 'away', False))
     site.copy()
