@@ -21,6 +21,7 @@ import pytest
 import yaml
 
 ROOT = pathlib.Path(__file__).parents[2]
+MAP = 'doc/source/how-it-works.rst'
 #: At the root, and therefore with links relative to it.
 FIRST = ('README.rst', 'CONTRIBUTING.rst', 'HACKING.rst', 'SECURITY.rst')
 READMES = ('devstack/README.rst', 'lab/README.rst')
@@ -79,3 +80,17 @@ def test_each_link_of_the_first_documents_leads_to_a_file(page: str) -> None:
     for target in targets:
         if not parse.urlsplit(target).scheme:
             assert (ROOT / target).is_file()
+
+
+@pytest.mark.parametrize(
+    'page', ['README.rst', 'CONTRIBUTING.rst', 'HACKING.rst']
+)
+def test_a_newcomer_is_shown_the_map(page: str) -> None:
+    assert MAP in (ROOT / page).read_text()
+
+
+def test_the_layers_have_one_name_each() -> None:
+    _, _, text = (ROOT / MAP).read_text().partition('\nLayers\n')
+    layers = re.findall(r'^#\. \*\*(.+?)\*\*', text, re.MULTILINE)
+    assert len(layers) == 6
+    assert '; '.join(layers).lower() in words(ROOT / 'HACKING.rst').lower()
