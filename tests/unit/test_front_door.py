@@ -94,3 +94,16 @@ def test_the_layers_have_one_name_each() -> None:
     layers = re.findall(r'^#\. \*\*(.+?)\*\*', text, re.MULTILINE)
     assert len(layers) == 6
     assert '; '.join(layers).lower() in words(ROOT / 'HACKING.rst').lower()
+
+
+def test_the_lab_needs_what_the_readme_says() -> None:
+    figures = re.compile(
+        r'(\S+(?: GiB)?) of free memory and (\S+(?: GiB)?) of free disk '
+        r'\(measured by ``(.+?)`` and ``(.+?)``\)'
+    )
+    first, lab = (
+        figures.findall(words(ROOT / page))
+        for page in ('README.rst', 'lab/README.rst')
+    )
+    assert len(first) == 1
+    assert first == lab
