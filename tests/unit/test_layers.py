@@ -17,13 +17,14 @@ import functools
 import graphlib
 import importlib.util
 import pathlib
+import re
 
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
 PACKAGE = 'nova_rbd_multistore'
 
-#: The layers of the package, top to bottom. HACKING.rst names them, too.
+#: The layers of the package, top to bottom.
 LAYERS = [
     (
         'glue to Nova',
@@ -186,6 +187,20 @@ def circle(modules):
 
 def test_each_module_is_in_one_layer():
     assert misplaced(sources(), LAYERS) == set()
+
+
+def test_the_documentation_has_the_same_layers():
+    page = (ROOT / 'doc' / 'source' / 'how-it-works.rst').read_text()
+    _, _, section = page.partition('\nLayers\n======\n')
+    shown = [
+        (name.lower(), set(re.findall(r'``(\w+)``', modules.split('.')[0])))
+        for name, modules in re.findall(
+            r'^#\. \*\*(.+)\*\*:((?:.*\n)(?:   .*\n)*)', section, re.MULTILINE
+        )
+    ]
+    assert [name for name, _ in shown] == [name.lower() for name, _ in LAYERS]
+    for (_, named), (_, modules) in zip(shown, LAYERS, strict=True):
+        assert named == set(modules)
 
 
 def test_the_package_imports_downward():
