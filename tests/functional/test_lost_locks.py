@@ -74,6 +74,33 @@ def test_a_lock_that_another_takes_over_after_the_202_is_waited_for(
     assert host.log.count(WARNED) == 1
 
 
+def test_an_import_that_glance_answers_with_500_is_repeated_at_once(
+    upload, make_glance, make_host, demo_user, west, where
+):
+    # Glance takes an image's lock in two steps, and MariaDB ends one of two
+    # transactions that wait for each other: some imports of many at once.
+    image = upload()
+    glance = make_glance()
+    host = make_host(
+        'west-1',
+        glance__endpoint_override=glance.url,
+        libvirt__images_rbd_glance_copy_poll_interval=60,
+    )
+    with database.deadlock(where, image.id, upload().id) as win:
+        host.start(demo_user, [image.id])
+        win()
+    (boot,) = host.outcomes()
+
+    imports = [
+        line.split('"')[2].split()[0]
+        for line in glance.requests.splitlines()
+        if f'POST /v2/images/{image.id}/import' in line
+    ]
+    assert imports == ['500', '202']
+    assert boot.error is None, boot.message
+    assert west.parent(boot.disk) == clusters.of_glance(image.id)
+
+
 @pytest.mark.fault
 @pytest.mark.parametrize('attempt', range(10))
 def test_both_sites_at_once_on_glances_that_were_just_started(

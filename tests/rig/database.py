@@ -12,11 +12,15 @@
 
 """Glance's database, for what only time could otherwise bring about."""
 
+from collections.abc import Callable, Iterator
+import contextlib
+
 import pymysql
 from pymysql.constants import ER
 
 from lab import credentials
 from lab import layout
+from tests.rig import polling
 
 _ROWS_OF_AN_IMAGE = (
     'SELECT id FROM images WHERE id = %s FOR UPDATE NOWAIT',
@@ -88,6 +92,50 @@ def show_task(where: layout.Layout, task_id: str) -> None:
         'UPDATE tasks SET deleted = 0 WHERE id = %s AND deleted = 1',
         task_id,
     )
+
+
+@contextlib.contextmanager
+def deadlock(
+    where: layout.Layout, image_id: str, ballast: str
+) -> Iterator[Callable[[], None]]:
+    """Hold the place of an image's lock, so that taking it ends in a deadlock.
+
+    Gives what waits for a glance-api to take the lock, and wins: MariaDB ends
+    the transaction of two that has written less, and that is not ours.
+
+    :param ballast: another image, whose rows make ours the heavier one
+    """
+    insert = (
+        'INSERT INTO image_properties '
+        '(image_id, name, value, created_at, deleted) '
+        'VALUES (%s, %s, %s, UTC_TIMESTAMP(), 0)'
+    )
+    with connect(where) as ours, ours.cursor() as rows, connect(where) as look:
+        ours.begin()
+        rows.executemany(
+            insert, [(ballast, f'ballast-{n}', '') for n in range(100)]
+        )
+        rows.execute(
+            'SELECT id FROM image_properties WHERE image_id = %s '
+            "AND name = 'os_glance_import_task' FOR UPDATE",
+            [image_id],
+        )
+
+        def is_awaited() -> bool:
+            with look.cursor() as cursor:
+                cursor.execute('SHOW FULL PROCESSLIST')
+                return any(
+                    str(row[7]).startswith('INSERT INTO image_properties')
+                    for row in cursor.fetchall()
+                )
+
+        def win() -> None:
+            polling.until(is_awaited, 'glance-api takes the lock', pause=0.05)
+            rows.execute(insert, [image_id, 'os_glance_import_task', ''])
+            ours.rollback()
+
+        yield win
+        ours.rollback()
 
 
 def is_free(where: layout.Layout, image_id: str) -> bool:
