@@ -78,20 +78,22 @@ def tell_progress(where: layout.Layout, task_id: str) -> None:
 
 def hide_task(where: layout.Layout, task_id: str) -> None:
     """Make a task as good as not stored yet."""
-    _change(
-        where,
-        'UPDATE tasks SET deleted = 1 WHERE id = %s AND deleted = 0',
-        task_id,
-    )
+    _rename_task(where, task_id, task_id[::-1])
 
 
 def show_task(where: layout.Layout, task_id: str) -> None:
     """Undo :func:`hide_task`."""
-    _change(
-        where,
-        'UPDATE tasks SET deleted = 0 WHERE id = %s AND deleted = 1',
-        task_id,
-    )
+    _rename_task(where, task_id[::-1], task_id)
+
+
+def _rename_task(where: layout.Layout, old: str, new: str) -> None:
+    # Its second row, in task_info, refers to it.
+    with connect(where) as glance, glance.cursor() as rows:
+        rows.execute('SET SESSION foreign_key_checks = 0')
+        changed = rows.execute(
+            'UPDATE tasks SET id = %s WHERE id = %s', [new, old]
+        )
+        assert changed == 1
 
 
 @contextlib.contextmanager
