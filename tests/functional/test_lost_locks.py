@@ -102,12 +102,21 @@ def test_an_import_that_glance_answers_with_500_is_repeated_at_once(
 
 
 @pytest.mark.fault
-@pytest.mark.parametrize('attempt', range(10))
+@pytest.mark.parametrize('attempt', range(5))
+@pytest.mark.parametrize(('workers', 'threads'), [(1, 8), (4, 1)])
 def test_both_sites_at_once_on_glances_that_were_just_started(
-    upload, make_glance, make_host, demo_user, east, west, attempt
+    upload,
+    make_glance,
+    make_host,
+    demo_user,
+    east,
+    west,
+    workers,
+    threads,
+    attempt,
 ):
     image = upload(size_mib=16)
-    glances = [make_glance(), make_glance()]
+    glances = [make_glance(workers, threads) for _ in range(2)]
     booting = [
         make_host(like, glance__endpoint_override=glance.url, **POLL)
         for like, glance in zip(('east-1', 'west-1'), glances, strict=True)
