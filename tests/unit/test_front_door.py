@@ -28,11 +28,11 @@ READMES = ('devstack/README.rst', 'lab/README.rst')
 NAME = 'nova-rbd-multistore'
 
 
-def words(page: pathlib.Path) -> str:
+def words(page):
     return ' '.join(page.read_text().split())
 
 
-def project() -> tuple[str, str]:
+def project():
     """Where git-review sends a change: the host and the project."""
     review = configparser.ConfigParser()
     review.read(ROOT / '.gitreview')
@@ -40,7 +40,7 @@ def project() -> tuple[str, str]:
     return gerrit['host'], gerrit['project'].removesuffix('.git')
 
 
-def test_zuul_and_git_review_name_one_project() -> None:
+def test_zuul_and_git_review_name_one_project():
     host, path = project()
     jobs = yaml.safe_load((ROOT / '.zuul.yaml').read_text())
     base = jobs[0]['job']
@@ -50,7 +50,7 @@ def test_zuul_and_git_review_name_one_project() -> None:
     assert host == f'review.{parse.urlsplit(url).hostname}'
 
 
-def test_no_document_names_another_project() -> None:
+def test_no_document_names_another_project():
     _, path = project()
     place = re.compile(
         rf'\b((?:openstack|x|opendev\.org/\w+|github\.com/[\w-]+)/{NAME})\b'
@@ -64,7 +64,7 @@ def test_no_document_names_another_project() -> None:
     assert f'``{path}`` on OpenDev' in words(ROOT / 'CONTRIBUTING.rst')
 
 
-def test_contributing_says_how_each_thing_gets_in() -> None:
+def test_contributing_says_how_each_thing_gets_in():
     text = (ROOT / 'CONTRIBUTING.rst').read_text()
     for thing in ('A bug', 'A vulnerability', 'A change'):
         assert re.search(rf'^{thing}\n    \w', text, re.MULTILINE)
@@ -72,7 +72,7 @@ def test_contributing_says_how_each_thing_gets_in() -> None:
 
 
 @pytest.mark.parametrize('page', FIRST)
-def test_each_link_of_the_first_documents_leads_to_a_file(page: str) -> None:
+def test_each_link_of_the_first_documents_leads_to_a_file(page):
     text = (ROOT / page).read_text()
     links = re.findall(r'<([^<>\s]+)>`_|^\.\. _[^:]+: (\S+)$', text, re.M)
     targets = {first or second for first, second in links}
@@ -85,18 +85,18 @@ def test_each_link_of_the_first_documents_leads_to_a_file(page: str) -> None:
 @pytest.mark.parametrize(
     'page', ['README.rst', 'CONTRIBUTING.rst', 'HACKING.rst']
 )
-def test_a_newcomer_is_shown_the_map(page: str) -> None:
+def test_a_newcomer_is_shown_the_map(page):
     assert MAP in (ROOT / page).read_text()
 
 
-def test_the_layers_have_one_name_each() -> None:
+def test_the_layers_have_one_name_each():
     _, _, text = (ROOT / MAP).read_text().partition('\nLayers\n')
     layers = re.findall(r'^#\. \*\*(.+?)\*\*', text, re.MULTILINE)
     assert len(layers) == 6
     assert '; '.join(layers).lower() in words(ROOT / 'HACKING.rst').lower()
 
 
-def test_the_lab_needs_what_the_readme_says() -> None:
+def test_the_lab_needs_what_the_readme_says():
     figures = re.compile(
         r'(\S+(?: GiB)?) of free memory and (\S+(?: GiB)?) of free disk '
         r'\(measured by ``(.+?)`` and ``(.+?)``\)'

@@ -17,7 +17,6 @@ import importlib.util
 import pathlib
 import subprocess
 import sys
-import types
 
 import pytest
 
@@ -34,7 +33,7 @@ HugePages_Total:       0
 
 
 @pytest.fixture
-def peak(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
+def peak(monkeypatch):
     # Else there were a tools/__pycache__.
     monkeypatch.setattr(sys, 'dont_write_bytecode', True)
     loader = importlib.machinery.SourceFileLoader('peak', str(TOOL))
@@ -46,37 +45,29 @@ def peak(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
     return module
 
 
-def test_a_peak_is_the_highest_level_above_the_first(
-    peak: types.ModuleType,
-) -> None:
+def test_a_peak_is_the_highest_level_above_the_first(peak):
     found = peak.Peak(before=100)
     for level in (90, 130, 170, 120):
         found.see(level)
     assert found.above == 70
 
 
-def test_what_never_rises_has_a_peak_of_nothing(
-    peak: types.ModuleType,
-) -> None:
+def test_what_never_rises_has_a_peak_of_nothing(peak):
     found = peak.Peak(before=100)
     found.see(90)
     assert found.above == 0
 
 
-def test_memory_used_is_what_neither_memory_nor_swap_has_left(
-    peak: types.ModuleType,
-) -> None:
+def test_memory_used_is_what_neither_memory_nor_swap_has_left(peak):
     assert peak.memory_used(MEMINFO) == 1024 * (2_000_000 + 500_000)
 
 
-def test_each_file_system_is_sampled_once(peak: types.ModuleType) -> None:
+def test_each_file_system_is_sampled_once(peak):
     places = [('/here', 1), ('/var', 2), ('/', 1)]
     assert peak.by_device(places) == {1: '/here', 2: '/var'}
 
 
-def test_the_report_has_each_figure_with_its_unit(
-    peak: types.ModuleType,
-) -> None:
+def test_the_report_has_each_figure_with_its_unit(peak):
     text = peak.report(61.04, 3 << 30, [('/here', 5 << 29), ('/var', 0)])
     assert [' '.join(line.split()) for line in text.splitlines()] == [
         'seconds 61.0',
@@ -89,7 +80,7 @@ def test_the_report_has_each_figure_with_its_unit(
 @pytest.mark.parametrize(
     ('script', 'code'), [('exit 0', 0), ('exit 3', 3), ('kill -9 $$', 137)]
 )
-def test_the_exit_code_is_that_of_the_command(script: str, code: int) -> None:
+def test_the_exit_code_is_that_of_the_command(script, code):
     done = subprocess.run(
         [sys.executable, TOOL, '/bin/sh', '-c', f'echo out; {script}'],
         capture_output=True,
@@ -99,7 +90,7 @@ def test_the_exit_code_is_that_of_the_command(script: str, code: int) -> None:
     assert done.stderr.startswith('seconds')
 
 
-def test_a_command_that_is_not_there_is_said() -> None:
+def test_a_command_that_is_not_there_is_said():
     done = subprocess.run(
         [sys.executable, TOOL, '/no/such'], capture_output=True, text=True
     )
