@@ -151,7 +151,7 @@ class Search:
         yield from self.in_faults()
 
     def in_logs(self) -> Iterator[Leak]:
-        """Of the daemons, of libvirt's guests, of what the tests ran."""
+        """The logs of daemons, of libvirt's guests, of what the tests ran."""
         for directory in (
             self._layout.log,
             *(compute.libvirt / 'log' for compute in self._layout.computes),

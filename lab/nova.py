@@ -32,7 +32,7 @@ FLAVORS: Final = {'m1.tiny': (128, 1), 'm1.small': (256, 2)}
 
 
 def nova_conf(where: layout.Layout) -> pathlib.Path:
-    """Of all but the computes, which may not see the databases."""
+    """That of all but the computes, which may not see the databases."""
     return where.etc / 'nova' / 'nova.conf'
 
 

@@ -216,7 +216,7 @@ class Supervisor:
         return self._status_of(name).started
 
     def start(self, *names: str) -> None:
-        """Start those that do not run; whether they answer is not known."""
+        """Start those that do not run. They may not answer yet."""
         for name in names:
             if not self.state(name).alive:
                 self._rpc.call('startProcess', name, False)

@@ -46,7 +46,7 @@ from nova_rbd_multistore import text
 CONF = nova.conf.CONF
 LOG = logging.getLogger(__name__)
 
-#: Who asks Glance, as far as its answers depend on it.
+#: The user, as far as Glance's answers depend on it.
 User = tuple[str | None, str | None, frozenset[str]]
 
 _VERSION = re.compile(r'/v\d+(\.\d+)?/?$', re.ASCII)

@@ -193,7 +193,7 @@ class Glance:
             )
         except asking.OverLimit as exc:
             if self._deputy is not None:
-                # Glance charges who asks.
+                # Glance charges the identity that requests.
                 raise exceptions.IdentityUnusable(
                     'the image quota of its project is used up'
                 ) from exc

@@ -44,7 +44,7 @@ _EXISTS = b'\x55'
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Size:
-    """Of an image, in bytes.
+    """The size of an image, in bytes.
 
     :ivar whole: size of the image
     :ivar of_object: size of each object of its data, but for the last

@@ -22,7 +22,7 @@ Result = TypeVar('Result')
 
 
 class _Abandoned(Exception):
-    """Who did the work stopped for a reason of his own."""
+    """The doer of the work stopped for a reason of its own."""
 
 
 class Shared(Generic[Result]):
@@ -52,7 +52,7 @@ class Shared(Generic[Result]):
         :param check: raises if this thread need not wait any longer
         :param check_interval: seconds between two checks
         :returns: what ``work`` returned, or None if it was done on behalf of
-            another asker: what he was told is not for this one's eyes
+            another asker: what that one was told is not for this one's eyes
         :raises ImageError: what ``work`` raised. What it raised for another
             asker's rights (NotForThisUser), or for a token (TokenRefused), is
             not passed on: this thread then tries for itself

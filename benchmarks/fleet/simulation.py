@@ -36,7 +36,7 @@ GIB = 1024**3
 Backend = Literal['ours', 'stock']
 BACKENDS: tuple[Backend, ...] = ('ours', 'stock')
 
-#: Not looked at: the session says who asks.
+#: Not looked at: the session says which user asks.
 AUTH = token_endpoint.Token('http://keystone', 'token')
 
 
@@ -74,7 +74,7 @@ class Cloud:
 
     @property
     def copy_seconds(self) -> float:
-        """Of one copy, from the request to the end of its task."""
+        """One copy, from the request to the end of its task."""
         pace = self.pace
         return round(pace.start + pace.staging + pace.upload + pace.record, 2)
 

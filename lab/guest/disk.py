@@ -58,7 +58,7 @@ def build(path: pathlib.Path, size_mib: int = SMALLEST_MIB) -> pathlib.Path:
 
     The kernel is downloaded once, into the directory "guest-kernel" beside
     the image. What is larger than the smallest image is padding that can
-    be neither compressed nor left out by who copies it.
+    be neither compressed nor left out by whatever copies it.
     """
     if size_mib < SMALLEST_MIB:
         raise ValueError(

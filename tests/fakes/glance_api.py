@@ -68,7 +68,7 @@ class Refusal(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Requester:
-    """Who asks.
+    """The user of a request.
 
     :ivar service: whether a service token came along
     """

@@ -103,7 +103,7 @@ class Site:
 
     @property
     def statuses(self):
-        """Of the requests for a copy to our store, as answered by Glance."""
+        """What Glance answered to the requests for a copy to our store."""
         return [
             status for _, store, status in self.api.requests if store == 'west'
         ]
