@@ -930,3 +930,19 @@ def test_a_deputy_who_cannot_log_in_harms_no_endpoint(cloud, image):
         cloud.glance(deputy=Stranger()).locations(image)
     assert cloud.known.is_healthy('http://glance-a:9292/')
     assert cloud.glance().locations(image)
+
+
+# What goes wrong in our own code
+
+
+@pytest.mark.parametrize('bug', [AttributeError, KeyError, TypeError])
+def test_a_bug_in_reading_an_answer_is_no_failure_of_the_endpoint(
+    cloud, image, monkeypatch, caplog, bug
+):
+    def broken(_body):
+        raise bug('of our own')
+
+    monkeypatch.setattr(image_values.ImageRecord, 'from_answer', broken)
+    with pytest.raises(bug, match='of our own'):
+        cloud.glance().record(image)
+    assert 'failed' not in caplog.text
