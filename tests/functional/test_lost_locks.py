@@ -84,7 +84,9 @@ def test_an_import_that_glance_answers_with_500_is_repeated_at_once(
     host = make_host(
         'west-1',
         glance__endpoint_override=glance.url,
-        libvirt__images_rbd_glance_copy_poll_interval=60,
+        # A boot that waited for its next poll would time out.
+        libvirt__images_rbd_glance_copy_poll_interval=600,
+        libvirt__images_rbd_glance_copy_timeout=200,
     )
     with database.deadlock(where, image.id, upload().id) as win:
         host.start(demo_user, [image.id])
