@@ -29,14 +29,14 @@ class MalformedAnswer(ValueError):
     """An answer that is not what Glance's API promises."""
 
 
-def mapping(answer: object, what: str) -> Mapping[str, Any]:
+def mapping(answer: object, otherwise: str) -> Mapping[str, Any]:
     """A JSON object.
 
-    :param what: for the message: what it should be
+    :param otherwise: the message, which goes on with what was sent
     :raises MalformedAnswer: if it is none
     """
     if not isinstance(answer, Mapping):
-        raise MalformedAnswer(f'{what} is {shown(answer)}')
+        raise MalformedAnswer(f'{otherwise} {shown(answer)}')
     return answer
 
 
@@ -121,5 +121,6 @@ def moment(
 
 
 def shown(value: object) -> str:
-    """Whatever was sent, short and on one line."""
-    return text.printable(repr(value)[:80], limit=60)
+    """Whatever was sent, short, on one line, and without credentials."""
+    # In this order: a cut could hide where the credentials end.
+    return text.printable(text.without_credentials(repr(value)), limit=60)

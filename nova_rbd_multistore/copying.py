@@ -45,6 +45,12 @@ from nova_rbd_multistore import watch
 
 LOG = logging.getLogger(__name__)
 
+#: So many requests without an answer are repeated at once. Of imports of
+#: several images at once, Glance answers some with 500: MariaDB ends one of
+#: two transactions that wait for each other (``set_property_atomic``), and
+#: Glance does not try again. For any other reason, more would not help.
+QUICK_REQUESTS = 2
+
 #: Seconds between two log entries about the progress of one copy.
 LOG_INTERVAL = 10.0
 
@@ -98,6 +104,7 @@ class Copy:
             probe, record.size, limits.probe_interval, time.clock
         )
         self._request = request.Request(store)
+        self._quick_requests = QUICK_REQUESTS
         self._holder: task_values.CopyTask | None = None
         self._unneeded = False
         self._logged = time.clock()
@@ -150,10 +157,11 @@ class Copy:
         try:
             reply = self._images.request_copy(self._image, self._store)
         except exceptions.GlanceUnavailable:
-            # Of imports of several images at once, Glance answers some with
-            # 500: MariaDB ends one of two transactions that wait for each
-            # other (set_property_atomic), and Glance does not try again.
-            self._pace.poll_soon()
+            if self._quick_requests and not self._record.lock:
+                self._quick_requests -= 1
+                self._pace.poll_soon()
+            else:
+                self._poll_later()
             return
         match reply.verdict:
             case task_values.Verdict.ACCEPTED:
@@ -195,18 +203,16 @@ class Copy:
         """See whether the image is there, in the cluster or in Glance."""
         self._look_into_cluster()
         poll, check = self._pace.poll_is_due, self._pace.check_is_due
+        may_wait = self._pace.poll_may_wait
         if not (poll or check):
             return False
         if check or self._watch.sign is not watch.Sign.DUE:
-            # Else the boot is about to go on, and Nova itself will see.
+            # Otherwise the boot is about to go on, and Nova itself checks.
             self._check()
             self._pace.checked()
         if not poll:
             return False
-        if (
-            self._watch.sign is watch.Sign.ARRIVING
-            and self._pace.poll_may_wait
-        ):
+        if self._watch.sign is watch.Sign.ARRIVING and may_wait:
             # Whoever writes there is alive, and not done: no news in Glance,
             # except that the user may have lost the right to the image.
             self._watch.distrust_bytes()
@@ -269,21 +275,15 @@ class Copy:
             # take the lock over.
             self._request_copy()
             return
-        if self._watch.sign is watch.Sign.DUE:
-            return
-        # The cluster shows nothing: Glance may stage the image, or copy it
-        # to another store, or be dead. What does its task say?
+        # The cluster shows nothing new: Glance may stage the image, or copy
+        # it to another store, or be dead. What does its task say?
         tasks = self._images.tasks(self._image)
+        holder = _find(tasks, lock)
         if self._request.accepted:
             ours = self._request.task(tasks)
-            if (
-                ours is not None
-                and ours.finished
-                and ours.id != lock
-                and self._request.is_lost(ours, self._record)
-            ):
-                self._lose(ours)
-        holder = _find(tasks, lock)
+            # Unless we see neither: then the lock may be ours.
+            if (ours or holder) and ours != holder:
+                self._lose_if_lost(ours)
         unseen = holder is None and self._store not in self._record.importing
         if holder != self._holder or unseen:
             # Unseen: another project's copy to another store. Nothing of it
@@ -292,23 +292,22 @@ class Copy:
         self._holder = holder
         copied = progress.bytes_in_message(holder.message) if holder else None
         if copied is not None:
-            self._watch.progress.saw(copied)
+            self._watch.told(copied)
         self._log_progress()
 
     def _judge_ours(self) -> None:
         """The lock is gone and the image not there: what of our request?"""
         ours = self._request.task(self._images.tasks(self._image))
-        if ours is not None and not ours.finished:
-            # Glance drops the lock a moment before it closes the task.
-            self._pace.poll_soon()
-            return
-        if self._request.is_lost(ours, self._record):
-            self._lose(ours)
+        if self._lose_if_lost(ours):
             if self._request.losses == 1:
                 self._request_copy()
             else:
                 # Then again, and never in a hurry.
                 self._poll_later()
+            return
+        if ours is not None and not ours.finished:
+            # Glance drops the lock a moment before it closes the task.
+            self._pace.poll_soon()
             return
         if ours is None:
             reason = 'its task is gone'
@@ -327,24 +326,34 @@ class Copy:
         )
         raise exceptions.CopyFailed(self._image, self._store, reason)
 
-    def _lose(self, ours: task_values.CopyTask | None) -> None:
-        """Go on as if our request had never been accepted."""
+    def _lose_if_lost(self, ours: task_values.CopyTask | None) -> bool:
+        """Go on as if our request had not been accepted, if it was lost."""
+        if not self._request.is_lost(ours, self._record):
+            return False
         if not self._request.losses:
-            others = ', '.join(sorted(self._request.others(ours)))
             self._log.warning(
                 'Glance accepted the copy of image %s to store %s (request '
-                '%s), and did not make it: %s; the lock of the image was '
-                'seen with %s. Requesting the copy again when the image is '
-                'free',
+                '%s), and did not make it: %s. Requesting the copy again when '
+                'the image is free',
                 self._image,
                 self._store,
                 self._request.id,
-                f'its task {ours.id} says "{ours.message}"'
-                if ours
-                else 'its task is gone',
-                f'task {others}' if others else 'no other',
+                self._loss(ours),
             )
-        self._request.lose(ours)
+        self._request.lose(ours, image_is_held=bool(self._record.lock))
+        self._watch.await_nothing()
+        return True
+
+    def _loss(self, ours: task_values.CopyTask | None) -> str:
+        if ours is None:
+            return 'its task is gone'
+        loss = f'its task {ours.id} is {ours.status.value}'
+        if ours.message:
+            loss += f', "{ours.message}"'
+        others = ', '.join(sorted(self._request.others(ours)))
+        if others:
+            loss += f'; task {others} was seen to hold the image'
+        return loss
 
     # Pace
 

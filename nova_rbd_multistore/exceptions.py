@@ -22,7 +22,7 @@ Failures are of two kinds, which Nova tells apart by type::
         ├── NotRaw
         ├── NotActive
         ├── NotInLocalStore
-        ├── CopyError        … for Glance did not bring it to the local store
+        ├── CopyError        … Glance did not bring it to the local store
         │   ├── CopyFailed
         │   ├── CopyStalled
         │   ├── CopyTimedOut

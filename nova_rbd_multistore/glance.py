@@ -161,7 +161,7 @@ class Glance:
         :raises GlanceUnavailable: if no endpoint answers
         """
 
-        def request(client: Any) -> list[str | None]:
+        def start(client: Any) -> list[str | None]:
             # One store, and it must succeed: only then does the task fail
             # when the copy does, and say why.
             accepted = client.images.image_import(
@@ -176,7 +176,7 @@ class Glance:
         try:
             with _refusals(image, forbidden=forbidden):
                 return self._ask_for_user(
-                    image, request, _accepted, store, _COPY_REFUSALS
+                    image, start, _accepted, store, _COPY_REFUSALS
                 )
         except asking.Conflict as exc:
             reason = str(exc)

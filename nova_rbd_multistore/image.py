@@ -55,7 +55,7 @@ class ImageLocation:
 
         :raises answers.MalformedAnswer: if it has no URL
         """
-        fields = answers.mapping(entry, 'a location')
+        fields = answers.mapping(entry, 'a location is')
         url = answers.words(fields, 'url')
         match fields.get('metadata'):
             case {'store': str(store)}:
@@ -100,7 +100,7 @@ class ImageRecord:
         :raises answers.MalformedAnswer: naming the field that is not as
             promised
         """
-        fields = answers.mapping(body, 'an image record')
+        fields = answers.mapping(body, 'no image record but')
         stores = answers.store_names(fields, 'stores')
         reserved = frozenset(filter(is_reserved, stores))
         return cls(
@@ -166,6 +166,6 @@ def store_ids(body: object) -> frozenset[str]:
             f'no list of stores but {answers.shown(body)}'
         )
     return frozenset(
-        answers.words(answers.mapping(entry, 'a store'), 'id')
+        answers.words(answers.mapping(entry, 'a store is'), 'id')
         for entry in stores
     )

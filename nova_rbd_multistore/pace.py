@@ -90,7 +90,7 @@ class Pace:
         self._moved = self._time.clock()
 
     def checked(self) -> None:
-        """Check the boot with the next poll, unless that is long hence."""
+        """Note a check of the boot; the next is due in an interval or so."""
         self._check_at = self._time.clock() + self._limits.poll_interval * (
             1 + JITTER
         )

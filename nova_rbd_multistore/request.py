@@ -13,10 +13,10 @@
 """A boot's own request for a copy, and what becomes of it.
 
 Glance sets an image's lock before it stores the lock's task: some milliseconds
-before, or seconds on a glance-api that has just been started. A request that
-comes in between takes the lock for stale, and takes it over. Both are answered
-202, and the first one's task is aborted. So an accepted request has not won:
-what becomes of it is decided by who holds the lock.
+before, or seconds on a glance-api that has just been started. A request in
+between takes the lock for stale, and takes it over. Both are answered 202, and
+the first one's task is aborted. So an accepted request has not won: the task
+that holds the lock decides what becomes of it.
 """
 
 from collections.abc import Iterable
@@ -48,7 +48,7 @@ class Request:
 
     def __init__(self, store: str) -> None:
         self._store = store
-        self._had_failed = False
+        self._stores: frozenset[str] = frozenset()
         self._locks: set[str] = set()
         self._lost: set[str] = set()
         self.state = State.NONE
@@ -72,7 +72,7 @@ class Request:
         """
         self.state = State.ACCEPTED
         self.id = request_id
-        self._had_failed = self._store in record.failed
+        self._stores = record.stores
         self._locks.clear()
 
     def saw_lock(self, holder: str) -> None:
@@ -101,28 +101,49 @@ class Request:
         task: task_values.CopyTask | None,
         record: image_values.ImageRecord,
     ) -> bool:
-        """Whether it ended for want of the lock, rather than of a good copy.
+        """Whether it came to nothing because another task took the lock.
 
-        :param task: its task, not at work any more; None if Glance does not
-            show it
-        :param record: the image as it is now
+        :param task: its task, None if Glance does not show it
+        :param record: the image as it is now, not held by that task
         """
-        if self._store in record.failed and not self._had_failed:
-            # Glance had the lock when it set this flag: it has tried.
-            return False
+        flagged = self._store in record.failed
         if task is None:
+            # Somebody has tried, if the flag is set.
+            return not flagged
+        if task.lost_lock:
             return True
-        return task.status is task_values.TaskStatus.FAILURE and (
-            task.lost_lock or bool(self.others(task))
+        # Glance begins a task before it drops the lock at its end.
+        if task.status is task_values.TaskStatus.PENDING:
+            return self._was_overtaken(task, record)
+        # Where the lock goes in the moment in which the task begins, Glance
+        # calls that an internal error, as it calls much else. So once only,
+        # and not for a task that was seen with the lock, or that has tried.
+        return (
+            task.status is task_values.TaskStatus.FAILURE
+            and not flagged
+            and not self.losses
+            and task.id not in self._locks
+            and self._was_overtaken(task, record)
         )
 
-    def others(self, task: task_values.CopyTask | None) -> set[str]:
-        """The other tasks that were seen to hold the image since then."""
-        return self._locks - {task.id if task else ''}
+    def _was_overtaken(
+        self, task: task_values.CopyTask, record: image_values.ImageRecord
+    ) -> bool:
+        """Whether another task was at work since the request was accepted."""
+        return bool(self.others(task) or record.stores - self._stores)
 
-    def lose(self, task: task_values.CopyTask | None) -> None:
-        """Take it for one that was never made."""
+    def others(self, task: task_values.CopyTask) -> set[str]:
+        """The other tasks that were seen to hold the image since then."""
+        return self._locks - {task.id}
+
+    def lose(
+        self, task: task_values.CopyTask | None, *, image_is_held: bool
+    ) -> None:
+        """Take it for one that Glance did not accept, or that was not made.
+
+        :param image_is_held: whether another task has the lock now
+        """
         if task is not None:
             self._lost.add(task.id)
         self.losses += 1
-        self.state = State.NONE
+        self.state = State.REFUSED if image_is_held else State.NONE

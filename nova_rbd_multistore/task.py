@@ -60,9 +60,9 @@ class TaskStatus(enum.Enum):
 LOCK_KEPT = datetime.timedelta(minutes=60)
 LOCK_KEPT_PENDING = datetime.timedelta(minutes=120)
 
-#: How Glance puts it that another request has taken a task's lock over, before
-#: its copy began: glance.common.exception.TaskAbortedError, and
-#: ``_bust_import_lock`` of glance.api.v2.images.
+#: How Glance puts it that another request has taken a task's lock over: before
+#: its copy began (glance.common.exception.TaskAbortedError), or after an hour
+#: without a sign of life (``_bust_import_lock`` of glance.api.v2.images).
 _LOST_LOCK = ('Task was aborted externally', 'Expired lock preempted')
 
 _LATEST = datetime.datetime.max - LOCK_KEPT_PENDING
@@ -93,7 +93,7 @@ class CopyTask:
         :raises answers.MalformedAnswer: naming the field that is not as
             promised
         """
-        fields = answers.mapping(entry, 'a task')
+        fields = answers.mapping(entry, 'a task is')
         try:
             status = TaskStatus(answers.words(fields, 'status'))
         except ValueError as exc:
@@ -116,7 +116,7 @@ class CopyTask:
 
     @property
     def lost_lock(self) -> bool:
-        """Whether it failed for another had taken the image's lock over."""
+        """Whether it failed because another task took the image's lock."""
         return self.status is TaskStatus.FAILURE and any(
             words in self.message for words in _LOST_LOCK
         )

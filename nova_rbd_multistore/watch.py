@@ -113,12 +113,20 @@ class Watch:
         if self.sign is Sign.ARRIVING:
             self.sign = Sign.NONE
 
+    def told(self, copied: int) -> None:
+        """Note how many bytes have been copied by what Glance says."""
+        self.progress.saw(copied)
+
     def await_new_copy(self) -> None:
         """Take what lies there for the rest of another copy.
 
         Glance trips over it, and says so soon.
         """
         self.sign = Sign.DUE if self._arrival.exists else Sign.NONE
+
+    def await_nothing(self) -> None:
+        """Take what lies there for no sign until it changes."""
+        self.sign = Sign.NONE
 
     @property
     def until_next_look(self) -> float:

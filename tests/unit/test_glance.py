@@ -932,6 +932,20 @@ def test_a_deputy_who_cannot_log_in_harms_no_endpoint(cloud, image):
     assert cloud.glance().locations(image)
 
 
+def test_no_credential_of_a_malformed_answer_reaches_our_log(
+    cloud, image, caplog
+):
+    # A location of the store swift has them in its URL.
+    url = 'swift+https://svc:S3cret@keystone/v3/a-long-path-that-is-cut-off'
+    cloud.endpoints[0].answers['/locations'] = network.Answer(
+        200, json.dumps({'url': url}).encode()
+    )
+    with contextlib.suppress(exceptions.GlanceUnavailable):
+        cloud.glance().locations(image)
+    assert 'swift+https://keystone' in caplog.text
+    assert 'S3cret' not in caplog.text
+
+
 # What goes wrong in our own code
 
 

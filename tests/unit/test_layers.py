@@ -207,6 +207,17 @@ def test_the_package_imports_downward():
     assert upward(sources(), LAYERS) == set()
 
 
+def test_the_engine_imports_no_door():
+    engine, ends = (set(dict(LAYERS)[name]) for name in ('engine', 'two ends'))
+    imports = needs(sources())
+    for module in engine:
+        found = {
+            name.removeprefix(f'{PACKAGE}.')
+            for name in imports[f'{PACKAGE}.{module}']
+        }
+        assert not found & ends
+
+
 def test_a_library_of_a_service_has_one_door():
     assert past_the_doors(sources(), DOORS) == set()
 
