@@ -299,11 +299,7 @@ class Copy:
         """The lock is gone and the image not there: what of our request?"""
         ours = self._request.task(self._images.tasks(self._image))
         if self._lose_if_lost(ours):
-            if self._request.losses == 1:
-                self._request_copy()
-            else:
-                # Then again, and never in a hurry.
-                self._poll_later()
+            self._request_copy()
             return
         if ours is not None and not ours.finished:
             # Glance drops the lock a moment before it closes the task.
