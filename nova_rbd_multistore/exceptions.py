@@ -353,15 +353,20 @@ class DiskUnusable(HostError):
 
 
 class GlanceUnavailable(HostError):
-    """No endpoint of Glance gave an answer."""
+    """No endpoint of Glance gave an answer.
+
+    :ivar fault: what one of them said that is there and failed (5xx), with
+        its status; None if none did
+    """
 
     msg_fmt = (
         'No glance-api answered (%(asked)s asked): see the log of '
         'nova-compute for what each said.'
     )
 
-    def __init__(self, asked: int) -> None:
+    def __init__(self, asked: int, fault: str | None = None) -> None:
         super().__init__(asked=asked)
+        self.fault = fault
 
 
 class KeystoneUnavailable(GlanceUnavailable):
