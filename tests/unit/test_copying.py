@@ -49,12 +49,14 @@ class Site:
     :ivar waited: for how long another boot of this host was at it before
     """
 
-    def __init__(self):
+    def __init__(self, task_threads=16):
         self.clock = clocks.Clock()
         self.east = clusters.Cluster('fsid-east')
         self.west = clusters.Cluster('fsid-west')
         self.api = glance_api.GlanceApi(
-            self.clock, {'file': None, 'east': self.east, 'west': self.west}
+            self.clock,
+            {'file': None, 'east': self.east, 'west': self.west},
+            task_threads,
         )
         self.image = self.api.add_image('file')
         self.glance = image_service.ImageService(self.api)
@@ -568,7 +570,7 @@ def test_a_409_without_a_lock_is_repeated_at_the_pace_of_polls(site):
         site.api.requests.append((site.clock.now, 'west', 409))
         or task_values.CopyReply(task_values.Verdict.BUSY, reason='whatever')
     )
-    with pytest.raises(exceptions.CopyStalled):
+    with pytest.raises(exceptions.CopyRefused, match='whatever'):
         site.copy()
     asked = [at for at, _, _ in site.api.requests]
     assert min(gaps(asked)) >= LIMITS.poll_interval
@@ -726,6 +728,169 @@ def test_a_lock_never_seen_with_another_does_not_excuse_a_failure(site):
     with pytest.raises(exceptions.CopyFailed, match='Internal Error'):
         site.copy()
     assert site.statuses == [202]
+
+
+# Queued
+
+
+@pytest.fixture
+def busy():
+    """A site whose one thread for tasks is busy with another image."""
+    site = Site(task_threads=1)
+    site.other = site.api.add_image('file')
+    site.api.pace.staging = 440
+    site.api.import_image(SOMEBODY, site.other.id, TO_WEST)
+    site.clock.advance(1)
+    site.api.pace.staging = 2
+    return site
+
+
+def logged(caplog, words):
+    return [line for line in caplog.messages if words in line]
+
+
+def test_a_copy_of_ours_that_is_queued_is_not_stalled(busy):
+    took = busy.copy()
+    assert took > 440
+    assert busy.statuses[1:] == [202]
+
+
+def test_a_queued_copy_is_said_to_be_queued_once_with_its_task(busy, caplog):
+    caplog.set_level(logging.INFO)
+    began = busy.clock.utcnow()
+    busy.copy()
+    (line,) = logged(caplog, 'queued')
+    assert busy.task.id in line
+    assert f'since {began:%H:%M:%S} UTC' in line
+    assert 'a copy to store west' in line
+
+
+def test_a_copy_that_begins_at_once_is_not_said_to_be_queued(site, caplog):
+    caplog.set_level(logging.INFO)
+    site.api.pace.staging = 60
+    site.copy()
+    assert logged(caplog, 'queued') == []
+
+
+def test_a_queued_copy_is_polled_at_most_once_an_interval(busy):
+    busy.copy()
+    queued = [at for at in busy.glance.polls if at < 1000 + 440]
+    assert min(gaps(queued)) >= LIMITS.poll_interval
+    assert min(gaps(busy.glance.task_polls)) >= LIMITS.poll_interval
+
+
+def test_a_queued_copy_outlives_a_stall_timeout_below_the_interval(busy):
+    assert busy.copy(stall_timeout=3) > 440
+
+
+def test_a_queued_copy_over_what_lies_in_the_cluster_is_not_stalled(busy):
+    # The rest of another copy: Glance trips over it once it has begun.
+    busy.west.complete(busy.image.id)
+    busy.api.failures += [('', ''), ('upload', 'it exists')]
+    with pytest.raises(exceptions.CopyFailed, match='it exists'):
+        busy.copy()
+
+
+@pytest.mark.parametrize('store', ['west', 'east'])
+def test_a_lock_whose_task_is_queued_is_not_stalled(busy, store, caplog):
+    caplog.set_level(logging.INFO)
+    busy.api.import_image(
+        busy.glance.requester, busy.image.id, {**TO_WEST, 'stores': [store]}
+    )
+    busy.copy()
+    (line,) = logged(caplog, 'queued')
+    assert f'a copy to store {store}' in line
+    assert busy.record().holds('west')
+
+
+def test_a_lock_whose_queued_task_we_may_not_see_is_not_stalled(busy):
+    busy.somebody_copies()
+    busy.copy()
+    assert busy.record().holds('west')
+
+
+def test_a_queued_copy_that_dies_when_it_has_begun_stalls(busy):
+    busy.clock.after(450 + 2, busy.api.kill)
+    began = busy.clock.now
+    with pytest.raises(exceptions.CopyStalled):
+        busy.copy(timeout=1200)
+    assert busy.clock.now - began <= 452 + 3 * 18 + LIMITS.stall_timeout
+
+
+def test_at_the_timeout_a_queued_copy_is_said_to_be_queued(busy):
+    with pytest.raises(exceptions.CopyQueued) as caught:
+        busy.copy(timeout=400)
+    said = str(caught.value)
+    task = busy.task
+    assert f'queued in Glance since {task.updated_at:%H:%M:%S} UTC' in said
+    assert f'as task {task.id}' in said
+    assert 'stalled' not in said
+
+
+# Other holders of the lock
+
+
+@pytest.mark.parametrize(
+    ('method', 'words'),
+    [
+        (None, 'the hashing of a new location'),
+        ('web-download', 'an import of method web-download'),
+        ('glance-direct', 'an import of method glance-direct'),
+    ],
+)
+def test_an_image_held_by_something_else_is_waited_for(
+    site, method, words, caplog
+):
+    caplog.set_level(logging.INFO)
+    task = site.api.hold(site.image, 450, method=method)
+    assert 450 < site.copy() < 600
+    assert site.record().holds('west')
+    (line,) = logged(caplog, 'is held by')
+    assert words in line
+    assert task.id in line
+
+
+def test_something_else_that_we_may_not_see_is_waited_for(site, caplog):
+    caplog.set_level(logging.INFO)
+    site.api.hold(site.image, 450, owner='somebody-else')
+    assert 450 < site.copy() < 600
+    assert logged(caplog, 'is held by') == []
+
+
+def test_something_else_outlives_a_stall_timeout_below_the_interval(site):
+    site.api.hold(site.image, 300)
+    site.copy(stall_timeout=3)
+    assert site.record().holds('west')
+
+
+def test_at_the_timeout_something_else_is_named_with_its_task(site):
+    task = site.api.hold(site.image, 10_000)
+    with pytest.raises(exceptions.ImageHeld) as caught:
+        site.copy()
+    assert 'held by the hashing of a new location' in str(caught.value)
+    assert task.id in str(caught.value)
+
+
+def test_at_the_timeout_a_task_that_we_may_not_see_is_said_to_be_one(site):
+    task = site.api.hold(site.image, 10_000, owner='somebody-else')
+    with pytest.raises(exceptions.ImageHeld) as caught:
+        site.copy()
+    assert 'held by a task that Glance does not show' in str(caught.value)
+    assert task.id in str(caught.value)
+
+
+def test_at_the_timeout_a_copy_to_another_store_is_named(site):
+    site.api.pace.upload = 1200
+    site.api.import_image(site.glance.requester, site.image.id, TO_EAST)
+    with pytest.raises(exceptions.ImageHeld, match='a copy to store east'):
+        site.copy()
+
+
+def test_a_lock_left_by_something_else_that_has_ended_stalls(site):
+    task = site.api.hold(site.image, 10_000)
+    site.api._say(task, 'failure', 'its data is gone')
+    with pytest.raises(exceptions.CopyStalled, match=task.id):
+        site.copy()
 
 
 # Our copy fails
@@ -899,9 +1064,28 @@ def test_a_stall_behind_a_task_that_we_may_not_see_says_what_is_known(site):
     assert 'an hour after its last sign of life' in str(caught.value)
 
 
-def test_a_task_that_was_never_begun_keeps_its_lock_for_two_hours(site):
-    site.clock.after(0.1, site.api.kill)
+def test_a_stall_behind_another_projects_task_names_no_project(site):
+    site.somebody_copies()
+    site.clock.after(4, site.api.kill)
     with pytest.raises(exceptions.CopyStalled) as caught:
+        site.copy()
+    assert 'Glance does not show that task' in str(caught.value)
+    assert 'project' not in str(caught.value)
+
+
+def test_a_stall_without_a_lock_claims_none(site):
+    site.api.failures.append(('staging', 'never said'))
+    site.api.pace.close = 10_000
+    with pytest.raises(exceptions.CopyStalled) as caught:
+        site.copy()
+    assert f'{site.task.id} has not ended' in str(caught.value)
+    assert 'holds the image' not in str(caught.value)
+
+
+def test_a_task_that_was_never_begun_keeps_its_lock_for_two_hours(site):
+    # Whether its glance-api is dead or busy, nobody can tell.
+    site.clock.after(0.1, site.api.kill)
+    with pytest.raises(exceptions.CopyQueued) as caught:
         site.copy()
     until = site.task.updated_at + task_values.LOCK_KEPT_PENDING
     assert f'at {until:%Y-%m-%d %H:%M:%S} UTC' in str(caught.value)
@@ -1064,7 +1248,7 @@ def test_requests_that_glance_always_answers_with_500_become_rare(site):
         raise exceptions.GlanceUnavailable(1)
 
     site.glance.request_copy = broken
-    with pytest.raises(exceptions.CopyStalled):
+    with pytest.raises(exceptions.GlanceUnavailable):
         site.copy()
     assert gaps(asked)[:4] == [0.1, 0.2, 0.4, 0.8]
     assert max(gaps(asked)) == LIMITS.poll_interval
