@@ -101,7 +101,6 @@ class Copy:
         )
         self._request = request.Request(store)
         self._holding: task_values.CopyTask | None = None
-        self._unneeded = False
         self._told_of: tuple[str, task_values.TaskStatus] | None = None
         self._obstacle: exceptions.CopyError | exceptions.HostError | None
         self._obstacle = None
@@ -119,6 +118,7 @@ class Copy:
         :raises CopyRefused: if Glance refuses it for the stall timeout
         :raises CopyStalled: if nothing moves for the stall timeout
         :raises CopyTimedOut: after the whole timeout
+        :raises RequestFailed: if Glance fails at each request for it
         :raises ImageError: if the image is no longer there for this user
         :raises HostError: if Glance, or the store in it, is not there
         """
@@ -159,10 +159,18 @@ class Copy:
             # 500: MariaDB ends one of two transactions that wait for each
             # other (set_property_atomic), and Glance does not try again.
             self._obstacle = exc
-            self._pace.poll_soon()
+            if exc.fault is None:
+                self._pace.poll_soon()
+            else:
+                self._meet(
+                    exceptions.RequestFailed(
+                        self._image, self._store, exc.fault
+                    )
+                )
             return
         match reply.verdict:
             case task_values.Verdict.ACCEPTED:
+                self._pace.settled()
                 self._obstacle = None
                 self._request.accept(reply.request_id, self._record)
                 self._pace.moved()
@@ -175,6 +183,7 @@ class Copy:
                 self._watch.await_new_copy()
                 self._poll_as_due()
             case task_values.Verdict.BUSY:
+                self._pace.settled()
                 self._obstacle = exceptions.CopyRefused(
                     self._image, self._store, reply.reason
                 )
@@ -183,12 +192,22 @@ class Copy:
                 self._poll_as_due()
             case task_values.Verdict.NOT_NEEDED:
                 self._request.refuse()
-                if self._unneeded:
-                    raise exceptions.CopyFailed(
+                self._meet(
+                    exceptions.CopyFailed(
                         self._image, self._store, reply.reason
                     )
-                self._unneeded = True
-                self._pace.poll_soon()
+                )
+
+    def _meet(
+        self, obstacle: exceptions.CopyError | exceptions.HostError
+    ) -> None:
+        """Ask again soon; raise ``obstacle`` if it stays."""
+        self._obstacle = obstacle
+        if self._record.lock:
+            # Whoever holds the image may bring it without our request.
+            self._pace.poll_soon()
+        elif not self._pace.poll_again():
+            raise obstacle
 
     def _log_holder(self, reason: str) -> None:
         self._log.info(
@@ -279,11 +298,13 @@ class Copy:
                 self._request_copy()
         except exceptions.GlanceUnavailable:
             # It may come back, and a copy goes on without being polled.
+            self._pace.settled()
             self._poll_later()
         return False
 
     def _follow_holder(self, lock: str) -> None:
         """Look after the task that holds the image."""
+        self._pace.settled()
         self._poll_as_due()
         if not self._pace.stands_still:
             return
@@ -327,6 +348,10 @@ class Copy:
         if ours is not None and not ours.finished:
             # Glance drops the lock a moment before it closes the task.
             self._pace.poll_soon()
+            return
+        failed = ours and ours.status is task_values.TaskStatus.FAILURE
+        if not failed and self._pace.poll_again():
+            # Glance may show the record, or the task, a moment late.
             return
         if self._request.is_lost(ours, self._record):
             self._lose(ours)

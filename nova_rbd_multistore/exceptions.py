@@ -48,6 +48,7 @@ Failures are of two kinds, which Nova tells apart by type::
         ├── DiskUnusable
         ├── GlanceUnavailable
         │   └── KeystoneUnavailable
+        ├── RequestFailed
         ├── IdentityUnusable
         ├── StoreUnknown
         └── StoreNotLocal
@@ -485,6 +486,24 @@ class KeystoneUnavailable(GlanceUnavailable):
 
     def __init__(self) -> None:
         super().__init__(asked=0)
+
+
+class RequestFailed(HostError):
+    """Glance fails at each request for a copy (5xx), but tells of the image.
+
+    :param fault: what it says, with its status
+    """
+
+    msg_fmt = (
+        'Glance fails at each request for a copy: %(fault)s (image '
+        '%(image)s, store %(store)s). It answers other questions: see the '
+        'log of glance-api.'
+    )
+
+    def __init__(self, image: str, store: str, fault: str) -> None:
+        super().__init__(
+            image=image, store=store, fault=_for_tenants(fault, 80)
+        )
 
 
 class IdentityUnusable(HostError):

@@ -24,6 +24,7 @@ from lab import credentials
 from tests.rig import clusters
 from tests.rig import database
 from tests.rig import polling
+from tests.rig import strange_servers
 
 POLL = {'libvirt__images_rbd_glance_copy_poll_interval': 2}
 
@@ -173,3 +174,96 @@ def test_an_image_that_glance_hashes_for_too_long_is_said_to_be_held(
 
     assert boot.error == 'ImageHeld'
     assert 'held by the hashing of a new location' in boot.message[:120]
+
+
+# Imports fail, and nothing else does
+
+
+@pytest.fixture
+def glance_without_limits(make_glance):
+    """A glance-api that is to ask Keystone for limits, and cannot."""
+    return make_glance(DEFAULT={'use_keystone_limits': 'true'})
+
+
+@pytest.mark.fault
+@pytest.mark.both_modes
+def test_imports_that_fail_each_time_are_the_host_s_error_soon(
+    upload, glance_without_limits, make_host, demo_user, copy_tasks
+):
+    image = upload()
+    host = make_host(
+        'west-1', glance__endpoint_override=glance_without_limits.url
+    )
+
+    (boot,) = host.boot(demo_user, image.id)
+
+    assert boot.error == 'RequestFailed'
+    assert 'ImageUnacceptable' not in boot.classes
+    assert 'HTTP 500' in boot.message[:120]
+    assert boot.seconds < 30
+    assert copy_tasks(image.id) == []
+
+
+@pytest.mark.fault
+def test_imports_that_fail_at_one_endpoint_are_made_at_the_other(
+    upload, glance_without_limits, make_host, demo_user, west, where
+):
+    image = upload()
+    urls = [glance_without_limits.url, where.glance_apis[0].url]
+    host = make_host('west-1', glance__api_servers=urls, **POLL)
+
+    (boot,) = host.boot(demo_user, image.id)
+
+    assert boot.error is None, boot.message
+    assert west.parent(boot.disk) == clusters.of_glance(image.id)
+
+
+# What Glance shows is late
+
+
+@pytest.mark.fault
+@pytest.mark.both_modes
+@pytest.mark.parametrize('seconds', [1, 4])
+def test_a_copy_that_glance_shows_late_is_there_all_the_same(
+    upload, make_host, demo_user, west, where, admin, stores_of, seconds
+):
+    image = upload()
+    glance = where.glance_apis[0].url
+    with strange_servers.late(glance, seconds) as (url, late):
+        for path in ('', '/locations'):
+            requests.get(
+                f'{url}/v2/images/{image.id}{path}',
+                headers={'X-Auth-Token': admin.session.get_token()},
+                timeout=60,
+            ).raise_for_status()
+        admin.session.post(
+            f'{glance}/v2/images/{image.id}/import',
+            json={'method': {'name': 'copy-image'}, 'stores': ['west']},
+        ).raise_for_status()
+        polling.until(lambda: 'west' in stores_of(image.id), 'the copy')
+        host = make_host('west-1', glance__endpoint_override=url, **POLL)
+
+        (boot,) = host.boot(demo_user, image.id)
+
+    assert boot.error is None, boot.message
+    assert west.parent(boot.disk) == clusters.of_glance(image.id)
+    assert ('POST', f'/v2/images/{image.id}/import', 400) in late.answers
+
+
+@pytest.mark.fault
+def test_a_copy_of_our_own_is_followed_where_glance_shows_it_late(
+    upload, make_host, demo_user, west, where
+):
+    image = upload()
+    glance = where.glance_apis[0].url
+    with strange_servers.late(glance, 2) as (url, late):
+        host = make_host('west-1', glance__endpoint_override=url, **POLL)
+
+        (boot,) = host.boot(demo_user, image.id)
+
+    assert boot.error is None, boot.message
+    assert west.parent(boot.disk) == clusters.of_glance(image.id)
+    statuses = [
+        status for method, _path, status in late.answers if method == 'POST'
+    ]
+    assert statuses == [202]

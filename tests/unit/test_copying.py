@@ -580,13 +580,115 @@ def test_a_409_without_a_lock_is_repeated_at_the_pace_of_polls(site):
 # Answers that do not fit together
 
 
-def test_a_400_twice_in_a_row_is_a_failure_with_glances_reason(site):
+def answer_400(site):
+    """Have Glance say that no copy is needed; returns when it did."""
+    asked = []
     # "copy-image is not enabled" comes as 400, too.
-    site.glance.request_copy = lambda _image, _store: task_values.CopyReply(
-        task_values.Verdict.NOT_NEEDED, reason='copy-image is not enabled'
+    site.glance.request_copy = lambda _image, _store: (
+        asked.append(site.clock.now)
+        or task_values.CopyReply(
+            task_values.Verdict.NOT_NEEDED, reason='copy-image is not enabled'
+        )
     )
+    return asked
+
+
+def test_a_400_that_stays_is_a_failure_with_glances_reason(site):
+    answer_400(site)
     with pytest.raises(exceptions.CopyFailed, match='is not enabled'):
         site.copy()
+
+
+def test_a_400_is_looked_into_for_ten_seconds_ever_less_often(site):
+    asked = answer_400(site)
+    began = site.clock.now
+    with pytest.raises(exceptions.CopyFailed):
+        site.copy()
+    assert gaps(asked) == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4]
+    assert 10 <= site.clock.now - began < 13
+
+
+@pytest.mark.parametrize('poll_interval', [1, 15, 60])
+def test_a_400_is_looked_into_more_than_twice_at_any_interval(
+    site, poll_interval
+):
+    asked = answer_400(site)
+    with pytest.raises(exceptions.CopyFailed):
+        site.copy(poll_interval=poll_interval)
+    assert len(asked) > 5
+
+
+def late_by(site, seconds):
+    """Have records and tasks come from a database that lags behind."""
+    seen = {}
+
+    def late(ask):
+        def answer(image):
+            moments = seen.setdefault(ask, [])
+            moments.append((site.clock.now, ask(image)))
+            return next(
+                found
+                for at, found in reversed(moments)
+                if at <= max(site.clock.now - seconds, moments[0][0])
+            )
+
+        return answer
+
+    # It is written down all the time, whoever asks.
+    record, tasks = site.glance.record, site.glance.tasks
+    site.glance.record, site.glance.tasks = late(record), late(tasks)
+
+    def write_down():
+        for ask in (record, tasks):
+            seen.setdefault(ask, []).append(
+                (site.clock.now, ask(site.image.id))
+            )
+        site.glance.polls.pop()
+        site.glance.task_polls.pop()
+        site.clock.after(0.05, write_down)
+
+    write_down()
+
+
+@pytest.mark.parametrize('seconds', [0.5, 1, 5])
+def test_a_copy_that_the_record_shows_late_is_there(site, seconds):
+    before = site.record()
+    site.api.import_image(site.glance.requester, site.image.id, TO_WEST)
+    site.clock.advance(10.3)
+    site.glance.polls.clear()
+    late_by(site, 0)
+    shown = site.glance.record
+    due = site.clock.now + seconds
+    site.glance.record = lambda image: (
+        shown(image) if site.clock.now >= due else before
+    )
+    assert site.copy(before) < 2 * seconds + 0.2
+    assert site.statuses[0] == 202
+    assert set(site.statuses[1:]) == {400}
+
+
+@pytest.mark.parametrize('upload', [0.1, 2, 40])
+@pytest.mark.parametrize('seconds', [1, 3])
+def test_a_copy_of_ours_is_followed_in_records_that_come_late(
+    site, upload, seconds, caplog
+):
+    site.api.pace = glance_api.Pace(staging=0.1, upload=upload)
+    late_by(site, seconds)
+    assert site.copy() < 0.3 + upload + 2 * seconds + 1
+    assert site.statuses == [202]
+    assert not [r for r in caplog.records if r.levelno >= logging.WARNING]
+
+
+def test_a_success_whose_image_the_record_shows_late_is_one(site):
+    site.api.pace = glance_api.Pace(staging=0.1, upload=0.1)
+    record = site.glance.record
+    before = site.record()
+    due = site.clock.now + 2
+    site.glance.record = lambda image: (
+        record(image) if site.clock.now >= due else before
+    )
+    assert site.copy() < 5
+    assert site.statuses == [202]
 
 
 def test_refusals_409_202_and_400_may_come_in_any_order(site):
@@ -1226,28 +1328,70 @@ def test_glance_away_for_20_seconds_while_copying_is_survived(site):
     assert site.statuses == [202]
 
 
-def test_a_request_that_glance_answers_with_500_is_repeated_soon(site):
+def fail_at_requests(site, times, fault='HTTP 500 Internal Server Error'):
+    """Have no glance-api do what it is requested; returns when it was."""
     request = site.glance.request_copy
-    answers = [exceptions.GlanceUnavailable(1)] * 2
+    asked = []
 
-    def deadlocked(image, store):
-        if answers:
-            raise answers.pop()
+    def failing(image, store):
+        asked.append(site.clock.now)
+        if len(asked) <= times:
+            raise exceptions.GlanceUnavailable(1, fault)
         return request(image, store)
 
-    site.glance.request_copy = deadlocked
+    site.glance.request_copy = failing
+    return asked
+
+
+def test_a_request_that_glance_answers_with_500_is_repeated_soon(site):
+    fail_at_requests(site, 2)
     assert site.copy() < 10.2 + 1.5
     assert site.statuses == [202]
 
 
-def test_requests_that_glance_always_answers_with_500_become_rare(site):
-    asked = []
+def test_requests_that_glance_always_answers_with_500_end_soon(site):
+    asked = fail_at_requests(site, 1000)
+    began = site.clock.now
+    with pytest.raises(exceptions.RequestFailed, match='HTTP 500 Internal'):
+        site.copy()
+    assert gaps(asked) == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4]
+    assert site.clock.now - began < 13
 
-    def broken(_image, _store):
-        asked.append(site.clock.now)
-        raise exceptions.GlanceUnavailable(1)
 
-    site.glance.request_copy = broken
+def test_requests_that_always_fail_are_the_hosts_error(site):
+    fail_at_requests(site, 1000)
+    with pytest.raises(exceptions.HostError) as caught:
+        site.copy()
+    for word in ('lock', 'task', 'project', 'stalled'):
+        assert word not in str(caught.value)
+
+
+def test_requests_that_fail_while_all_of_glance_does_are_survived(site):
+    # The first before it comes back, the second after.
+    fail_at_requests(site, 2, 'HTTP 503 Service Unavailable')
+    site.glance.away = True
+    site.clock.after(60, lambda: setattr(site.glance, 'away', False))
+    site.copy()
+    assert site.record().holds('west')
+
+
+def test_requests_that_fail_behind_a_lock_leave_the_wait_for_it(site):
+    site.api.pace.staging = 200
+    fail_at_requests(site, 1000)
+    site.somebody_copies()
+    site.copy()
+    assert site.record().holds('west')
+
+
+def test_requests_that_fail_behind_something_else_do_not_end_the_wait(site):
+    fail_at_requests(site, 5)
+    site.api.hold(site.image, 400)
+    assert site.copy() > 400
+    assert site.record().holds('west')
+
+
+def test_requests_that_get_no_answer_become_rare_and_end_as_such(site):
+    asked = fail_at_requests(site, 1000, fault=None)
     with pytest.raises(exceptions.GlanceUnavailable):
         site.copy()
     assert gaps(asked)[:4] == [0.1, 0.2, 0.4, 0.8]

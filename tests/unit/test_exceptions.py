@@ -139,6 +139,12 @@ INSTANCES = {
         lambda _text: exceptions.GlanceUnavailable(2),
         'no glance-api answered',
     ),
+    'RequestFailed': (
+        lambda text: exceptions.RequestFailed(
+            IMAGE, STORE, text or 'HTTP 500 Internal Server Error'
+        ),
+        'glance fails at each request for a copy: http 500',
+    ),
     'KeystoneUnavailable': (
         lambda _text: exceptions.KeystoneUnavailable(),
         'keystone does not answer',
