@@ -111,6 +111,11 @@ class Copy:
         """Whether the local cluster has the image, and had it not before."""
         return self._watch.seen_whole
 
+    @property
+    def time_left(self) -> float:
+        """Seconds until the boot gives up, whatever moves."""
+        return self._pace.left
+
     def run(self) -> image_values.ImageRecord:
         """Return the image's record when the store has the image.
 
@@ -132,9 +137,9 @@ class Copy:
         if self._record.lock and not read_long_ago:
             self._log_holder(f'task {self._record.lock}')
             self._poll_as_due()
-        else:
+        elif not self._pace.is_timed_out:
             self._request_copy()
-        while not self._look():
+        while self._pace.is_timed_out or not self._look():
             if self._pace.is_over and self._look_last():
                 break
             self._time.sleep(

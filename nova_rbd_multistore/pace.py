@@ -172,6 +172,11 @@ class Pace:
         return self._time.clock() - self._began
 
     @property
+    def left(self) -> float:
+        """Seconds until the whole time is over."""
+        return self._limits.timeout - self.waited
+
+    @property
     def still_for(self) -> float:
         """Seconds since the last sign of progress."""
         return self._time.clock() - self._moved
@@ -189,7 +194,7 @@ class Pace:
     @property
     def is_timed_out(self) -> bool:
         """Whether the whole time is over, and not only that of a stall."""
-        return self.waited >= self._limits.timeout
+        return self.left <= 0
 
     def until_next(self, look: float) -> float:
         """Seconds until the next step of any kind is due.

@@ -218,6 +218,30 @@ def test_imports_that_fail_at_one_endpoint_are_made_at_the_other(
     assert west.parent(boot.disk) == clusters.of_glance(image.id)
 
 
+# Everyone has their own time
+
+
+@pytest.mark.fault
+@pytest.mark.both_modes
+def test_a_boot_that_joins_late_has_its_own_time(
+    upload, make_host, demo_user, west, hold_copy
+):
+    image = upload(size_mib=64)
+    theirs = hold_copy(image.id, 'west')
+    host = make_host(
+        'west-1', libvirt__images_rbd_glance_copy_timeout=20, **POLL
+    )
+    host.start(demo_user, [image.id, image.id], apart=15)
+
+    host.wait_for_log('DISK-OUTCOME')
+    theirs.thaw()
+    first, second = host.outcomes()
+
+    assert 'CopyTimedOut' in first.classes
+    assert second.error is None, second.message
+    assert west.parent(second.disk) == clusters.of_glance(image.id)
+
+
 # What Glance shows is late
 
 

@@ -1259,6 +1259,25 @@ def test_waiting_for_another_boot_counts_for_the_timeout(site):
         site.copy()
 
 
+def test_who_has_waited_for_the_whole_time_looks_once_and_requests_none(site):
+    site.waited = LIMITS.timeout
+    with pytest.raises(exceptions.CopyTimedOut):
+        site.copy()
+    assert len(site.glance.polls) <= 2
+    assert site.statuses == []
+
+
+def test_who_has_waited_for_the_whole_time_takes_what_is_there(site):
+    site.waited = LIMITS.timeout
+    site.clock.after(
+        1,
+        lambda: site.api.import_image(
+            site.glance.requester, site.image.id, TO_WEST
+        ),
+    )
+    assert site.copy() == 0
+
+
 def test_staging_shows_nothing_and_may_take_as_long_as_a_stall(site):
     site.api.pace.staging = LIMITS.stall_timeout - 20
     site.copy()

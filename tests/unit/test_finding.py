@@ -175,6 +175,23 @@ def test_a_boot_that_waits_for_another_is_checked_as_often_as_a_poll(
     assert asked['key'] == (image.id, 'west')
 
 
+def test_a_boots_own_time_begins_when_it_does(
+    this_host, options, cloud, context, image
+):
+    options.config(group='libvirt', images_rbd_glance_copy_timeout=300)
+    left = []
+
+    class Copies(sharing.Shared):
+        def do(self, **kwargs):
+            left.append(kwargs['time_left']())
+            cloud.clock.advance(100)
+            left.append(kwargs['time_left']())
+
+    this_host.finder._copies = Copies()
+    bring(this_host, context, image)
+    assert left == [300, 200]
+
+
 def test_boots_that_want_the_same_copy_at_once_have_it_made_once(
     this_host, cloud, context, image
 ):
