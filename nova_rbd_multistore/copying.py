@@ -135,7 +135,7 @@ class Copy:
         # What lay there before may be the rest of a copy that died.
         self._watch.distrust_bytes()
         if self._record.lock and not read_long_ago:
-            self._log_holder(f'task {self._record.lock}')
+            self._log_holder(f'task {self._record.lock} holds it')
             self._poll_as_due()
         elif not self._pace.is_timed_out:
             self._request_copy()
@@ -216,8 +216,8 @@ class Copy:
 
     def _log_holder(self, reason: str) -> None:
         self._log.info(
-            'Image %s is being copied for somebody else: waiting until store '
-            '%s has it or Glance lets us ask (%s)',
+            'Waiting for image %s until store %s has it or Glance lets us ask '
+            '(%s)',
             self._image,
             self._store,
             reason,
