@@ -22,6 +22,7 @@ from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import finding
 from nova_rbd_multistore import glance
 from nova_rbd_multistore import sharing
+from tests.fakes import endpoint as endpoints
 
 DEADLINE = 30
 
@@ -143,6 +144,29 @@ def test_the_poll_asks_each_endpoint_once_without_further_rounds(
     monkeypatch.setattr(glance.Glance, 'request_copy', asked)
     bring(this_host, context, image)
     assert retries == [0]
+
+
+def test_imports_that_fail_everywhere_are_said_to_with_glances_words(
+    this_host, cloud, context, image
+):
+    for endpoint in cloud.endpoints:
+        endpoint.answers['/import'] = endpoints.error_page(
+            500, 'The server has either erred'
+        )
+    began = cloud.clock.now
+    with pytest.raises(exceptions.RequestFailed, match='HTTP 500'):
+        bring(this_host, context, image)
+    assert cloud.clock.now - began < 15
+
+
+def test_an_import_that_fails_at_one_endpoint_is_made_at_the_next(
+    this_host, cloud, context, image
+):
+    cloud.endpoints[0].answers['/import'] = endpoints.error_page(
+        500, 'The server has either erred'
+    )
+    bring(this_host, context, image)
+    assert statuses(cloud) == [202]
 
 
 def test_a_deleted_server_ends_its_own_wait(this_host, cloud, context, image):
