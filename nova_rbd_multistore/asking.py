@@ -48,6 +48,10 @@ class NoAnswer(Exception):
     """A server gave no answer; the message says what it gave."""
 
 
+class Fault(NoAnswer):
+    """A server is there, and failed at this (5xx); says with what status."""
+
+
 class Refused(Exception):
     """Glance said no, and another endpoint would say the same."""
 
@@ -123,10 +127,13 @@ def only_answers(
         kind = _REFUSALS.get(type(exc))
         if kind is not None and issubclass(kind, refusals):
             raise kind(text.printable(exc)) from exc
-        raise NoAnswer(
-            # In this order: a cut could hide where the credentials end.
-            text.printable(text.without_credentials(str(exc)))
-        ) from exc
+        # In this order: a cut could hide where the credentials end.
+        said = text.printable(text.without_credentials(str(exc)))
+        status = getattr(exc, 'code', None)
+        if isinstance(status, int) and status >= 500:
+            words = said.removeprefix('HTTP ').removeprefix(str(status))
+            raise Fault(f'HTTP {status} {words.lstrip()}') from exc
+        raise NoAnswer(said) from exc
 
 
 class Asker:
@@ -221,6 +228,7 @@ class Asker:
     ) -> Answer:
         failed: dict[str, str] = {}
         missing = []
+        fault = None
         for url in self._known.order(self._urls):
             try:
                 return ask_one(url)
@@ -229,6 +237,12 @@ class Asker:
             except (NoAnswer, answers.MalformedAnswer) as exc:
                 failed[url] = str(exc)
                 LOG.warning('glance-api %s failed: %s', _shown(url), exc)
+                if isinstance(exc, Fault):
+                    fault = str(exc)
+                    if store:
+                        # It may be well but for copies, as with quotas that
+                        # are half configured. The next poll tells.
+                        continue
                 self._known.failed(url)
         if missing and not failed:
             raise exceptions.StoreUnknown(store or '')
@@ -240,7 +254,7 @@ class Asker:
             )
             or 'there is no endpoint for the service type "image"',
         )
-        raise exceptions.GlanceUnavailable(len(self._urls))
+        raise exceptions.GlanceUnavailable(len(self._urls), fault)
 
     def _require_usable(self, url: str, store: str | None) -> None:
         client = self._client(url, self._auth)

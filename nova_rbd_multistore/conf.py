@@ -55,8 +55,9 @@ of the image's record or of its task in Glance.
 
 Glance shows no progress at all while it reads the image from the store that
 it copies from into its staging directory: this must be longer than that takes
-for the largest image. ``[libvirt] images_rbd_glance_copy_timeout`` limits the
-whole wait, progress or not.
+for the largest image. A copy that Glance has queued is not taken for stalled,
+nor is an image that something else than a copy holds in Glance. ``[libvirt]
+images_rbd_glance_copy_timeout`` limits the whole wait, progress or not.
 """,
     ),
     cfg.FloatOpt(

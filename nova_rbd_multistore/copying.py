@@ -35,21 +35,17 @@ from oslo_log import log as logging
 
 from nova_rbd_multistore import arrival
 from nova_rbd_multistore import exceptions
+from nova_rbd_multistore import holder as holders
 from nova_rbd_multistore import image as image_values
 from nova_rbd_multistore import pace
 from nova_rbd_multistore import progress
 from nova_rbd_multistore import request
 from nova_rbd_multistore import source
 from nova_rbd_multistore import task as task_values
+from nova_rbd_multistore import text
 from nova_rbd_multistore import watch
 
 LOG = logging.getLogger(__name__)
-
-#: So many requests without an answer are repeated at once. Of imports of
-#: several images at once, Glance answers some with 500: MariaDB ends one of
-#: two transactions that wait for each other (``set_property_atomic``), and
-#: Glance does not try again. For any other reason, more would not help.
-QUICK_REQUESTS = 2
 
 #: Seconds between two log entries about the progress of one copy.
 LOG_INTERVAL = 10.0
@@ -104,9 +100,10 @@ class Copy:
             probe, record.size, limits.probe_interval, time.clock
         )
         self._request = request.Request(store)
-        self._quick_requests = QUICK_REQUESTS
-        self._holder: task_values.CopyTask | None = None
-        self._unneeded = False
+        self._holding: task_values.CopyTask | None = None
+        self._told_of: tuple[str, task_values.TaskStatus] | None = None
+        self._obstacle: exceptions.CopyError | exceptions.HostError | None
+        self._obstacle = None
         self._logged = time.clock()
 
     @property
@@ -114,12 +111,19 @@ class Copy:
         """Whether the local cluster has the image, and had it not before."""
         return self._watch.seen_whole
 
+    @property
+    def time_left(self) -> float:
+        """Seconds until the boot gives up, whatever moves."""
+        return self._pace.left
+
     def run(self) -> image_values.ImageRecord:
         """Return the image's record when the store has the image.
 
         :raises CopyFailed: if Glance says that our copy failed
+        :raises CopyRefused: if Glance refuses it for the stall timeout
         :raises CopyStalled: if nothing moves for the stall timeout
         :raises CopyTimedOut: after the whole timeout
+        :raises RequestFailed: if Glance fails at each request for it
         :raises ImageError: if the image is no longer there for this user
         :raises HostError: if Glance, or the store in it, is not there
         """
@@ -131,13 +135,12 @@ class Copy:
         # What lay there before may be the rest of a copy that died.
         self._watch.distrust_bytes()
         if self._record.lock and not read_long_ago:
-            self._log_holder(f'task {self._record.lock}')
+            self._log_holder(f'task {self._record.lock} holds it')
             self._poll_as_due()
-        else:
+        elif not self._pace.is_timed_out:
             self._request_copy()
-        while not self._look():
-            if self._pace.is_over:
-                self._give_up()
+        while self._pace.is_timed_out or not self._look():
+            if self._pace.is_over and self._look_last():
                 break
             self._time.sleep(
                 self._pace.until_next(self._watch.until_next_look)
@@ -156,15 +159,25 @@ class Copy:
         """Request the copy: it is ours, or somebody else's goes first."""
         try:
             reply = self._images.request_copy(self._image, self._store)
-        except exceptions.GlanceUnavailable:
-            if self._quick_requests and not self._record.lock:
-                self._quick_requests -= 1
-                self._pace.poll_soon()
-            else:
+        except exceptions.GlanceUnavailable as exc:
+            self._obstacle = exc
+            if exc.fault is None:
                 self._poll_later()
+            else:
+                # Of imports of several images at once, Glance answers some
+                # with 500: MariaDB ends one of two transactions that wait for
+                # each other (set_property_atomic), and Glance does not try
+                # again.
+                self._meet(
+                    exceptions.RequestFailed(
+                        self._image, self._store, exc.fault
+                    )
+                )
             return
         match reply.verdict:
             case task_values.Verdict.ACCEPTED:
+                self._pace.settled()
+                self._obstacle = None
                 self._request.accept(reply.request_id, self._record)
                 self._pace.moved()
                 self._log.info(
@@ -176,25 +189,52 @@ class Copy:
                 self._watch.await_new_copy()
                 self._poll_as_due()
             case task_values.Verdict.BUSY:
+                self._pace.settled()
+                self._obstacle = exceptions.CopyRefused(
+                    self._image, self._store, reply.reason
+                )
                 self._request.refuse()
                 self._log_holder(reply.reason)
                 self._poll_as_due()
             case task_values.Verdict.NOT_NEEDED:
                 self._request.refuse()
-                if self._unneeded:
-                    raise exceptions.CopyFailed(
+                self._meet(
+                    exceptions.CopyFailed(
                         self._image, self._store, reply.reason
                     )
-                self._unneeded = True
-                self._pace.poll_soon()
+                )
+
+    def _meet(
+        self, obstacle: exceptions.CopyError | exceptions.HostError
+    ) -> None:
+        """Ask again soon; raise ``obstacle`` if it stays."""
+        self._obstacle = obstacle
+        if self._record.lock:
+            # Whoever holds the image may bring it without our request.
+            self._poll_later()
+        elif not self._pace.poll_again():
+            raise obstacle
 
     def _log_holder(self, reason: str) -> None:
         self._log.info(
-            'Image %s is being copied for somebody else: waiting until store '
-            '%s has it or Glance lets us ask (%s)',
+            'Waiting for image %s until store %s has it or Glance lets us ask '
+            '(%s)',
             self._image,
             self._store,
             reason,
+        )
+
+    def _log_quiet(self, holder: holders.Holder) -> None:
+        """Say once what an image waits for that shows no progress."""
+        task = holder.task
+        if task is None or (task.id, task.status) == self._told_of:
+            return
+        self._told_of = task.id, task.status
+        self._log.info(
+            'Image %s is held by %s: waiting for it (Glance task %s)',
+            self._image,
+            text.printable(holder),
+            task.id,
         )
 
     # Follow
@@ -255,18 +295,20 @@ class Copy:
                 return True
             if record.lock:
                 self._request.saw_lock(record.lock)
-                self._follow_holder(record.lock)
+                self._follow_holder()
             elif self._request.accepted:
                 self._judge_ours()
             else:
                 self._request_copy()
         except exceptions.GlanceUnavailable:
             # It may come back, and a copy goes on without being polled.
+            self._pace.settled()
             self._poll_later()
         return False
 
-    def _follow_holder(self, lock: str) -> None:
+    def _follow_holder(self) -> None:
         """Look after the task that holds the image."""
+        self._pace.settled()
         self._poll_as_due()
         if not self._pace.stands_still:
             return
@@ -274,36 +316,46 @@ class Copy:
             # Its glance-api may be long dead: then Glance lets our request
             # take the lock over.
             self._request_copy()
-            return
+            if self._request.state is not request.State.NONE:
+                return
         # The cluster shows nothing new: Glance may stage the image, or copy
         # it to another store, or be dead. What does its task say?
         tasks = self._images.tasks(self._image)
-        holder = _find(tasks, lock)
+        holder = holders.Holder.of(self._record, tasks, self._store)
+        if holder is None:
+            return
         if self._request.accepted:
             ours = self._request.task(tasks)
             # Unless we see neither: then the lock may be ours.
-            if (ours or holder) and ours != holder:
+            if (ours or holder.task) and ours != holder.task:
                 self._lose_if_lost(ours)
-        unseen = holder is None and self._store not in self._record.importing
-        if holder != self._holder or unseen:
-            # Unseen: another project's copy to another store. Nothing of it
-            # is to be seen here, so it cannot be said to stand still.
+        if holder.task != self._holding or holder.quiet:
             self._pace.moved()
-        self._holder = holder
-        copied = progress.bytes_in_message(holder.message) if holder else None
-        if copied is not None:
-            self._watch.told(copied)
+        if holder.quiet:
+            self._log_quiet(holder)
+        self._holding = holder.task
+        if holder.task is not None:
+            copied = progress.bytes_in_message(holder.task.message)
+            if copied is not None:
+                self._watch.told(copied)
         self._log_progress()
 
     def _judge_ours(self) -> None:
         """The lock is gone and the image not there: what of our request?"""
         ours = self._request.task(self._images.tasks(self._image))
+        if ours is not None and not ours.finished:
+            if self._lose_if_lost(ours):
+                self._request_copy()
+            else:
+                # Glance drops the lock a moment before it closes the task.
+                self._pace.poll_soon()
+            return
+        failed = ours and ours.status is task_values.TaskStatus.FAILURE
+        if not failed and self._pace.poll_again():
+            # Glance may show the record, or the task, a moment late.
+            return
         if self._lose_if_lost(ours):
             self._request_copy()
-            return
-        if ours is not None and not ours.finished:
-            # Glance drops the lock a moment before it closes the task.
-            self._pace.poll_soon()
             return
         if ours is None:
             reason = 'its task is gone'
@@ -366,27 +418,59 @@ class Copy:
 
     # Give up
 
-    def _give_up(self) -> None:
-        """Take a last look, then say what kept the copy from arriving."""
-        self._record = record = self._images.record(self._image)
-        source.require_cloneable(record)
-        if record.holds(self._store):
-            return
+    def _look_last(self) -> bool:
+        """See once more whether the image is there; if not, give up.
+
+        :returns: False if the wait goes on all the same, for something has
+            moved, or may be well though it does not
+        """
+        before, self._record = self._record, self._images.record(self._image)
+        source.require_cloneable(self._record)
+        if self._record.holds(self._store):
+            return True
+        tasks = self._images.tasks(self._image)
+        holder = holders.Holder.of(self._record, tasks, self._store)
         if self._pace.is_timed_out:
-            raise exceptions.CopyTimedOut(
-                self._image,
-                self._store,
-                self._limits.timeout,
-                str(self._watch.progress),
-            )
-        holder = _find(self._images.tasks(self._image), record.lock)
-        raise exceptions.CopyStalled(
+            raise self._timed_out(holder)
+        if self._record == before and not (holder and holder.quiet):
+            stalled = self._stalled(holder, tasks)
+            if stalled is not None:
+                raise stalled
+        self._pace.moved()
+        return False
+
+    def _timed_out(
+        self, holder: holders.Holder | None
+    ) -> exceptions.CopyTimedOut | exceptions.HostError:
+        limit, so_far = self._limits.timeout, str(self._watch.progress)
+        if holder is not None:
+            return holder.timed_out(limit, so_far)
+        if isinstance(self._obstacle, exceptions.HostError):
+            return self._obstacle
+        return exceptions.CopyTimedOut(self._image, self._store, limit, so_far)
+
+    def _stalled(
+        self,
+        holder: holders.Holder | None,
+        tasks: tuple[task_values.CopyTask, ...],
+    ) -> exceptions.CopyError | exceptions.HostError | None:
+        """What stands in the way, None if Glance shows nothing."""
+        limit = self._limits.stall_timeout
+        if holder is not None:
+            return holder.stalled(limit)
+        if not self._request.accepted:
+            return self._obstacle
+        ours = self._request.task(tasks)
+        if ours is None or ours.finished:
+            return None
+        return exceptions.CopyStalled(
             self._image,
             self._store,
-            self._limits.stall_timeout,
-            holder.id if holder else record.lock,
-            holder.updated_at if holder else None,
-            holder.lock_kept_until if holder else None,
+            limit,
+            ours.id,
+            holds=False,
+            since=ours.updated_at,
+            until=None,
         )
 
     def _log_progress(self) -> None:
@@ -400,9 +484,3 @@ class Copy:
             self._store,
             self._watch.progress,
         )
-
-
-def _find(
-    tasks: tuple[task_values.CopyTask, ...], task_id: str | None
-) -> task_values.CopyTask | None:
-    return next((task for task in tasks if task.id == task_id), None)

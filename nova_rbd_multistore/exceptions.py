@@ -24,8 +24,11 @@ Failures are of two kinds, which Nova tells apart by type::
         ├── NotInLocalStore
         ├── CopyError        … Glance did not bring it to the local store
         │   ├── CopyFailed
+        │   ├── CopyRefused
         │   ├── CopyStalled
         │   ├── CopyTimedOut
+        │   │   ├── CopyQueued
+        │   │   └── ImageHeld
         │   ├── NotInCluster
         │   ├── CopyForbidden     (NotForThisUser, too)
         │   └── CopyOverQuota     (NotForThisUser, too)
@@ -45,6 +48,7 @@ Failures are of two kinds, which Nova tells apart by type::
         ├── DiskUnusable
         ├── GlanceUnavailable
         │   └── KeystoneUnavailable
+        ├── RequestFailed
         ├── IdentityUnusable
         ├── StoreUnknown
         └── StoreNotLocal
@@ -64,6 +68,10 @@ from nova_rbd_multistore import text
 
 def _for_tenants(reason: object, limit: int) -> str:
     return text.printable(text.without_urls(text.printable(reason)), limit)
+
+
+def _moment(time: datetime.datetime) -> str:
+    return f'at {time:%Y-%m-%d %H:%M:%S} UTC'
 
 
 class ImageError(exception.ImageUnacceptable):
@@ -137,17 +145,35 @@ class CopyFailed(CopyError):
         super().__init__(image, store, reason=_for_tenants(reason, 80))
 
 
-class CopyStalled(CopyError):
-    """No progress of a copy for ``[rbd_multistore] copy_stall_timeout``.
+class CopyRefused(CopyError):
+    """Glance keeps refusing a copy (409), and nothing is seen to hold it up.
 
-    :param task: id of the task that holds the image in Glance
-    :param since: when it last showed a sign of life, UTC
-    :param until: when Glance will let another request take over, UTC
+    :param reason: Glance's words
     """
 
     msg_fmt = (
-        'Copy stalled for %(seconds)s s: Glance task %(task)s holds the '
-        'image, without progress since %(since)s. '
+        'Glance keeps refusing the copy: %(reason)s '
+        '(image %(image)s, store %(store)s). Boot again later; if it still '
+        "refuses, glance-api's log may tell why."
+    )
+
+    def __init__(self, image: str, store: str, reason: str) -> None:
+        super().__init__(image, store, reason=_for_tenants(reason, 80))
+
+
+class CopyStalled(CopyError):
+    """No progress of a copy for ``[rbd_multistore] copy_stall_timeout``.
+
+    :param task: id of its task in Glance
+    :param holds: whether that task holds the image
+    :param since: when it last showed a sign of life, UTC; None if Glance does
+        not show it
+    :param until: when Glance will let another request take over, UTC; None if
+        Glance does not show it
+    """
+
+    msg_fmt = (
+        'Copy stalled for %(seconds)s s: Glance task %(task)s %(seen)s. '
         'Glance lets it be taken over %(until)s; boot again then '
         '(image %(image)s, store %(store)s).'
     )
@@ -157,7 +183,9 @@ class CopyStalled(CopyError):
         image: str,
         store: str,
         seconds: float,
-        task: str | None,
+        task: str,
+        *,
+        holds: bool,
         since: datetime.datetime | None,
         until: datetime.datetime | None,
     ) -> None:
@@ -165,14 +193,23 @@ class CopyStalled(CopyError):
             image,
             store,
             seconds=f'{seconds:.0f}',
-            task=text.printable(task or 'of another project', 36),
-            since=f'{since:%H:%M:%S} UTC' if since else 'it was first seen',
-            until=(
-                f'at {until:%Y-%m-%d %H:%M:%S} UTC'
-                if until
-                else 'an hour after its last sign of life'
+            task=text.printable(task, 36),
+            seen=(
+                ('holds the image, ' if holds else 'has not ended, ')
+                + (
+                    f'without progress since {since:%H:%M:%S} UTC'
+                    if since
+                    else 'and Glance does not show that task'
+                )
             ),
+            until=_takeover(holds, until),
         )
+
+
+def _takeover(holds: bool, until: datetime.datetime | None) -> str:
+    if not holds:
+        return 'at once'
+    return _moment(until) if until else 'an hour after its last sign of life'
 
 
 class CopyTimedOut(CopyError):
@@ -183,15 +220,84 @@ class CopyTimedOut(CopyError):
 
     msg_fmt = (
         'Copy timed out after %(seconds)s s, %(progress)s '
-        '(image %(image)s, store %(store)s). It goes on in Glance: boot '
-        'again later, or raise [libvirt] images_rbd_glance_copy_timeout.'
+        '(image %(image)s, store %(store)s). What Glance completes later '
+        'serves the next boot: boot again, or raise [libvirt] '
+        'images_rbd_glance_copy_timeout.'
     )
 
     def __init__(
-        self, image: str, store: str, seconds: float, progress: str
+        self,
+        image: str,
+        store: str,
+        seconds: float,
+        progress: str,
+        **details: str,
     ) -> None:
         super().__init__(
-            image, store, seconds=f'{seconds:.0f}', progress=progress
+            image,
+            store,
+            seconds=f'{seconds:.0f}',
+            progress=_for_tenants(progress, 160),
+            **details,
+        )
+
+
+class CopyQueued(CopyTimedOut):
+    """Glance has accepted the copy, and not begun it in that time.
+
+    :param task: id of its task in Glance
+    :param since: when Glance accepted it, UTC
+    :param until: when Glance will let another request take over, UTC
+    """
+
+    msg_fmt = (
+        'Copy not begun after %(seconds)s s, %(progress)s '
+        '(image %(image)s, store %(store)s). Boot again later, or raise '
+        '[wsgi] task_pool_threads of glance-api. If that glance-api is gone, '
+        'the task can be taken over %(until)s.'
+    )
+
+    def __init__(
+        self,
+        image: str,
+        store: str,
+        seconds: float,
+        task: str,
+        since: datetime.datetime,
+        until: datetime.datetime,
+    ) -> None:
+        super().__init__(
+            image,
+            store,
+            seconds,
+            f'queued in Glance since {since:%H:%M:%S} UTC as task '
+            f'{text.printable(task, 36)}',
+            until=_moment(until),
+        )
+
+
+class ImageHeld(CopyTimedOut):
+    """Something else in Glance has held the image for all of that time.
+
+    :param holder: what that does, for people
+    :param task: id of its task in Glance
+    """
+
+    msg_fmt = (
+        'Copy not begun after %(seconds)s s, %(progress)s '
+        '(image %(image)s, store %(store)s). Boot again when that has '
+        'ended, or raise [libvirt] images_rbd_glance_copy_timeout.'
+    )
+
+    def __init__(
+        self, image: str, store: str, seconds: float, holder: str, task: str
+    ) -> None:
+        super().__init__(
+            image,
+            store,
+            seconds,
+            f'the image is held by {text.printable(holder, 80)} '
+            f'(Glance task {text.printable(task, 36)})',
         )
 
 
@@ -353,15 +459,20 @@ class DiskUnusable(HostError):
 
 
 class GlanceUnavailable(HostError):
-    """No endpoint of Glance gave an answer."""
+    """No endpoint of Glance gave an answer.
+
+    :ivar fault: what one of them said that is there and failed (5xx), with
+        its status; None if none did
+    """
 
     msg_fmt = (
         'No glance-api answered (%(asked)s asked): see the log of '
         'nova-compute for what each said.'
     )
 
-    def __init__(self, asked: int) -> None:
+    def __init__(self, asked: int, fault: str | None = None) -> None:
         super().__init__(asked=asked)
+        self.fault = fault
 
 
 class KeystoneUnavailable(GlanceUnavailable):
@@ -375,6 +486,24 @@ class KeystoneUnavailable(GlanceUnavailable):
 
     def __init__(self) -> None:
         super().__init__(asked=0)
+
+
+class RequestFailed(HostError):
+    """Glance fails at each request for a copy (5xx), but tells of the image.
+
+    :param fault: what it says, with its status
+    """
+
+    msg_fmt = (
+        'Glance fails at each request for a copy: %(fault)s (image '
+        '%(image)s, store %(store)s). It answers other questions: see the '
+        'log of glance-api.'
+    )
+
+    def __init__(self, image: str, store: str, fault: str) -> None:
+        super().__init__(
+            image=image, store=store, fault=_for_tenants(fault, 80)
+        )
 
 
 class IdentityUnusable(HostError):

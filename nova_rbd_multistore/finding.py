@@ -168,6 +168,7 @@ class Finder:
             work=copy,
             check=check,
             check_interval=self._limits.poll_interval,
+            time_left=lambda: following.time_left,
         )
         if found is None:
             record = images.record(record.id)

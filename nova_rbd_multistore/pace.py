@@ -19,6 +19,10 @@ import dataclasses
 #: record says within 0.1 s what the cluster shows.
 FIRST_RECHECK = 0.1
 
+#: Seconds for which Glance is polled again where its answer may be out of date
+#: (replicated databases lag), or a moment's fault.
+SETTLES_IN = 10.0
+
 #: Polls of different hosts drift apart by this share of the interval.
 JITTER = 0.2
 
@@ -74,6 +78,7 @@ class Pace:
         )
         self._poll_by = self._began + self._longest_pause
         self._recheck = FIRST_RECHECK
+        self._unsettled_since: float | None = None
 
     def watch(self) -> None:
         """Begin to watch.
@@ -108,6 +113,25 @@ class Pace:
         """Poll when an answer must be there, then as by :meth:`poll_soon`."""
         self._recheck = FIRST_RECHECK
         self.poll_soon()
+
+    def poll_again(self) -> bool:
+        """Poll soon, for Glance may say something else then.
+
+        :returns: False if it has had its time, and is not to be polled again
+        """
+        now = self._time.clock()
+        if self._unsettled_since is None:
+            self._unsettled_since = now
+            self.poll_at_once()
+        elif now - self._unsettled_since < SETTLES_IN:
+            self.poll_soon()
+        else:
+            return False
+        return True
+
+    def settled(self) -> None:
+        """Note that Glance has said something else."""
+        self._unsettled_since = None
 
     def poll_later(self, *, patiently: bool) -> None:
         """Poll after an interval.
@@ -148,6 +172,11 @@ class Pace:
         return self._time.clock() - self._began
 
     @property
+    def left(self) -> float:
+        """Seconds until the whole time is over."""
+        return self._limits.timeout - self.waited
+
+    @property
     def still_for(self) -> float:
         """Seconds since the last sign of progress."""
         return self._time.clock() - self._moved
@@ -165,7 +194,7 @@ class Pace:
     @property
     def is_timed_out(self) -> bool:
         """Whether the whole time is over, and not only that of a stall."""
-        return self.waited >= self._limits.timeout
+        return self.left <= 0
 
     def until_next(self, look: float) -> float:
         """Seconds until the next step of any kind is due.

@@ -14,15 +14,24 @@
 
 from collections.abc import Callable, Hashable
 from concurrent import futures
+import math
 from typing import Generic, TypeVar
 
 from nova_rbd_multistore import exceptions
 
 Result = TypeVar('Result')
 
+#: Seconds for which a thread that is out of time waits on: the one at work has
+#: most likely begun with it, and is taking its last look for all of them.
+LAST_LOOK = 1.0
+
 
 class _Abandoned(Exception):
     """The doer of the work stopped for a reason of its own."""
+
+
+class _OutOfTime(Exception):
+    """This thread's time is over, whoever does the work."""
 
 
 class Shared(Generic[Result]):
@@ -44,6 +53,7 @@ class Shared(Generic[Result]):
         *,
         check: Callable[[], None],
         check_interval: float,
+        time_left: Callable[[], float] = lambda: math.inf,
     ) -> Result | None:
         """Have ``work`` done, by this thread or by the one that is at it.
 
@@ -51,11 +61,14 @@ class Shared(Generic[Result]):
         :param asker: on whose behalf
         :param check: raises if this thread need not wait any longer
         :param check_interval: seconds between two checks
+        :param time_left: seconds that this thread may still wait. Then it does
+            the work itself, which must see that there is no time left
         :returns: what ``work`` returned, or None if it was done on behalf of
             another asker: what that one was told is not for this one's eyes
         :raises ImageError: what ``work`` raised. What it raised for another
             asker's rights (NotForThisUser), or for a token (TokenRefused), is
-            not passed on: this thread then tries for itself
+            not passed on: this thread then tries for itself. Nor is it for
+            want of time (CopyTimedOut), if this thread has some left
         :raises HostError: what ``work`` raised
         """
         while True:
@@ -64,9 +77,15 @@ class Shared(Generic[Result]):
             if running is outcome:
                 return self._work(key, outcome, work)
             try:
-                result = _await(running, check, check_interval)
+                result = _await(running, check, check_interval, time_left)
             except (_Abandoned, exceptions.TokenRefused):
                 continue
+            except exceptions.CopyTimedOut:
+                if time_left() <= 0:
+                    raise
+                continue
+            except _OutOfTime:
+                return work()
             except exceptions.NotForThisUser:
                 if doer == asker:
                     raise
@@ -98,9 +117,13 @@ def _await(
     running: futures.Future[Result],
     check: Callable[[], None],
     check_interval: float,
+    time_left: Callable[[], float],
 ) -> Result:
     while True:
+        left = max(time_left() + LAST_LOOK, 0.0)
         try:
-            return running.result(timeout=check_interval)
+            return running.result(timeout=min(check_interval, left))
         except TimeoutError:
+            if not left:
+                raise _OutOfTime from None
             check()

@@ -65,6 +65,17 @@ LOCK_KEPT_PENDING = datetime.timedelta(minutes=120)
 #: without a sign of life (``_bust_import_lock`` of glance.api.v2.images).
 _LOST_LOCK = ('Task was aborted externally', 'Expired lock preempted')
 
+#: Glance's type of the task that adds a location to an image, and hashes the
+#: data there: under the image's lock, and without a sign of life. A direct
+#: snapshot of a server ends in one.
+_LOCATION_IMPORT = 'location_import'
+
+#: Glance's method of the imports that we request.
+_COPY = 'copy-image'
+
+#: As much of a foreign name as a sentence bears.
+_NAME = 40
+
 _LATEST = datetime.datetime.max - LOCK_KEPT_PENDING
 
 
@@ -77,6 +88,8 @@ class CopyTask:
     :ivar request_id: of the request that made the task, or of what the
         client was doing for it: several tasks may have the same
     :ivar updated_at: last sign of life
+    :ivar type: Glance's word for what it does, empty if not told
+    :ivar method: of an import, empty if not told
     """
 
     id: str
@@ -85,6 +98,8 @@ class CopyTask:
     stores: frozenset[str]
     request_id: str | None
     updated_at: datetime.datetime
+    type: str = ''
+    method: str = ''
 
     @classmethod
     def from_answer(cls, entry: object) -> Self:
@@ -107,7 +122,38 @@ class CopyTask:
             stores=_task_stores(fields.get('input')),
             request_id=answers.optional_words(fields, 'request_id'),
             updated_at=answers.moment(fields, 'updated_at', _LATEST),
+            type=text.printable(
+                answers.optional_words(fields, 'type') or '', _NAME
+            ),
+            method=_import_method(fields.get('input')),
         )
+
+    @property
+    def queued(self) -> bool:
+        """Whether Glance has accepted it, and not begun."""
+        return self.status is TaskStatus.PENDING
+
+    @property
+    def copies(self) -> bool:
+        """Whether it copies the image to a store, for all that is told."""
+        return self.type != _LOCATION_IMPORT and self.method in (_COPY, '')
+
+    @property
+    def quiet(self) -> bool:
+        """Whether it may be well, though nothing of it is to be seen.
+
+        A copy that is queued has not begun; another import writes nothing
+        that we look at, and gives no sign of life either.
+        """
+        return self.queued or not (self.finished or self.copies)
+
+    def __str__(self) -> str:
+        """What it does, for people."""
+        if self.type == _LOCATION_IMPORT:
+            return 'the hashing of a new location'
+        if self.copies and self.stores:
+            return f'a copy to store {", ".join(sorted(self.stores))}'
+        return f'an import of method {self.method or "unknown"}'
 
     @property
     def finished(self) -> bool:
@@ -135,6 +181,14 @@ def _task_stores(task_input: object) -> frozenset[str]:
     if not isinstance(stores, list):
         return frozenset()
     return frozenset(store for store in stores if isinstance(store, str))
+
+
+def _import_method(task_input: object) -> str:
+    match task_input:
+        case {'import_req': {'method': {'name': str(method)}}}:
+            return text.printable(method, _NAME)
+        case _:
+            return ''
 
 
 def copy_tasks(body: object) -> tuple[CopyTask, ...]:

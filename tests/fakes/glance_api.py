@@ -109,7 +109,11 @@ class Image:
 
 @dataclasses.dataclass
 class Task:
-    """The task of one copy."""
+    """A task that holds, or has held, an image's lock.
+
+    :ivar store: that a copy goes to, '' where it is none
+    :ivar method: of an import, None for a task of another type
+    """
 
     id: str
     image: str
@@ -119,6 +123,19 @@ class Task:
     updated_at: datetime.datetime
     status: str = 'pending'
     message: str = ''
+    type: str = 'api_image_import'
+    method: str | None = 'copy-image'
+
+    @property
+    def input(self) -> dict[str, Any]:
+        """What it was told."""
+        if self.method is None:
+            return {'image_id': self.image, 'loc_url': 'rbd://a/b/c/d'}
+        return {
+            'image_id': self.image,
+            'import_req': {'method': {'name': self.method}},
+            'backend': [self.store] if self.store else [],
+        }
 
 
 @dataclasses.dataclass
@@ -188,6 +205,40 @@ class GlanceApi:
             self._locate(image, store)
         return image
 
+    def hold(
+        self,
+        image: Image,
+        seconds: float,
+        *,
+        owner: str = 'demo',
+        method: str | None = None,
+    ) -> Task:
+        """Have another task than a copy hold an active image's lock.
+
+        :param method: of an import; without one, Glance hashes a location
+            that was added. Neither gives a sign of life
+        """
+        task = Task(
+            id=str(uuid.uuid4()),
+            image=image.id,
+            store='',
+            owner=owner,
+            request_id=f'req-{uuid.uuid4()}',
+            updated_at=self.clock.utcnow(),
+            status='processing',
+            type='api_image_import' if method else 'location_import',
+            method=method,
+        )
+        self.tasks[task.id] = task
+        image.properties[LOCK] = task.id
+
+        def close() -> None:
+            del image.properties[LOCK]
+            self._say(task, 'success', '')
+
+        self._after(seconds, close)
+        return task
+
     def kill(self) -> None:
         """End all copies as ``kill -9`` does: nothing is cleaned up."""
         self._boots += 1
@@ -238,13 +289,13 @@ class GlanceApi:
             'tasks': [
                 {
                     'id': task.id,
-                    'type': 'api_image_import',
+                    'type': task.type,
                     'status': task.status,
                     'owner': task.owner,
                     'image_id': task.image,
                     'request_id': task.request_id,
                     'updated_at': f'{task.updated_at:%Y-%m-%dT%H:%M:%S.%f}',
-                    'input': {'backend': [task.store]},
+                    'input': task.input,
                     'result': None,
                     'message': task.message,
                 }

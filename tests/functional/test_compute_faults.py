@@ -107,7 +107,7 @@ def test_a_server_that_is_deleted_during_a_copy_is_gone_at_the_next_poll(
     theirs = hold_copy(image.id, 'east')
     log = log_of('compute-east-1')
     begun = servers.begin(image.id, 'east', 'east')
-    asking = log.wait_for('is being copied for somebody else', image.id)
+    asking = log.wait_for('Waiting for image', image.id)
     deleted, left = sorted(begun, key=lambda server: server.id not in asking)
 
     servers.delete([deleted])

@@ -168,7 +168,7 @@ def test_a_right_withdrawn_during_the_wait_ends_what_the_identity_may_ask(
     theirs = hold_copy(image.id, 'west')
     host = make_deputed()
     host.start(user, [image.id])
-    host.wait_for_log('is being copied for somebody else')
+    host.wait_for_log('Waiting for image')
 
     demo.image.remove_member(user.project_id, image.id)
     theirs.thaw()

@@ -63,7 +63,7 @@ def test_two_computes_of_a_site_that_wait_for_another_s_copy_share_one(
         for server in servers.begin_on_two_hosts(image.id, 'west')
     ]
     for log in logs:
-        log.wait_for('is being copied for somebody else', image.id)
+        log.wait_for('Waiting for image', image.id)
 
     # Now all of them want to be next.
     theirs.thaw()

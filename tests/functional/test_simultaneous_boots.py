@@ -56,7 +56,7 @@ def test_the_boots_of_one_host_ask_glance_for_one_copy(
     host.boot(demo_user, *[image.id] * 16)
 
     assert host.log.count('Glance copies image') == 1
-    assert 'is being copied for somebody else' not in host.log
+    assert 'Waiting for image' not in host.log
 
 
 def test_16_hosts_of_one_site_share_one_copy(

@@ -261,7 +261,7 @@ def test_a_role_that_is_revoked_during_the_wait_ends_it(
     user, revoke = newcomer()
     host = make_host('west-1', glance__endpoint_override=glance.url, **POLL)
     host.start(user, [image.id])
-    host.wait_for_log('is being copied for somebody else')
+    host.wait_for_log('Waiting for image')
 
     revoke()
     theirs.thaw()

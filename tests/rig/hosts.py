@@ -213,12 +213,12 @@ class Host:
             json.dump(job, job_input)
 
     def start_waiting(self, user: User, image: str) -> None:
-        """Begin to boot an image that is being copied for somebody else.
+        """Begin to boot an image that something holds in Glance.
 
         Returns when the boot waits for that copy.
         """
         self.start(user, [image])
-        self.wait_for_log('is being copied for somebody else')
+        self.wait_for_log('Waiting for image')
 
     def outcomes(self) -> list[Outcome]:
         """Wait for the boots to end, and tell what became of each."""

@@ -16,6 +16,9 @@ from collections.abc import Callable, Iterator
 import contextlib
 import http.server
 import threading
+import time
+
+import requests
 
 #: What each kind of stranger says to everything: status, type, body.
 ANSWERS = {
@@ -54,11 +57,98 @@ def answering(
         def log_message(self, *_args: object) -> None:
             """Say nothing."""
 
-    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
+    with _serving(Handler) as address:
+        yield address, lambda: len(asked)
+
+
+class LateServer:
+    """A server before Glance whose images are of a moment ago.
+
+    As from a replica of the database that lags: what has changed in a record,
+    its locations or its tasks is shown some seconds after it was first asked
+    for.
+
+    :param url: of the glance-api that has the truth
+    :ivar answers: method, path and status of each
+    """
+
+    def __init__(self, url: str, seconds: float) -> None:
+        self._glance = url
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._shown: dict[str, requests.Response] = {}
+        self._changed: dict[str, float] = {}
+        self.answers: list[tuple[str, str, int]] = []
+
+    def answer(
+        self, method: str, path: str, headers: dict[str, str], body: bytes
+    ) -> requests.Response:
+        """What Glance says, or said a moment ago."""
+        now = requests.request(
+            method,
+            self._glance + path,
+            headers=headers,
+            data=body,
+            timeout=60,
+        )
+        if method == 'GET' and path.startswith('/v2/images/'):
+            now = self._late(path, now)
+        self.answers.append((method, path, now.status_code))
+        return now
+
+    def _late(self, path: str, now: requests.Response) -> requests.Response:
+        with self._lock:
+            shown = self._shown.setdefault(path, now)
+            if now.content == shown.content:
+                return shown
+            since = self._changed.setdefault(path, time.monotonic())
+            if time.monotonic() - since < self._seconds:
+                return shown
+            del self._changed[path]
+            self._shown[path] = now
+            return now
+
+
+@contextlib.contextmanager
+def late(url: str, seconds: float) -> Iterator[tuple[str, LateServer]]:
+    """The URL of a server that tells what was so some seconds ago."""
+    glance = LateServer(url, seconds)
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = self.rfile.read(int(self.headers.get('Content-Length', 0)))
+            headers = {
+                name: value
+                for name, value in self.headers.items()
+                if name.lower() not in ('host', 'connection')
+            }
+            answer = glance.answer(self.command, self.path, headers, body)
+            self.send_response(answer.status_code)
+            for name in ('Content-Type', 'X-Openstack-Request-Id'):
+                if name in answer.headers:
+                    self.send_header(name, answer.headers[name])
+            self.send_header('Content-Length', str(len(answer.content)))
+            self.end_headers()
+            self.wfile.write(answer.content)
+
+        do_POST = do_GET  # noqa: N815
+
+        def log_message(self, *_args: object) -> None:
+            """Say nothing."""
+
+    with _serving(Handler) as address:
+        yield address, glance
+
+
+@contextlib.contextmanager
+def _serving(
+    handler: type[http.server.BaseHTTPRequestHandler],
+) -> Iterator[str]:
+    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
-        yield f'http://127.0.0.1:{server.server_port}', lambda: len(asked)
+        yield f'http://127.0.0.1:{server.server_port}'
     finally:
         server.shutdown()
         thread.join()

@@ -49,12 +49,14 @@ class Site:
     :ivar waited: for how long another boot of this host was at it before
     """
 
-    def __init__(self):
+    def __init__(self, task_threads=16):
         self.clock = clocks.Clock()
         self.east = clusters.Cluster('fsid-east')
         self.west = clusters.Cluster('fsid-west')
         self.api = glance_api.GlanceApi(
-            self.clock, {'file': None, 'east': self.east, 'west': self.west}
+            self.clock,
+            {'file': None, 'east': self.east, 'west': self.west},
+            task_threads,
         )
         self.image = self.api.add_image('file')
         self.glance = image_service.ImageService(self.api)
@@ -568,7 +570,7 @@ def test_a_409_without_a_lock_is_repeated_at_the_pace_of_polls(site):
         site.api.requests.append((site.clock.now, 'west', 409))
         or task_values.CopyReply(task_values.Verdict.BUSY, reason='whatever')
     )
-    with pytest.raises(exceptions.CopyStalled):
+    with pytest.raises(exceptions.CopyRefused, match='whatever'):
         site.copy()
     asked = [at for at, _, _ in site.api.requests]
     assert min(gaps(asked)) >= LIMITS.poll_interval
@@ -578,13 +580,115 @@ def test_a_409_without_a_lock_is_repeated_at_the_pace_of_polls(site):
 # Answers that do not fit together
 
 
-def test_a_400_twice_in_a_row_is_a_failure_with_glances_reason(site):
+def answer_400(site):
+    """Have Glance say that no copy is needed; returns when it did."""
+    asked = []
     # "copy-image is not enabled" comes as 400, too.
-    site.glance.request_copy = lambda _image, _store: task_values.CopyReply(
-        task_values.Verdict.NOT_NEEDED, reason='copy-image is not enabled'
+    site.glance.request_copy = lambda _image, _store: (
+        asked.append(site.clock.now)
+        or task_values.CopyReply(
+            task_values.Verdict.NOT_NEEDED, reason='copy-image is not enabled'
+        )
     )
+    return asked
+
+
+def test_a_400_that_stays_is_a_failure_with_glances_reason(site):
+    answer_400(site)
     with pytest.raises(exceptions.CopyFailed, match='is not enabled'):
         site.copy()
+
+
+def test_a_400_is_looked_into_for_ten_seconds_ever_less_often(site):
+    asked = answer_400(site)
+    began = site.clock.now
+    with pytest.raises(exceptions.CopyFailed):
+        site.copy()
+    assert gaps(asked) == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4]
+    assert 10 <= site.clock.now - began < 13
+
+
+@pytest.mark.parametrize('poll_interval', [1, 15, 60])
+def test_a_400_is_looked_into_more_than_twice_at_any_interval(
+    site, poll_interval
+):
+    asked = answer_400(site)
+    with pytest.raises(exceptions.CopyFailed):
+        site.copy(poll_interval=poll_interval)
+    assert len(asked) > 5
+
+
+def late_by(site, seconds):
+    """Have records and tasks come from a database that lags behind."""
+    seen = {}
+
+    def late(ask):
+        def answer(image):
+            moments = seen.setdefault(ask, [])
+            moments.append((site.clock.now, ask(image)))
+            return next(
+                found
+                for at, found in reversed(moments)
+                if at <= max(site.clock.now - seconds, moments[0][0])
+            )
+
+        return answer
+
+    # It is written down all the time, whoever asks.
+    record, tasks = site.glance.record, site.glance.tasks
+    site.glance.record, site.glance.tasks = late(record), late(tasks)
+
+    def write_down():
+        for ask in (record, tasks):
+            seen.setdefault(ask, []).append(
+                (site.clock.now, ask(site.image.id))
+            )
+        site.glance.polls.pop()
+        site.glance.task_polls.pop()
+        site.clock.after(0.05, write_down)
+
+    write_down()
+
+
+@pytest.mark.parametrize('seconds', [0.5, 1, 5])
+def test_a_copy_that_the_record_shows_late_is_there(site, seconds):
+    before = site.record()
+    site.api.import_image(site.glance.requester, site.image.id, TO_WEST)
+    site.clock.advance(10.3)
+    site.glance.polls.clear()
+    late_by(site, 0)
+    shown = site.glance.record
+    due = site.clock.now + seconds
+    site.glance.record = lambda image: (
+        shown(image) if site.clock.now >= due else before
+    )
+    assert site.copy(before) < 2 * seconds + 0.2
+    assert site.statuses[0] == 202
+    assert set(site.statuses[1:]) == {400}
+
+
+@pytest.mark.parametrize('upload', [0.1, 2, 40])
+@pytest.mark.parametrize('seconds', [1, 3])
+def test_a_copy_of_ours_is_followed_in_records_that_come_late(
+    site, upload, seconds, caplog
+):
+    site.api.pace = glance_api.Pace(staging=0.1, upload=upload)
+    late_by(site, seconds)
+    assert site.copy() < 0.3 + upload + 2 * seconds + 1
+    assert site.statuses == [202]
+    assert not [r for r in caplog.records if r.levelno >= logging.WARNING]
+
+
+def test_a_success_whose_image_the_record_shows_late_is_one(site):
+    site.api.pace = glance_api.Pace(staging=0.1, upload=0.1)
+    record = site.glance.record
+    before = site.record()
+    due = site.clock.now + 2
+    site.glance.record = lambda image: (
+        record(image) if site.clock.now >= due else before
+    )
+    assert site.copy() < 5
+    assert site.statuses == [202]
 
 
 def test_refusals_409_202_and_400_may_come_in_any_order(site):
@@ -812,6 +916,169 @@ def test_a_lock_never_seen_with_another_does_not_excuse_a_failure(site):
     assert site.statuses == [202]
 
 
+# Queued
+
+
+@pytest.fixture
+def busy():
+    """A site whose one thread for tasks is busy with another image."""
+    site = Site(task_threads=1)
+    site.other = site.api.add_image('file')
+    site.api.pace.staging = 440
+    site.api.import_image(SOMEBODY, site.other.id, TO_WEST)
+    site.clock.advance(1)
+    site.api.pace.staging = 2
+    return site
+
+
+def logged(caplog, words):
+    return [line for line in caplog.messages if words in line]
+
+
+def test_a_copy_of_ours_that_is_queued_is_not_stalled(busy):
+    took = busy.copy()
+    assert took > 440
+    assert busy.statuses[1:] == [202]
+
+
+def test_a_queued_copy_is_said_to_be_queued_once_with_its_task(busy, caplog):
+    caplog.set_level(logging.INFO)
+    began = busy.clock.utcnow()
+    busy.copy()
+    (line,) = logged(caplog, 'queued')
+    assert busy.task.id in line
+    assert f'since {began:%H:%M:%S} UTC' in line
+    assert 'a copy to store west' in line
+
+
+def test_a_copy_that_begins_at_once_is_not_said_to_be_queued(site, caplog):
+    caplog.set_level(logging.INFO)
+    site.api.pace.staging = 60
+    site.copy()
+    assert logged(caplog, 'queued') == []
+
+
+def test_a_queued_copy_is_polled_at_most_once_an_interval(busy):
+    busy.copy()
+    queued = [at for at in busy.glance.polls if at < 1000 + 440]
+    assert min(gaps(queued)) >= LIMITS.poll_interval
+    assert min(gaps(busy.glance.task_polls)) >= LIMITS.poll_interval
+
+
+def test_a_queued_copy_outlives_a_stall_timeout_below_the_interval(busy):
+    assert busy.copy(stall_timeout=3) > 440
+
+
+def test_a_queued_copy_over_what_lies_in_the_cluster_is_not_stalled(busy):
+    # The rest of another copy: Glance trips over it once it has begun.
+    busy.west.complete(busy.image.id)
+    busy.api.failures += [('', ''), ('upload', 'it exists')]
+    with pytest.raises(exceptions.CopyFailed, match='it exists'):
+        busy.copy()
+
+
+@pytest.mark.parametrize('store', ['west', 'east'])
+def test_a_lock_whose_task_is_queued_is_not_stalled(busy, store, caplog):
+    caplog.set_level(logging.INFO)
+    busy.api.import_image(
+        busy.glance.requester, busy.image.id, {**TO_WEST, 'stores': [store]}
+    )
+    busy.copy()
+    (line,) = logged(caplog, 'queued')
+    assert f'a copy to store {store}' in line
+    assert busy.record().holds('west')
+
+
+def test_a_lock_whose_queued_task_we_may_not_see_is_not_stalled(busy):
+    busy.somebody_copies()
+    busy.copy()
+    assert busy.record().holds('west')
+
+
+def test_a_queued_copy_that_dies_when_it_has_begun_stalls(busy):
+    busy.clock.after(450 + 2, busy.api.kill)
+    began = busy.clock.now
+    with pytest.raises(exceptions.CopyStalled):
+        busy.copy(timeout=1200)
+    assert busy.clock.now - began <= 452 + 3 * 18 + LIMITS.stall_timeout
+
+
+def test_at_the_timeout_a_queued_copy_is_said_to_be_queued(busy):
+    with pytest.raises(exceptions.CopyQueued) as caught:
+        busy.copy(timeout=400)
+    said = str(caught.value)
+    task = busy.task
+    assert f'queued in Glance since {task.updated_at:%H:%M:%S} UTC' in said
+    assert f'as task {task.id}' in said
+    assert 'stalled' not in said
+
+
+# Other holders of the lock
+
+
+@pytest.mark.parametrize(
+    ('method', 'words'),
+    [
+        (None, 'the hashing of a new location'),
+        ('web-download', 'an import of method web-download'),
+        ('glance-direct', 'an import of method glance-direct'),
+    ],
+)
+def test_an_image_held_by_something_else_is_waited_for(
+    site, method, words, caplog
+):
+    caplog.set_level(logging.INFO)
+    task = site.api.hold(site.image, 450, method=method)
+    assert 450 < site.copy() < 600
+    assert site.record().holds('west')
+    (line,) = logged(caplog, 'is held by')
+    assert words in line
+    assert task.id in line
+
+
+def test_something_else_that_we_may_not_see_is_waited_for(site, caplog):
+    caplog.set_level(logging.INFO)
+    site.api.hold(site.image, 450, owner='somebody-else')
+    assert 450 < site.copy() < 600
+    assert logged(caplog, 'is held by') == []
+
+
+def test_something_else_outlives_a_stall_timeout_below_the_interval(site):
+    site.api.hold(site.image, 300)
+    site.copy(stall_timeout=3)
+    assert site.record().holds('west')
+
+
+def test_at_the_timeout_something_else_is_named_with_its_task(site):
+    task = site.api.hold(site.image, 10_000)
+    with pytest.raises(exceptions.ImageHeld) as caught:
+        site.copy()
+    assert 'held by the hashing of a new location' in str(caught.value)
+    assert task.id in str(caught.value)
+
+
+def test_at_the_timeout_a_task_that_we_may_not_see_is_said_to_be_one(site):
+    task = site.api.hold(site.image, 10_000, owner='somebody-else')
+    with pytest.raises(exceptions.ImageHeld) as caught:
+        site.copy()
+    assert 'held by a task that Glance does not show' in str(caught.value)
+    assert task.id in str(caught.value)
+
+
+def test_at_the_timeout_a_copy_to_another_store_is_named(site):
+    site.api.pace.upload = 1200
+    site.api.import_image(site.glance.requester, site.image.id, TO_EAST)
+    with pytest.raises(exceptions.ImageHeld, match='a copy to store east'):
+        site.copy()
+
+
+def test_a_lock_left_by_something_else_that_has_ended_stalls(site):
+    task = site.api.hold(site.image, 10_000)
+    site.api._say(task, 'failure', 'its data is gone')
+    with pytest.raises(exceptions.CopyStalled, match=task.id):
+        site.copy()
+
+
 # Our copy fails
 
 
@@ -983,9 +1250,28 @@ def test_a_stall_behind_a_task_that_we_may_not_see_says_what_is_known(site):
     assert 'an hour after its last sign of life' in str(caught.value)
 
 
-def test_a_task_that_was_never_begun_keeps_its_lock_for_two_hours(site):
-    site.clock.after(0.1, site.api.kill)
+def test_a_stall_behind_another_projects_task_names_no_project(site):
+    site.somebody_copies()
+    site.clock.after(4, site.api.kill)
     with pytest.raises(exceptions.CopyStalled) as caught:
+        site.copy()
+    assert 'Glance does not show that task' in str(caught.value)
+    assert 'project' not in str(caught.value)
+
+
+def test_a_stall_without_a_lock_claims_none(site):
+    site.api.failures.append(('staging', 'never said'))
+    site.api.pace.close = 10_000
+    with pytest.raises(exceptions.CopyStalled) as caught:
+        site.copy()
+    assert f'{site.task.id} has not ended' in str(caught.value)
+    assert 'holds the image' not in str(caught.value)
+
+
+def test_a_task_that_was_never_begun_keeps_its_lock_for_two_hours(site):
+    # Whether its glance-api is dead or busy, nobody can tell.
+    site.clock.after(0.1, site.api.kill)
+    with pytest.raises(exceptions.CopyQueued) as caught:
         site.copy()
     until = site.task.updated_at + task_values.LOCK_KEPT_PENDING
     assert f'at {until:%Y-%m-%d %H:%M:%S} UTC' in str(caught.value)
@@ -1057,6 +1343,25 @@ def test_waiting_for_another_boot_counts_for_the_timeout(site):
         site.copy()
 
 
+def test_who_has_waited_for_the_whole_time_looks_once_and_requests_none(site):
+    site.waited = LIMITS.timeout
+    with pytest.raises(exceptions.CopyTimedOut):
+        site.copy()
+    assert len(site.glance.polls) <= 2
+    assert site.statuses == []
+
+
+def test_who_has_waited_for_the_whole_time_takes_what_is_there(site):
+    site.waited = LIMITS.timeout
+    site.clock.after(
+        1,
+        lambda: site.api.import_image(
+            site.glance.requester, site.image.id, TO_WEST
+        ),
+    )
+    assert site.copy() == 0
+
+
 def test_staging_shows_nothing_and_may_take_as_long_as_a_stall(site):
     site.api.pace.staging = LIMITS.stall_timeout - 20
     site.copy()
@@ -1126,45 +1431,81 @@ def test_glance_away_for_20_seconds_while_copying_is_survived(site):
     assert site.statuses == [202]
 
 
-def test_a_request_that_glance_answers_with_500_is_repeated_soon(site):
+def fail_at_requests(site, times, fault='HTTP 500 Internal Server Error'):
+    """Have no glance-api do what it is requested; returns when it was."""
     request = site.glance.request_copy
-    answers = [exceptions.GlanceUnavailable(1)] * 2
+    asked = []
 
-    def deadlocked(image, store):
-        if answers:
-            raise answers.pop()
+    def failing(image, store):
+        asked.append(site.clock.now)
+        if len(asked) <= times:
+            raise exceptions.GlanceUnavailable(1, fault)
         return request(image, store)
 
-    site.glance.request_copy = deadlocked
+    site.glance.request_copy = failing
+    return asked
+
+
+def test_a_request_that_glance_answers_with_500_is_repeated_soon(site):
+    fail_at_requests(site, 2)
     assert site.copy() < 10.2 + 1.5
     assert site.statuses == [202]
 
 
-def test_requests_that_glance_always_answers_with_500_become_rare(site):
-    asked = []
-
-    def broken(_image, _store):
-        asked.append(site.clock.now)
-        raise exceptions.GlanceUnavailable(1)
-
-    site.glance.request_copy = broken
-    with pytest.raises(exceptions.CopyStalled):
+def test_requests_that_glance_always_answers_with_500_end_soon(site):
+    asked = fail_at_requests(site, 1000)
+    began = site.clock.now
+    with pytest.raises(exceptions.RequestFailed, match='HTTP 500 Internal'):
         site.copy()
-    assert gaps(asked)[:2] == [0.1, 0.2]
-    assert min(gaps(asked)[2:]) >= LIMITS.poll_interval
-    assert len(asked) <= 3 + LIMITS.stall_timeout / LIMITS.poll_interval
+    assert gaps(asked) == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4]
+    assert site.clock.now - began < 13
 
 
-def test_requests_without_an_answer_do_not_pile_up_behind_a_lock(site):
+def test_requests_that_always_fail_are_the_hosts_error(site):
+    fail_at_requests(site, 1000)
+    with pytest.raises(exceptions.HostError) as caught:
+        site.copy()
+    for word in ('lock', 'task', 'project', 'stalled'):
+        assert word not in str(caught.value)
+
+
+def test_requests_that_fail_while_all_of_glance_does_are_survived(site):
+    # The first before it comes back, the second after.
+    fail_at_requests(site, 2, 'HTTP 503 Service Unavailable')
+    site.glance.away = True
+    site.clock.after(60, lambda: setattr(site.glance, 'away', False))
+    site.copy()
+    assert site.record().holds('west')
+
+
+def test_requests_that_fail_behind_a_lock_leave_the_wait_for_it(site):
+    site.api.pace.staging = 200
+    fail_at_requests(site, 1000)
+    site.somebody_copies()
+    site.copy()
+    assert site.record().holds('west')
+
+
+def test_requests_that_fail_behind_something_else_do_not_end_the_wait(site):
+    fail_at_requests(site, 5)
+    site.api.hold(site.image, 400)
+    assert site.copy() > 400
+    assert site.record().holds('west')
+
+
+def test_requests_that_get_no_answer_are_rare_and_end_as_such(site):
+    asked = fail_at_requests(site, 1000, fault=None)
+    with pytest.raises(exceptions.GlanceUnavailable):
+        site.copy()
+    assert min(gaps(asked)) >= LIMITS.poll_interval
+    assert len(asked) <= 2 + LIMITS.stall_timeout / LIMITS.poll_interval
+
+
+@pytest.mark.parametrize('fault', [None, 'HTTP 500 Internal Server Error'])
+def test_requests_that_fail_do_not_pile_up_behind_a_lock(site, fault):
     site.somebody_copies()
     site.clock.after(1, site.api.kill)
-    asked = []
-
-    def broken(_image, _store):
-        asked.append(site.clock.now)
-        raise exceptions.GlanceUnavailable(1)
-
-    site.glance.request_copy = broken
+    asked = fail_at_requests(site, 1000, fault=fault)
     with pytest.raises(exceptions.CopyStalled):
         site.copy()
     assert min(gaps(asked)) >= LIMITS.poll_interval

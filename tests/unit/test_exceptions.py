@@ -59,9 +59,27 @@ INSTANCES = {
     ),
     'CopyStalled': (
         lambda text: exceptions.CopyStalled(
-            IMAGE, STORE, 300, text or TASK, NOON, NOON
+            IMAGE, STORE, 300, text or TASK, holds=True, since=NOON, until=NOON
         ),
-        f'copy stalled for 300 s: glance task {TASK}',
+        f'copy stalled for 300 s: glance task {TASK} holds the image',
+    ),
+    'CopyRefused': (
+        lambda text: exceptions.CopyRefused(
+            IMAGE, STORE, text or 'Image has active task'
+        ),
+        'glance keeps refusing the copy: image has active task',
+    ),
+    'CopyQueued': (
+        lambda text: exceptions.CopyQueued(
+            IMAGE, STORE, 600, text or TASK, NOON, NOON
+        ),
+        f'not begun after 600 s, queued in glance since 12:00:00.*{TASK}',
+    ),
+    'ImageHeld': (
+        lambda text: exceptions.ImageHeld(
+            IMAGE, STORE, 600, text or 'the hashing of a location', TASK
+        ),
+        'not begun after 600 s, the image is held by the hashing of a loc',
     ),
     'CopyTimedOut': (
         lambda _text: exceptions.CopyTimedOut(
@@ -120,6 +138,12 @@ INSTANCES = {
     'GlanceUnavailable': (
         lambda _text: exceptions.GlanceUnavailable(2),
         'no glance-api answered',
+    ),
+    'RequestFailed': (
+        lambda text: exceptions.RequestFailed(
+            IMAGE, STORE, text or 'HTTP 500 Internal Server Error'
+        ),
+        'glance fails at each request for a copy: http 500',
     ),
     'KeystoneUnavailable': (
         lambda _text: exceptions.KeystoneUnavailable(),
@@ -240,9 +264,25 @@ def test_an_error_can_be_remembered_and_shown_again(name):
 
 
 def test_a_stall_without_a_visible_task_says_what_is_known():
-    said = str(exceptions.CopyStalled(IMAGE, STORE, 300, None, None, None))
+    said = str(
+        exceptions.CopyStalled(
+            IMAGE, STORE, 300, TASK, holds=True, since=None, until=None
+        )
+    )
     assert 'None' not in said
+    assert 'Glance does not show that task' in said
     assert 'an hour after its last sign of life' in said
+
+
+def test_a_stall_of_a_task_that_holds_nothing_says_so():
+    said = str(
+        exceptions.CopyStalled(
+            IMAGE, STORE, 300, TASK, holds=False, since=NOON, until=None
+        )
+    )
+    assert 'has not ended, without progress since 12:00:00 UTC' in said
+    assert 'taken over at once' in said
+    assert 'holds' not in said
 
 
 def test_a_stall_names_since_when_and_until_when():

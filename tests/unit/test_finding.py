@@ -22,6 +22,7 @@ from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import finding
 from nova_rbd_multistore import glance
 from nova_rbd_multistore import sharing
+from tests.fakes import endpoint as endpoints
 
 DEADLINE = 30
 
@@ -145,6 +146,29 @@ def test_the_poll_asks_each_endpoint_once_without_further_rounds(
     assert retries == [0]
 
 
+def test_imports_that_fail_everywhere_are_said_to_with_glances_words(
+    this_host, cloud, context, image
+):
+    for endpoint in cloud.endpoints:
+        endpoint.answers['/import'] = endpoints.error_page(
+            500, 'The server has either erred'
+        )
+    began = cloud.clock.now
+    with pytest.raises(exceptions.RequestFailed, match='HTTP 500'):
+        bring(this_host, context, image)
+    assert cloud.clock.now - began < 15
+
+
+def test_an_import_that_fails_at_one_endpoint_is_made_at_the_next(
+    this_host, cloud, context, image
+):
+    cloud.endpoints[0].answers['/import'] = endpoints.error_page(
+        500, 'The server has either erred'
+    )
+    bring(this_host, context, image)
+    assert statuses(cloud) == [202]
+
+
 def test_a_deleted_server_ends_its_own_wait(this_host, cloud, context, image):
     cloud.api.pace.upload = 100
 
@@ -173,6 +197,23 @@ def test_a_boot_that_waits_for_another_is_checked_as_often_as_a_poll(
     assert asked['check'] is check
     assert asked['check_interval'] == 7
     assert asked['key'] == (image.id, 'west')
+
+
+def test_a_boots_own_time_begins_when_it_does(
+    this_host, options, cloud, context, image
+):
+    options.config(group='libvirt', images_rbd_glance_copy_timeout=300)
+    left = []
+
+    class Copies(sharing.Shared):
+        def do(self, **kwargs):
+            left.append(kwargs['time_left']())
+            cloud.clock.advance(100)
+            left.append(kwargs['time_left']())
+
+    this_host.finder._copies = Copies()
+    bring(this_host, context, image)
+    assert left == [300, 200]
 
 
 def test_boots_that_want_the_same_copy_at_once_have_it_made_once(

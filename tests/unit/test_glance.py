@@ -407,6 +407,63 @@ def test_when_all_fail_the_log_says_what_each_said(cloud, image, caplog):
     assert 'marker is gone' in line
 
 
+FAILS = endpoints.error_page(500, 'The server has either erred')
+
+
+@pytest.mark.parametrize(
+    ('answer', 'words'),
+    [
+        (FAILS, 'HTTP 500 Internal Server Error: The server has either'),
+        (page(b'', 503, 'text/html'), 'HTTP 503 HTTPServiceUnavailable'),
+        # Gunicorn's page does not have the number.
+        (
+            page(b'<h1>Internal Server Error</h1>', 500, 'text/html'),
+            'HTTP 500 Internal Server Error',
+        ),
+    ],
+)
+def test_when_one_is_there_and_fails_the_error_has_its_status_and_words(
+    cloud, image, answer, words
+):
+    cloud.endpoints[0].answers['/import'] = answer
+    cloud.endpoints[1].fault = requests.ConnectionError('refused')
+    with pytest.raises(exceptions.GlanceUnavailable) as caught:
+        cloud.glance().request_copy(image, 'west')
+    assert caught.value.fault.startswith(words)
+
+
+@pytest.mark.parametrize(
+    'fault', [requests.ConnectionError('refused'), page(b'{}', 429)]
+)
+def test_when_none_is_there_the_error_has_no_fault(cloud, image, fault):
+    for endpoint in cloud.endpoints:
+        endpoint.fault = fault
+    with pytest.raises(exceptions.GlanceUnavailable) as caught:
+        cloud.glance().record(image)
+    assert caught.value.fault is None
+
+
+def test_one_that_fails_at_imports_is_asked_everything_else(cloud, image):
+    cloud.endpoints[0].answers['/import'] = FAILS
+    images = cloud.glance()
+    assert (
+        images.request_copy(image, 'west').verdict
+        is task_values.Verdict.ACCEPTED
+    )
+    before = len(cloud.endpoints[0].asked)
+    images.record(image)
+    assert len(cloud.endpoints[0].asked) == before + 1
+
+
+def test_one_that_fails_at_records_rests(cloud, image):
+    cloud.endpoints[0].answers[image] = FAILS
+    images = cloud.glance()
+    images.record(image)
+    before = len(cloud.endpoints[0].asked)
+    images.record(image)
+    assert len(cloud.endpoints[0].asked) == before
+
+
 def test_the_error_tells_no_tenant_where_glance_is(cloud, image):
     cloud.endpoints[0].fault = cloud.endpoints[1].fault = endpoints.error_page(
         503, 'http://glance-a:9292'

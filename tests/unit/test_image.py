@@ -34,10 +34,15 @@ MINIMAL = {'id': 'an-id', 'status': 'active'}
 
 TASK = {
     'id': 'a-task',
+    'type': 'api_image_import',
     'status': 'processing',
     'message': 'Copied 128 MiB',
     'request_id': 'req-1',
-    'input': {'image_id': 'an-id', 'import_req': {}, 'backend': ['west']},
+    'input': {
+        'image_id': 'an-id',
+        'import_req': {'method': {'name': 'copy-image'}},
+        'backend': ['west'],
+    },
     'updated_at': '2026-01-01T00:00:00.000000',
 }
 
@@ -304,7 +309,106 @@ def test_a_task_is_read_from_the_wire():
         stores=frozenset({'west'}),
         request_id='req-1',
         updated_at=datetime.datetime(2026, 1, 1),
+        type='api_image_import',
+        method='copy-image',
     )
+
+
+def task_of(method, **fields):
+    return task_values.CopyTask.from_answer(
+        {**TASK, 'input': {'import_req': {'method': {'name': method}}}}
+        | fields
+    )
+
+
+#: As Glance's ``add_location`` makes it.
+HASHING = task_values.CopyTask.from_answer(
+    {
+        **TASK,
+        'type': 'location_import',
+        'input': {
+            'image_id': 'an-id',
+            'loc_url': 'rbd://a/b/c/d',
+            'validation_data': {},
+        },
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ('task', 'words'),
+    [
+        (HASHING, 'the hashing of a new location'),
+        (task_of('web-download'), 'an import of method web-download'),
+        (task_of('glance-direct'), 'an import of method glance-direct'),
+        (task_of('copy-image'), 'an import of method copy-image'),
+        (
+            task_values.CopyTask.from_answer(TASK),
+            'a copy to store west',
+        ),
+        (
+            task_of('', type=None, input=None),
+            'an import of method unknown',
+        ),
+    ],
+)
+def test_what_a_task_does_is_said_for_people(task, words):
+    assert str(task) == words
+
+
+@pytest.mark.parametrize(
+    ('task', 'copies'),
+    [
+        (HASHING, False),
+        (task_of('web-download'), False),
+        (task_of('copy-image'), True),
+        # Then it is taken for what it nearly always is.
+        (task_of('', type=None, input=None), True),
+    ],
+)
+def test_a_task_copies_unless_it_is_told_to_do_something_else(task, copies):
+    assert task.copies is copies
+
+
+@pytest.mark.parametrize(
+    ('method', 'status', 'quiet'),
+    [
+        ('copy-image', 'pending', True),
+        ('copy-image', 'processing', False),
+        ('copy-image', 'failure', False),
+        ('web-download', 'pending', True),
+        ('web-download', 'processing', True),
+        ('web-download', 'success', False),
+        ('web-download', 'failure', False),
+    ],
+)
+def test_silence_says_nothing_of_what_is_queued_or_is_no_copy(
+    method, status, quiet
+):
+    assert task_of(method, status=status).quiet is quiet
+
+
+@pytest.mark.parametrize(
+    'task_input',
+    [
+        None,
+        'copy-image',
+        {'import_req': None},
+        {'import_req': {'method': 'copy-image'}},
+        {'import_req': {'method': {'name': 5}}},
+    ],
+)
+def test_a_task_need_not_tell_its_method(task_input):
+    task = task_values.CopyTask.from_answer({**TASK, 'input': task_input})
+    assert task.method == ''
+
+
+def test_a_tasks_type_and_method_are_made_fit_for_the_log():
+    task = task_of('a\nb' * 1000, type='c\x1b[2J' * 1000)
+    assert task.method.isprintable()
+    assert task.type.isprintable()
+    assert len(task.method) <= 40
+    assert len(task.type) <= 40
 
 
 def test_a_task_may_have_no_message_and_no_request_id():
@@ -348,6 +452,7 @@ def test_a_time_with_a_zone_is_read_as_utc():
         ('updated_at', '9999-12-31T23:00:00'),
         ('id', 'a-task\x1b[2J'),
         ('request_id', 5),
+        ('type', 5),
     ],
 )
 def test_a_task_with_a_field_of_another_type_is_malformed(field, value):

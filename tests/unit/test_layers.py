@@ -31,7 +31,7 @@ LAYERS = [
         ('driver', 'backend', 'host', 'access', 'disks', 'compat'),
     ),
     ('finding', ('finding',)),
-    ('engine', ('copying', 'request', 'watch', 'pace', 'sharing')),
+    ('engine', ('copying', 'request', 'holder', 'watch', 'pace', 'sharing')),
     ('two ends', ('glance', 'asking', 'endpoints', 'ceph')),
     (
         'values',

@@ -13,6 +13,7 @@
 """Work done by one thread for all, with real threads."""
 
 from concurrent import futures
+import datetime
 import threading
 
 import pytest
@@ -104,7 +105,7 @@ def pool():
 
 @pytest.fixture
 def do(shared, pool):
-    def do(work, *, key='image', asker=DEMO, check=None):
+    def do(work, *, key='image', asker=DEMO, check=None, **kwargs):
         return pool.submit(
             shared.do,
             key,
@@ -112,6 +113,7 @@ def do(shared, pool):
             work,
             check=check or Waiting(),
             check_interval=0.001,
+            **kwargs,
         )
 
     return do
@@ -297,6 +299,86 @@ def test_work_given_up_for_a_reason_of_its_own_is_taken_over(do, abort):
     assert outcome(doer) is abort
     assert outcome(waiting) is None
     assert ours.done == 1
+
+
+# Everyone's own time
+
+TIMED_OUT = exceptions.CopyTimedOut('image', 'west', 600, '42% copied')
+QUEUED = exceptions.CopyQueued(
+    'image',
+    'west',
+    600,
+    'a-task',
+    datetime.datetime(2026, 1, 1),
+    datetime.datetime(2026, 1, 1),
+)
+
+
+@pytest.mark.parametrize('late', [TIMED_OUT, QUEUED])
+def test_who_has_time_left_goes_on_when_the_one_at_work_has_none(do, late):
+    theirs, ours = Work(late), Work('result')
+    ours.go_on.set()
+    doer = do(theirs)
+    assert theirs.begun.wait(DEADLINE)
+    (waiting,) = waiters(do, ours, 1, time_left=lambda: 300)
+    theirs.go_on.set()
+    assert outcome(doer) is late
+    assert waiting.result(DEADLINE) == 'result'
+
+
+def test_of_those_who_have_time_left_one_does_it_for_all(do):
+    theirs, ours = Work(TIMED_OUT), Company(others=7)
+    doer = do(theirs)
+    assert theirs.begun.wait(DEADLINE)
+    waiting = [
+        do(ours, check=ours.new_check(), time_left=lambda: 300)
+        for _ in range(8)
+    ]
+    waiters(do, theirs, 1, time_left=lambda: 300)
+    theirs.go_on.set()
+    assert outcome(doer) is TIMED_OUT
+    assert [outcome(future) for future in waiting] == [None] * 8
+    assert ours.done == 1
+
+
+def test_who_has_no_time_left_either_shares_the_outcome(do):
+    work = Work(TIMED_OUT)
+    left = [300]
+    doer = do(work)
+    assert work.begun.wait(DEADLINE)
+    waiting = waiters(do, work, 5, time_left=lambda: left[0])
+    # Its last look takes a moment.
+    left[0] = 0
+    work.go_on.set()
+    assert [outcome(future) for future in [doer, *waiting]] == [TIMED_OUT] * 6
+    assert work.done == 1
+
+
+def test_whose_time_is_over_does_not_wait_for_one_who_has_more(do):
+    theirs = Work('result')
+    ours = Work(TIMED_OUT)
+    ours.go_on.set()
+    doer = do(theirs)
+    assert theirs.begun.wait(DEADLINE)
+    left = [300]
+    (waiting,) = waiters(do, ours, 1, time_left=lambda: left[0])
+    left[0] = -sharing.LAST_LOOK
+    assert outcome(waiting) is TIMED_OUT
+    assert not doer.done()
+    theirs.go_on.set()
+    assert doer.result(DEADLINE) == 'result'
+
+
+def test_a_stall_is_what_was_seen_of_the_copy_and_so_is_everybodys(do):
+    stall = exceptions.CopyStalled(
+        'image', 'west', 300, 'a-task', holds=True, since=None, until=None
+    )
+    work = Work(stall)
+    doer = do(work)
+    assert work.begun.wait(DEADLINE)
+    (waiting,) = waiters(do, work, 1, time_left=lambda: 300)
+    work.go_on.set()
+    assert outcome(doer) is outcome(waiting) is stall
 
 
 def test_who_need_not_wait_any_longer_leaves_the_others_waiting(do):

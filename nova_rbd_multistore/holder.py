@@ -1,0 +1,113 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What holds an image in Glance, as far as Glance shows it.
+
+A copy that is queued, an import by another method and the hashing of a new
+location hold it without a sign of life: their silence says nothing. Nor does
+that of a task which is not shown: it may be any of these.
+"""
+
+from collections.abc import Iterable
+import dataclasses
+from typing import Self
+
+from nova_rbd_multistore import exceptions
+from nova_rbd_multistore import image as image_values
+from nova_rbd_multistore import task as task_values
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Holder:
+    """The task that has an image's lock.
+
+    :ivar store: in which somebody waits for the image
+    :ivar brings: whether it copies the image there
+    :ivar lock: its id
+    :ivar task: None where Glance does not show it
+    """
+
+    image: str
+    store: str
+    brings: bool
+    lock: str
+    task: task_values.CopyTask | None
+
+    @classmethod
+    def of(
+        cls,
+        record: image_values.ImageRecord,
+        tasks: Iterable[task_values.CopyTask],
+        store: str,
+    ) -> Self | None:
+        """What holds the image, None if nothing does.
+
+        :param tasks: those of the image that Glance shows
+        """
+        if record.lock is None:
+            return None
+        task = next((task for task in tasks if task.id == record.lock), None)
+        if task is None:
+            brings = store in record.importing
+        else:
+            brings = task.copies and store in (task.stores or {store})
+        return cls(record.id, store, brings, record.lock, task)
+
+    @property
+    def quiet(self) -> bool:
+        """Whether it may be well, though nothing of it is to be seen."""
+        return not self.brings if self.task is None else self.task.quiet
+
+    def __str__(self) -> str:
+        """What it does, for people."""
+        if self.task is None:
+            return 'a task that Glance does not show'
+        when = f'{self.task.updated_at:%H:%M:%S} UTC'
+        if self.task.queued:
+            return f'{self.task}, queued since {when}'
+        return f'{self.task}, last heard of at {when}'
+
+    def stalled(self, seconds: float) -> exceptions.CopyStalled:
+        """Why no image came, if nothing has moved for so many seconds."""
+        return exceptions.CopyStalled(
+            self.image,
+            self.store,
+            seconds,
+            self.lock,
+            holds=True,
+            since=self.task.updated_at if self.task else None,
+            until=self.task.lock_kept_until if self.task else None,
+        )
+
+    def timed_out(
+        self, seconds: float, progress: str
+    ) -> exceptions.CopyTimedOut:
+        """Why no image came in so many seconds.
+
+        :param progress: of the copy, for people
+        """
+        if not self.brings:
+            return exceptions.ImageHeld(
+                self.image, self.store, seconds, str(self), self.lock
+            )
+        if self.task is not None and self.task.queued:
+            return exceptions.CopyQueued(
+                self.image,
+                self.store,
+                seconds,
+                self.lock,
+                self.task.updated_at,
+                self.task.lock_kept_until,
+            )
+        return exceptions.CopyTimedOut(
+            self.image, self.store, seconds, progress
+        )
