@@ -65,6 +65,27 @@ def test_what_is_to_be_reached_is_judged(ours, verdict):
     assert row[-1] == verdict
 
 
+@pytest.mark.parametrize(
+    ('ours', 'secure', 'verdict'),
+    [
+        (5, 6, 'five, six: reached'),
+        (5.1, 6, 'five, six: missed'),
+        (5, 6.1, 'five, six: missed'),
+    ],
+)
+def test_a_secure_glance_may_have_a_bound_of_its_own(ours, secure, verdict):
+    (row,) = table(
+        figure(
+            ours=[ours],
+            secure=[secure],
+            bound=5,
+            secure_bound=6,
+            target='five, six',
+        )
+    )
+    assert row[-1] == verdict
+
+
 def test_zero_can_be_what_is_to_be_reached():
     (row,) = table(figure(ours=[1], bound=0, target='none'))
     assert row[-1] == 'none: missed'
