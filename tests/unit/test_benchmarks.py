@@ -19,6 +19,7 @@ import pathlib
 import pytest
 
 from benchmarks import report
+from benchmarks.copies import figures as copies
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -40,6 +41,30 @@ def test_the_figures_kept_are_of_one_run_with_its_circumstances():
     results = json.loads(report.LATEST.read_text())
     assert results['machine'].keys() >= {'date', 'commit', 'cpu', 'versions'}
     assert not [one for one in results['figures'] if 'ours' not in one]
+
+
+def test_the_documentation_shows_the_copies_that_are_kept():
+    results = json.loads(copies.LATEST.read_text())
+    assert copies.PAGE.read_text() == copies.page(results)
+
+
+def copied(**samples):
+    """The table of copies that were made in one way, without its header."""
+    row = {store: found.as_dict() for store, found in samples.items()}
+    return copies.table({'image_mib': 64, 'copies': {'so': row}})[1:]
+
+
+def test_of_copies_the_medians_count():
+    rows = copied(
+        file=copies.Samples([9, 1, 2], [100, 300], [5]),
+        east=copies.Samples([4], [200], [7, 60]),
+    )
+    assert rows == [('so', '2.0', '4.0', '200', '7.0')]
+
+
+def test_a_copy_that_was_not_made_leaves_a_gap():
+    rows = copied(file=copies.Samples([9]), east=copies.Samples())
+    assert rows == [('so', '9.0', '', '', '')]
 
 
 def test_the_median_counts():
