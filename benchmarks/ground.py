@@ -109,19 +109,24 @@ class Ground:
     def _warm_up(self, api: apis.GlanceApi) -> None:
         """Have all workers of a Glance copy: the first time takes longer."""
         images = [self.upload('file', 1) for _ in range(4 * WORKERS)]
-        # Of imports at once, MariaDB ends some for a deadlock.
-        request = tenacity.retry(
-            retry=tenacity.retry_if_exception_type(
-                ksa_exc.InternalServerError
-            ),
-            stop=tenacity.stop_after_attempt(5),
-            reraise=True,
-        )(lambda image: api.request_copy(self._admin, image, 'west'))
         with futures.ThreadPoolExecutor(len(images)) as at_once:
-            list(at_once.map(request, images))
+            list(
+                at_once.map(
+                    lambda image: self._request_copy(api, image), images
+                )
+            )
         for image in images:
             with Watch(self.where, image, 'west') as watch:
                 watch.ended()
+
+    # Of imports at once, MariaDB ends some for a deadlock.
+    @tenacity.retry(
+        retry=tenacity.retry_if_exception_type(ksa_exc.InternalServerError),
+        stop=tenacity.stop_after_attempt(5),
+        reraise=True,
+    )
+    def _request_copy(self, api: apis.GlanceApi, image: str) -> None:
+        api.request_copy(self._admin, image, 'west')
 
     @contextlib.contextmanager
     def just_started(
@@ -200,6 +205,10 @@ class Ground:
         """Make an image of random bytes in one store; its id."""
         path = self._directory / 'image'
         image_files.write(path, 'raw', size_mib)
+        return self.send(path, store)
+
+    def send(self, path: pathlib.Path, store: str) -> str:
+        """Make an image of a raw file in one store; its id."""
         answer = self._demo.image.post(
             '/images',
             json={
@@ -214,12 +223,19 @@ class Ground:
         image_files.upload(self._demo, image, path, store)
         return image
 
-    def copy(self, image: str) -> float:
-        """Have nobody but Glance copy an image to west; the seconds taken."""
+    def copy(self, image: str, glance: apis.GlanceApi | None = None) -> float:
+        """Have nobody but Glance copy an image to west; the seconds taken.
+
+        :param glance: that does it, if not the secure one
+        """
         with Watch(self.where, image, 'west') as watch:
             began = time.time()
-            self.secure.request_copy(self._admin, image, 'west')
+            self._request_copy(glance or self.secure, image)
             return watch.ended() - began
+
+    def drop_copy(self, image: str) -> None:
+        """Have Glance remove an image's copy in west, which must be there."""
+        self._admin.image.delete(f'/stores/west/{image}').raise_for_status()
 
     @contextlib.contextmanager
     def held_copy(self, image: str) -> Iterator[None]:

@@ -78,6 +78,7 @@ class GlanceAccess:
         self._known = endpoints.Endpoints(
             CONF.rbd_multistore.glance_endpoint_rest
         )
+        self._records = glance.Records()
 
     def as_user_of(
         self, context: nova_context.RequestContext
@@ -92,7 +93,7 @@ class GlanceAccess:
             request_id=context.global_id,
             retries=CONF.glance.num_retries,
         )
-        return glance.Glance(asker, self._deputy)
+        return glance.Glance(asker, self._deputy, self._records)
 
     def announce(self) -> None:
         """Log on whose behalf Glance is asked, and what will not work so."""

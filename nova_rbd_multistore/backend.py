@@ -163,9 +163,7 @@ class Rbd(imagebackend.Rbd):
         images = self._host.access.as_user_of(context)
         finder = self._host.finder
 
-        record = images.record(image_id_or_uri)
-        source.require_cloneable(record)
-        sources = finder.here(images, record)
+        record, sources = finder.find(images, image_id_or_uri)
         arrived = record.holds(finder.store) or not finder.store
         if self._clone_from(sources, record, arrived=arrived):
             return

@@ -49,6 +49,13 @@ class Images(copying.ImageService, Protocol):
         self, image: str
     ) -> tuple[image_values.ImageLocation, ...]: ...
 
+    def record_and_locations(
+        self, image: str
+    ) -> tuple[
+        image_values.ImageRecord,
+        Callable[[], tuple[image_values.ImageLocation, ...]],
+    ]: ...
+
     def without_retries(self) -> copying.ImageService: ...
 
 
@@ -94,6 +101,25 @@ class Finder:
         if self._fsid is None:
             self._fsid = self._cluster.fsid()
         return self._fsid
+
+    def find(
+        self, images: Images, image: str
+    ) -> tuple[image_values.ImageRecord, list[location.RbdLocation]]:
+        """The record of an image to be cloned, and where it lies here.
+
+        :param images: Glance, as the user of the boot
+        :raises ImageError: if the image is not for this user or not to be
+            cloned, or as :meth:`here`
+        :raises HostError: as :meth:`here`
+        """
+        record, locations = images.record_and_locations(image)
+        source.require_cloneable(record)
+        found = self._among(locations(), record)
+        if not found and record.holds(self.store):
+            # A copy may have ended between the answers, which come in any
+            # order: the locations may be of before, the record of after it.
+            found = self.here(images, record)
+        return record, found
 
     def here(
         self, images: Images, record: image_values.ImageRecord
@@ -189,9 +215,7 @@ class Finder:
             store, so that a mismatch is true of other images too
         """
         locations = record.locations or images.locations(record.id)
-        found = source.local_sources(
-            record, locations, self.fsid, self._trusted_pools
-        )
+        found = self._among(locations, record)
         if not found and record.holds(self.store):
             elsewhere = source.clusters(locations)
             if remember:
@@ -203,3 +227,12 @@ class Finder:
                 record.id, self.store, self.fsid, elsewhere
             )
         return found
+
+    def _among(
+        self,
+        locations: tuple[image_values.ImageLocation, ...],
+        record: image_values.ImageRecord,
+    ) -> list[location.RbdLocation]:
+        return source.local_sources(
+            record, locations, self.fsid, self._trusted_pools
+        )

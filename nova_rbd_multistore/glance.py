@@ -21,6 +21,7 @@ just fetched.
 
 from collections.abc import Callable, Iterator
 import contextlib
+import dataclasses
 import functools
 from typing import Any, TypeVar
 import urllib.parse
@@ -32,6 +33,7 @@ from oslo_log import log as logging
 
 from nova_rbd_multistore import answers
 from nova_rbd_multistore import asking
+from nova_rbd_multistore import beside
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import image as image_values
 from nova_rbd_multistore import source
@@ -39,6 +41,9 @@ from nova_rbd_multistore import task as task_values
 from nova_rbd_multistore import text
 
 LOG = logging.getLogger(__name__)
+
+#: Gets an image's locations, and raises what :meth:`Glance.locations` raises.
+Locations = Callable[[], tuple[image_values.ImageLocation, ...]]
 
 Raw = TypeVar('Raw')
 Answer = TypeVar('Answer')
@@ -78,6 +83,17 @@ def _refusals(
         raise exceptions.TokenRefused(image) from exc
 
 
+@dataclasses.dataclass(slots=True)
+class Records:
+    """What this process has learned of Glance's records.
+
+    :ivar hide_locations: whether the last one, of an image with data, showed
+        no locations
+    """
+
+    hide_locations: bool = False
+
+
 class Glance:
     """Glance as one user of the cloud sees it.
 
@@ -85,19 +101,24 @@ class Glance:
     :param deputy: identity that asks for locations, copies and their tasks on
         the user's behalf, where Glance's policies deny the user these; None to
         ask as the user for everything
+    :param records: what is known of them, shared by all users
     """
 
     def __init__(
         self,
         asker: asking.Asker,
         deputy: ksa_plugin.BaseAuthPlugin | None = None,
+        records: Records | None = None,
     ) -> None:
         self._asker = asker
         self._deputy = deputy
+        self._records = records or Records()
 
     def without_retries(self) -> 'Glance':
         """The same Glance for a caller that asks again by itself."""
-        return Glance(self._asker.without_retries(), self._deputy)
+        return Glance(
+            self._asker.without_retries(), self._deputy, self._records
+        )
 
     def record(self, image: str) -> image_values.ImageRecord:
         """The image's record, as of now.
@@ -116,7 +137,31 @@ class Glance:
         # Not images.get(): it would ask for the schema too, which we don't
         # use: the record is read by image_values.
         with _refusals(image, forbidden=exceptions.ImageGone(image)):
-            return self._asker.ask(_get(image), read)
+            found = self._asker.ask(_get(image), read)
+        if found.active:
+            self._records.hide_locations = found.locations is None
+        return found
+
+    def record_and_locations(
+        self, image: str
+    ) -> tuple[image_values.ImageRecord, Locations]:
+        """The image's record, and what gets its locations.
+
+        Asks for both at once where records are known to hide the locations.
+        What the record's question raises goes first: what the other one raises
+        is raised by who wants the locations.
+
+        :raises ImageGone: see :meth:`record`
+        :raises TokenRefused: see :meth:`record`
+        :raises GlanceUnavailable: see :meth:`record`
+        """
+        locations: Locations = functools.partial(self.locations, image)
+        # A deputy asks nothing before the user's own question is answered.
+        if self._deputy is None and self._records.hide_locations:
+            locations = beside.start(locations)
+        record = self.record(image)
+        shown = record.locations
+        return record, locations if shown is None else lambda: shown
 
     def locations(self, image: str) -> tuple[image_values.ImageLocation, ...]:
         """The image's locations, from the location API (API 2.17).

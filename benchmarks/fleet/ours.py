@@ -26,7 +26,6 @@ from nova_rbd_multistore import finding
 from nova_rbd_multistore import glance
 from nova_rbd_multistore import location
 from nova_rbd_multistore import pace
-from nova_rbd_multistore import source
 
 #: The defaults of Nova's options and ours.
 LIMITS = pace.Limits(
@@ -102,11 +101,9 @@ class Compute:
         :raises ImageError: if the image cannot be cloned
         :raises HostError: if this host cannot do it now
         """
-        record = self._images.record(image)
-        source.require_cloneable(record)
-        sources = self._finder.here(
-            self._images, record
-        ) or self._finder.bring(self._images, record, user='demo')
+        record, sources = self._finder.find(self._images, image)
+        if not sources:
+            sources = self._finder.bring(self._images, record, user='demo')
         if not sources:
             raise exceptions.NotInCluster(image, self._finder.store)
         self._cluster.clone(sources[0], 'vms', f'{self.name}_disk')

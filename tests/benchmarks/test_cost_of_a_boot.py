@@ -95,6 +95,16 @@ def test_a_boot_disk_takes_at_most_four_fifths_of_stock_nova_s_time(
     assert ratio <= 0.8
 
 
+def test_a_boot_asks_a_secure_glance_for_the_record_and_the_locations(
+    ground, hosts, image
+):
+    for _ in range(3):
+        before = len(ground.secure.requests.splitlines())
+        assert hosts[2].boot(ground.user, image).error is None
+        asked = ground.secure.requests.splitlines()[before:]
+        assert len(asked) == 2
+
+
 def test_16_boots_of_a_cold_image_ask_glance_at_most_three_times_each(
     ground, hosts
 ):

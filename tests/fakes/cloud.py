@@ -65,10 +65,13 @@ class Cloud:
         request_id: str | None = None,
         retries: int = 0,
         sleep: Callable[[float], None] | None = None,
+        records: glance.Records | None = None,
     ) -> glance.Glance:
         """Glance as a user sees it, with Nova's service token or without.
 
         Or with a separate identity, which asks on the user's behalf.
+
+        :param records: what is known of them; nothing, by default
         """
         auth: plugin.BaseAuthPlugin = token_endpoint.Token(
             'http://not-from-here', token
@@ -86,7 +89,7 @@ class Cloud:
             request_id=request_id,
             retries=retries,
         )
-        return glance.Glance(asker, deputy)
+        return glance.Glance(asker, deputy, records)
 
 
 def _as_given(_urls: list[str]) -> None:

@@ -48,6 +48,7 @@ class Access(access.GlanceAccess):
             service=self.service,
             deputy=self.deputy,
             retries=3,
+            records=self._records,
         )
 
 

@@ -146,6 +146,20 @@ class Cluster:
         assert code == 0, error
         return json.loads(answer or 'null')
 
+    def used(self) -> int:
+        """Bytes that the cluster's OSD has allocated for data."""
+        command = {
+            'prefix': 'perf dump',
+            'format': 'json',
+            'logger': 'bluestore',
+            'counter': 'bluestore_allocated',
+        }
+        code, answer, error = self._rados.osd_command(
+            0, json.dumps(command), b''
+        )
+        assert code == 0, error
+        return int(json.loads(answer)['bluestore']['bluestore_allocated'])
+
     def make_user(
         self, name: str, osd_caps: str, mon_caps: str = 'profile rbd'
     ) -> str:

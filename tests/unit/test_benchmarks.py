@@ -19,6 +19,7 @@ import pathlib
 import pytest
 
 from benchmarks import report
+from benchmarks.copies import figures as copies
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -42,6 +43,30 @@ def test_the_figures_kept_are_of_one_run_with_its_circumstances():
     assert not [one for one in results['figures'] if 'ours' not in one]
 
 
+def test_the_documentation_shows_the_copies_that_are_kept():
+    results = json.loads(copies.LATEST.read_text())
+    assert copies.PAGE.read_text() == copies.page(results)
+
+
+def copied(**samples):
+    """The table of copies that were made in one way, without its header."""
+    row = {store: found.as_dict() for store, found in samples.items()}
+    return copies.table({'image_mib': 64, 'copies': {'so': row}})[1:]
+
+
+def test_of_copies_the_medians_count():
+    rows = copied(
+        file=copies.Samples([9, 1, 2], [100, 300], [5]),
+        east=copies.Samples([4], [200], [7, 60]),
+    )
+    assert rows == [('so', '2.0', '4.0', '200', '7.0')]
+
+
+def test_a_copy_that_was_not_made_leaves_a_gap():
+    rows = copied(file=copies.Samples([9]), east=copies.Samples())
+    assert rows == [('so', '9.0', '', '', '')]
+
+
 def test_the_median_counts():
     (row,) = table(figure(ours=[1, 90, 2, 3, 2.5]))
     assert row[3] == '2.5'
@@ -62,6 +87,27 @@ def test_a_ratio_to_nothing_is_none():
 )
 def test_what_is_to_be_reached_is_judged(ours, verdict):
     (row,) = table(figure(ours=[ours], bound=5, target='five'))
+    assert row[-1] == verdict
+
+
+@pytest.mark.parametrize(
+    ('ours', 'secure', 'verdict'),
+    [
+        (5, 6, 'five, six: reached'),
+        (5.1, 6, 'five, six: missed'),
+        (5, 6.1, 'five, six: missed'),
+    ],
+)
+def test_a_secure_glance_may_have_a_bound_of_its_own(ours, secure, verdict):
+    (row,) = table(
+        figure(
+            ours=[ours],
+            secure=[secure],
+            bound=5,
+            secure_bound=6,
+            target='five, six',
+        )
+    )
     assert row[-1] == verdict
 
 

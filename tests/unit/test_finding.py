@@ -64,6 +64,84 @@ def test_an_fsid_not_to_be_had_is_asked_for_again(this_host, cloud):
     assert this_host.finder.fsid == 'fsid-west'
 
 
+def find(this_host, context, image):
+    images = this_host.access.as_user_of(context)
+    return this_host.finder.find(images, image.id)
+
+
+def asked(cloud):
+    """The last parts of the paths that were asked for, in order."""
+    return [path.rpartition('/')[2] for path in cloud.endpoints[0].paths]
+
+
+@pytest.mark.parametrize('boots', [1, 2, 3])
+def test_each_boot_asks_for_the_record_and_for_its_locations_once(
+    this_host, cloud, context, boots
+):
+    image = cloud.api.add_image('west')
+    for _ in range(boots):
+        record, (found,) = find(this_host, context, image)
+        assert record.id == found.image == image.id
+    assert asked(cloud).count(image.id) == boots
+    assert asked(cloud).count('locations') == boots
+
+
+@pytest.mark.parametrize('boots', [1, 2])
+@pytest.mark.parametrize(
+    ('fields', 'error'),
+    [
+        ({'disk_format': 'qcow2'}, exceptions.NotRaw),
+        ({'status': 'deactivated'}, exceptions.NotActive),
+    ],
+)
+def test_an_image_that_cannot_be_cloned_is_refused_before_anything_else(
+    this_host, cloud, context, boots, fields, error
+):
+    image = cloud.api.add_image('west')
+    if boots > 1:
+        find(this_host, context, image)
+    for name, value in fields.items():
+        setattr(image, name, value)
+    cloud.endpoints[0].answers['/locations'] = endpoints.error_page(
+        403, 'no, thank you'
+    )
+    cloud.west.away = True
+    with pytest.raises(error):
+        find(this_host, context, image)
+
+
+class EndOfACopy:
+    """A copy ends when the locations are told, and the record is not yet."""
+
+    def __init__(self, cloud, image):
+        self._cloud = cloud
+        self._image = image
+        self._ended = threading.Event()
+
+    def __call__(self, request):
+        server = self._cloud.endpoints[0]
+        if request.url.endswith(f'/{self._image.id}'):
+            assert self._ended.wait(DEADLINE)
+            return server(request)
+        answer = server(request)
+        if not self._ended.is_set():
+            self._image.locations['west'] = self._cloud.west.complete(
+                self._image.id
+            )
+            self._ended.set()
+        return answer
+
+
+def test_a_copy_that_ends_between_the_two_answers_is_found(
+    this_host, cloud, context, image
+):
+    find(this_host, context, image)
+    cloud.network.servers['glance-a:9292'] = EndOfACopy(cloud, image)
+    record, (found,) = find(this_host, context, image)
+    assert record.holds('west')
+    assert found.fsid == 'fsid-west'
+
+
 def test_a_copy_goes_to_our_store_and_is_there_on_return(
     this_host, cloud, context, image
 ):

@@ -15,19 +15,25 @@
 import contextlib
 import json
 import logging
+import threading
 
 from keystoneauth1 import exceptions as ksa_exc
 from keystoneauth1 import plugin
 from keystoneauth1 import token_endpoint
+from oslo_context import context as oslo_context
 import pytest
 import requests
 
+from nova_rbd_multistore import asking
 from nova_rbd_multistore import exceptions
+from nova_rbd_multistore import glance
 from nova_rbd_multistore import image as image_values
 from nova_rbd_multistore import task as task_values
 from tests.fakes import endpoint as endpoints
 from tests.fakes import glance_api
 from tests.fakes import network
+
+DEADLINE = 30
 
 UNKNOWN = '00000000-0000-4000-8000-000000000000'
 
@@ -775,6 +781,211 @@ def test_a_new_line_in_an_error_page_starts_no_log_entry(cloud, image, caplog):
     )
     cloud.glance().record(image)
     assert all('\n' not in message for message in caplog.messages)
+
+
+# Record and locations, side by side
+
+
+class InTurn:
+    """Lets two requests that are made at once be answered in an order.
+
+    :param first: end of the path of the one that is answered first
+    """
+
+    def __init__(self, server, first):
+        self._server = server
+        self._first = first
+        self._asked = threading.Barrier(2)
+        self._answered = threading.Event()
+
+    def __call__(self, request):
+        self._asked.wait(DEADLINE)
+        if not request.url.endswith(self._first):
+            assert self._answered.wait(DEADLINE)
+        try:
+            return self._server(request)
+        finally:
+            if request.url.endswith(self._first):
+                self._answered.set()
+
+
+@pytest.fixture
+def ask(cloud, image):
+    """Ask once again for a record and its locations, and get both."""
+    records = glance.Records()
+
+    def ask_for(image, **kwargs):
+        images = cloud.glance(records=records, **kwargs)
+        return images.record_and_locations(image)
+
+    ask_for(image)[1]()
+    for endpoint in cloud.endpoints:
+        endpoint.asked.clear()
+    return ask_for
+
+
+def asked(cloud):
+    """The last parts of the paths that were asked for, sorted."""
+    return sorted(
+        path.rpartition('/')[2]
+        for endpoint in cloud.endpoints
+        for path in endpoint.paths
+    )
+
+
+def at_once(cloud, first):
+    """Answer when both are asked for, and the one that ends so first."""
+    cloud.network.servers['glance-a:9292'] = InTurn(cloud.endpoints[0], first)
+
+
+@pytest.mark.parametrize('first', ['record', 'locations'])
+def test_where_records_hide_locations_both_are_asked_for_at_once(
+    cloud, image, ask, first
+):
+    at_once(cloud, image if first == 'record' else 'locations')
+    record, locations = ask(image)
+    assert record.id == image
+    assert {where.store for where in locations()} == {'file', 'east'}
+    assert asked(cloud) == sorted([image, 'locations'])
+
+
+def test_what_records_show_is_learned_from_the_first(cloud, image):
+    records = glance.Records()
+    record, locations = cloud.glance(records=records).record_and_locations(
+        image
+    )
+    assert record.id == image
+    assert asked(cloud) == [image, 'healthcheck']
+    assert len(locations()) == 2
+    assert records.hide_locations
+
+
+def test_locations_that_the_record_shows_are_not_asked_for(cloud, image):
+    cloud.api.show_locations = True
+    images = cloud.glance(records=glance.Records())
+    for _ in range(2):
+        record, locations = images.record_and_locations(image)
+        assert locations() == record.locations
+    assert 'locations' not in asked(cloud)
+
+
+def test_a_glance_that_begins_to_show_locations_is_asked_in_vain_once(
+    cloud, image, ask
+):
+    cloud.api.show_locations = True
+    for _ in range(3):
+        record, locations = ask(image)
+        assert locations() == record.locations
+    assert asked(cloud).count('locations') <= 1
+
+
+def test_an_image_without_data_teaches_nothing(cloud, image):
+    cloud.api.show_locations = True
+    cloud.api.images[image].locations.clear()
+    cloud.api.images[image].status = 'queued'
+    records = glance.Records()
+    cloud.glance(records=records).record(image)
+    assert not records.hide_locations
+
+
+def test_a_deputy_asks_for_nothing_before_the_user_has_the_record(
+    cloud, image, ask
+):
+    deputy = token_endpoint.Token('http://not-from-here', endpoints.DEPUTY)
+    _, locations = ask(image, deputy=deputy)
+    assert asked(cloud) == [image]
+    locations()
+    assert asked(cloud) == sorted([image, image, 'locations'])
+
+
+@pytest.mark.parametrize(
+    ('status', 'error'),
+    [
+        (401, exceptions.TokenRefused),
+        (403, exceptions.ImageGone),
+        (404, exceptions.ImageGone),
+    ],
+)
+@pytest.mark.parametrize('locations', [200, 401, 403, 404])
+@pytest.mark.parametrize('first', ['record', 'locations'])
+def test_a_refusal_of_the_record_goes_first(
+    cloud, image, ask, status, error, locations, first
+):
+    answers = cloud.endpoints[0].answers
+    answers[image] = endpoints.error_page(status, 'no, thank you')
+    if locations != 200:
+        answers['/locations'] = endpoints.error_page(locations, 'nor these')
+    at_once(cloud, image if first == 'record' else 'locations')
+    with pytest.raises(error):
+        ask(image)
+
+
+@pytest.mark.parametrize(
+    ('status', 'error'),
+    [
+        (401, exceptions.TokenRefused),
+        (403, exceptions.LocationsForbidden),
+        (404, exceptions.ImageGone),
+    ],
+)
+def test_a_refusal_of_the_locations_is_for_who_wants_them(
+    cloud, image, ask, status, error
+):
+    cloud.endpoints[0].answers['/locations'] = endpoints.error_page(
+        status, 'no, thank you'
+    )
+    record, locations = ask(image)
+    assert record.id == image
+    with pytest.raises(error):
+        locations()
+
+
+def test_when_no_endpoint_tells_the_locations_glance_is_unavailable(
+    cloud, image, ask
+):
+    for endpoint in cloud.endpoints:
+        endpoint.answers['/locations'] = endpoints.error_page(500, 'oops')
+    _, locations = ask(image)
+    with pytest.raises(exceptions.GlanceUnavailable):
+        locations()
+
+
+def test_who_is_refused_the_record_waits_for_no_locations(cloud, image, ask):
+    cloud.endpoints[0].answers[image] = endpoints.error_page(404, 'not here')
+    hangs = threading.Event()
+
+    def server(request):
+        if request.url.endswith('/locations'):
+            assert hangs.wait(DEADLINE)
+        return cloud.endpoints[0](request)
+
+    cloud.network.servers['glance-a:9292'] = server
+    with pytest.raises(exceptions.ImageGone):
+        ask(image)
+    assert not hangs.is_set()
+    hangs.set()
+
+
+def test_what_is_logged_beside_has_the_id_of_the_request(
+    cloud, image, ask, caplog
+):
+    found = []
+
+    class Contexts(logging.Handler):
+        def emit(self, _record):
+            found.append(oslo_context.get_current())
+
+    cloud.endpoints[0].answers['/locations'] = endpoints.error_page(500, 'no')
+    request = oslo_context.RequestContext()
+    handler = Contexts()
+    asking.LOG.logger.addHandler(handler)
+    try:
+        _, locations = ask(image)
+        locations()
+    finally:
+        asking.LOG.logger.removeHandler(handler)
+    assert 'failed' in caplog.text
+    assert found == [request]
 
 
 # A separate identity

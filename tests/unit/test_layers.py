@@ -32,7 +32,7 @@ LAYERS = [
     ),
     ('finding', ('finding',)),
     ('engine', ('copying', 'request', 'holder', 'watch', 'pace', 'sharing')),
-    ('two ends', ('glance', 'asking', 'endpoints', 'ceph')),
+    ('two ends', ('glance', 'asking', 'beside', 'endpoints', 'ceph')),
     (
         'values',
         (
