@@ -118,7 +118,7 @@ class ImageRecord:
                 fields, 'os_glance_importing_to_stores'
             ),
             failed=answers.store_names(fields, 'os_glance_failed_import'),
-            lock=answers.optional_words(fields, 'os_glance_import_task'),
+            lock=answers.optional_identifier(fields, 'os_glance_import_task'),
             # direct_url alone is one location of perhaps many, and which one
             # follows the stores' weights: it can say yes, but never no.
             locations=image_locations(fields['locations'])
