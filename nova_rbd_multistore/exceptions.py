@@ -20,6 +20,7 @@ Failures are of two kinds, which Nova tells apart by type::
         │                    [workarounds] never_download_image_if_on_rbd
         │                    lets it
         ├── NotRaw
+        ├── NotBare
         ├── NotActive
         ├── NotInLocalStore
         ├── CopyError        … Glance did not bring it to the local store
@@ -85,6 +86,27 @@ class NotRaw(ImageError):
         super().__init__(
             image,
             disk_format=text.printable(disk_format or 'of no format', 40),
+        )
+
+
+class NotBare(ImageError):
+    """The image is a container with a disk in it, so a clone is no disk."""
+
+    msg_fmt = (
+        'Only bare images can be cloned, and image %(image)s is in '
+        '%(container_format)s: unpack it, and upload the disk in it with '
+        '--container-format bare.'
+    )
+
+    def __init__(self, image: str, container_format: str | None) -> None:
+        super().__init__(
+            image,
+            container_format=text.printable(
+                f'container format {container_format}'
+                if container_format
+                else 'no container format',
+                40,
+            ),
         )
 
 

@@ -39,10 +39,13 @@ def require_cloneable(record: image_values.ImageRecord) -> None:
 
     :raises NotActive: if the image is deactivated, or has no data yet
     :raises NotRaw: if its bytes are not the bytes of a disk
+    :raises NotBare: if a container is around them
     """
     require_active(record)
-    if not record.cloneable:
+    if not record.raw:
         raise exceptions.NotRaw(record.id, record.disk_format)
+    if not record.bare:
+        raise exceptions.NotBare(record.id, record.container_format)
 
 
 def local_sources(

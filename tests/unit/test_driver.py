@@ -254,6 +254,14 @@ def test_an_image_that_cannot_be_cloned_is_not_copied(libvirt, cloud, context):
 
 
 @pytest.mark.usefixtures('this_host')
+def test_an_image_in_a_container_is_not_copied(libvirt, cloud, context):
+    image = cloud.api.add_image('file', container_format='compressed')
+    with pytest.raises(exceptions.NotBare):
+        libvirt.cache_image(context, image.id)
+    assert statuses(cloud) == []
+
+
+@pytest.mark.usefixtures('this_host')
 def test_an_image_of_foreign_data_is_not_copied(libvirt, cloud, context):
     image = cloud.api.add_image('file')
     image.locations['east'] = 'rbd://fsid-east/vms/disk-of-somebody-else/snap'

@@ -41,6 +41,10 @@ INSTANCES = {
         lambda text: exceptions.NotRaw(IMAGE, text or 'qcow2'),
         'only raw and iso images can be cloned.*qcow2',
     ),
+    'NotBare': (
+        lambda text: exceptions.NotBare(IMAGE, text or 'compressed'),
+        'only bare images can be cloned.*in container format compressed',
+    ),
     'NotActive': (
         lambda text: exceptions.NotActive(IMAGE, text or 'deactivated'),
         'is deactivated, not active',

@@ -25,6 +25,7 @@ OURS = 'fsid-of-west'
 IMAGE = image.ImageRecord(
     id='an-id', status='active', owner='mallory', disk_format='raw'
 )
+BARE = {'disk_format': 'raw', 'container_format': 'bare'}
 OWN = f'rbd://{OURS}/images/an-id/snap'
 FOREIGN = f'rbd://{OURS}/vms/disk-of-somebody-else/snap'
 
@@ -43,12 +44,30 @@ def with_(**fields):
 
 @pytest.mark.parametrize('disk_format', ['raw', 'iso'])
 def test_an_active_image_of_plain_bytes_passes(disk_format):
-    source.require_cloneable(with_(disk_format=disk_format))
+    source.require_cloneable(with_(**{**BARE, 'disk_format': disk_format}))
 
 
 def test_any_other_format_is_refused_and_named():
     with pytest.raises(exceptions.NotRaw, match='qcow2'):
         source.require_cloneable(with_(disk_format='qcow2'))
+
+
+@pytest.mark.parametrize(
+    'container_format', ['compressed', 'ova', 'ovf', 'docker', 'ami', 'aki']
+)
+def test_a_disk_in_a_container_is_refused_and_the_container_named(
+    container_format,
+):
+    with pytest.raises(exceptions.NotBare, match=container_format):
+        source.require_cloneable(
+            with_(**{**BARE, 'container_format': container_format})
+        )
+
+
+def test_an_image_of_no_container_format_is_refused():
+    # Glance lets none become active.
+    with pytest.raises(exceptions.NotBare, match='no container format'):
+        source.require_cloneable(with_(disk_format='raw'))
 
 
 def test_an_image_that_is_not_active_is_refused_and_its_status_named():
