@@ -47,6 +47,7 @@ Failures are of two kinds, which Nova tells apart by type::
         ├── GlanceUnavailable
         │   └── KeystoneUnavailable
         ├── IdentityUnusable
+        ├── RegionAmbiguous
         ├── StoreUnknown
         └── StoreNotLocal
 
@@ -56,6 +57,7 @@ characters of it to the tenant (about 130 of ours, behind its own prefix). The
 log has the rest.
 """
 
+from collections.abc import Iterable
 import datetime
 
 from nova import exception
@@ -413,6 +415,30 @@ class IdentityUnusable(HostError):
 
     def __init__(self, reason: object) -> None:
         super().__init__(reason=_for_tenants(reason, 120))
+
+
+class RegionAmbiguous(HostError):
+    """Several regions have a Glance, and none is configured.
+
+    :param regions: their names
+    """
+
+    msg_fmt = (
+        'Glance is in several regions (%(regions)s), and nova.conf does not '
+        "say which is this host's: set [glance] region_name."
+    )
+
+    def __init__(self, regions: Iterable[str]) -> None:
+        super().__init__(
+            regions=_for_tenants(
+                ', '.join(
+                    sorted(
+                        region or 'one without a name' for region in regions
+                    )
+                ),
+                60,
+            )
+        )
 
 
 class StoreUnknown(HostError):

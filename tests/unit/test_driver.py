@@ -208,16 +208,36 @@ def test_a_cluster_away_at_start_is_unknown(announced, cloud):
     assert 'cluster unknown' in line
 
 
-def test_the_host_is_announced_when_nova_starts_the_driver(
-    libvirt, announced, monkeypatch
-):
-    # Nova's part needs a hypervisor.
+@pytest.fixture
+def started(monkeypatch):
+    """The hosts on which Nova has done its part, which needs a hypervisor."""
     started = []
     monkeypatch.setattr(
         libvirt_driver.LibvirtDriver,
         'init_host',
         lambda _self, host: started.append(host),
     )
+    return started
+
+
+def test_several_regions_are_a_reason_not_to_start(
+    libvirt, this_host, started, monkeypatch
+):
+    def check_region():
+        raise exceptions.RegionAmbiguous(['RegionOne', 'RegionTwo'])
+
+    monkeypatch.setattr(this_host.access, 'check_region', check_region)
+    with pytest.raises(
+        exception.InvalidConfiguration, match=r'set \[glance\] region_name'
+    ):
+        libvirt.init_host('west-1')
+    # Whose threads would keep the process.
+    assert started == []
+
+
+def test_the_host_is_announced_when_nova_starts_the_driver(
+    libvirt, announced, started
+):
     libvirt.init_host('west-1')
     assert started == ['west-1']
     assert len(announced(logging.INFO)) == 2

@@ -133,6 +133,12 @@ INSTANCES = {
         lambda text: exceptions.IdentityUnusable(text or 'HTTP 401'),
         r'identity of \[rbd_multistore\] auth_type is not usable: http 401',
     ),
+    'RegionAmbiguous': (
+        lambda text: exceptions.RegionAmbiguous(
+            ['RegionOne', text or 'RegionTwo']
+        ),
+        r'glance is in several regions \(.*regionone',
+    ),
     'StoreUnknown': (
         lambda _text: exceptions.StoreUnknown(STORE),
         f'glance has no store named {STORE}',

@@ -32,7 +32,7 @@ LAYERS = [
     ),
     ('finding', ('finding',)),
     ('engine', ('copying', 'request', 'watch', 'pace', 'sharing')),
-    ('two ends', ('glance', 'asking', 'endpoints', 'ceph')),
+    ('two ends', ('glance', 'asking', 'endpoints', 'regions', 'ceph')),
     (
         'values',
         (
