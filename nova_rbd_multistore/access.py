@@ -195,7 +195,9 @@ class GlanceAccess:
 
 def _listed_urls() -> list[str]:
     """The endpoints that are configured, none if the catalog has them."""
+    if CONF.glance.api_servers:
+        urls: list[str] = CONF.glance.api_servers
+        return urls
     if CONF.glance.endpoint_override:
         return [CONF.glance.endpoint_override]
-    urls: list[str] = CONF.glance.api_servers or []
-    return urls
+    return []

@@ -238,31 +238,31 @@ def test_stock_nova_takes_an_unknown_store_for_a_refusal(
 
 
 @pytest.mark.both_modes
-def test_an_endpoint_of_one_s_own_goes_before_a_list_and_the_catalog(
-    upload, make_host, make_glance, demo_user, west
+def test_a_list_of_endpoints_goes_before_one_of_one_s_own_and_the_catalog(
+    upload, make_host, make_glance, demo_user
 ):
     image = upload()
-    chosen, listed = make_glance(), make_glance()
+    listed, chosen = make_glance(), make_glance()
     host = make_host(
         'west-1',
-        glance__endpoint_override=chosen.url,
         glance__api_servers=[listed.url],
+        glance__endpoint_override=chosen.url,
     )
 
     (boot,) = host.boot(demo_user, image.id)
 
     assert boot.error is None, boot.message
-    assert image.id in chosen.requests
-    assert '/v2/' not in listed.requests
+    assert f'POST /v2/images/{image.id}/import' in listed.requests
+    assert '/v2/' not in chosen.requests
 
 
 @pytest.mark.both_modes
-def test_a_list_of_endpoints_goes_before_the_catalog(
+def test_an_endpoint_of_one_s_own_goes_before_the_catalog(
     upload, make_host, make_glance, demo_user
 ):
     image = upload()
-    listed = make_glance()
-    host = make_host('west-1', glance__api_servers=[listed.url])
+    chosen = make_glance()
+    host = make_host('west-1', glance__endpoint_override=chosen.url)
 
     (boot,) = host.boot(demo_user, image.id)
 

@@ -20,6 +20,7 @@ from keystoneauth1 import loading as ksa_loading
 from nova import context as nova_context
 from nova import service_auth
 import nova.conf
+from nova.image import glance as nova_glance
 import pytest
 import requests
 
@@ -192,12 +193,30 @@ def ask_all(cloud, images):
 
 def test_an_endpoint_override_is_the_one_endpoint(options, access, cloud):
     options.config(
+        group='glance', endpoint_override='http://glance-b:9292', num_retries=0
+    )
+    images = access().as_user_of(boot_of(('public', 'http://elsewhere')))
+    assert ask_all(cloud, images) == 'b'
+
+
+def test_api_servers_go_before_an_endpoint_override(options, access, cloud):
+    options.config(
         group='glance',
         endpoint_override='http://glance-b:9292',
         api_servers=['http://glance-a:9292'],
         num_retries=0,
     )
-    assert ask_all(cloud, access().as_user_of(boot_of())) == 'b'
+    assert ask_all(cloud, access().as_user_of(boot_of())) == 'a'
+
+
+def test_nova_itself_takes_api_servers_before_an_endpoint_override(options):
+    options.config(
+        group='glance',
+        endpoint_override='http://glance-b:9292',
+        api_servers=['http://glance-a:9292'],
+    )
+    servers = nova_glance.get_api_servers(boot_of())
+    assert next(servers) == 'http://glance-a:9292'
 
 
 def test_api_servers_are_the_endpoints(options, access, cloud):
@@ -263,18 +282,6 @@ def test_the_service_users_catalog_has_all_endpoints(
 
 
 @pytest.mark.usefixtures('service_user')
-def test_what_keystone_says_is_made_fit_for_the_log(access, cloud, caplog):
-    error = {'code': 503, 'title': 'a', 'message': 'b\x1b\u2028c'}
-    cloud.network.servers['keystone:5000'] = lambda _: network.Answer(
-        503, json.dumps({'error': error}).encode()
-    )
-    access().as_user_of(boot_of(('internal', cloud.urls[1])))
-    (line,) = [line for line in caplog.messages if 'No catalog' in line]
-    assert 'b  c' in line
-    assert line.isprintable()
-
-
-@pytest.mark.usefixtures('service_user')
 def test_the_glance_of_another_region_is_never_asked(
     options, access, cloud, keystone
 ):
@@ -310,6 +317,18 @@ def test_while_keystone_is_away_the_region_is_kept(access, cloud, keystone):
         ('internal', cloud.urls[1], 'RegionTwo'), ('internal', cloud.urls[0])
     )
     assert made.as_user_of(boot)._asker._urls == (cloud.urls[0],)
+
+
+@pytest.mark.usefixtures('service_user')
+def test_what_keystone_says_is_made_fit_for_the_log(access, cloud, caplog):
+    error = {'code': 503, 'title': 'a', 'message': 'b\x1b\u2028c'}
+    cloud.network.servers['keystone:5000'] = lambda _: network.Answer(
+        503, json.dumps({'error': error}).encode()
+    )
+    access().as_user_of(boot_of(('internal', cloud.urls[1])))
+    (line,) = [line for line in caplog.messages if 'No catalog' in line]
+    assert 'b  c' in line
+    assert line.isprintable()
 
 
 @pytest.mark.usefixtures('service_user')
