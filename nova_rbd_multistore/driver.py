@@ -75,10 +75,11 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
         images = this_host.access.as_user_of(context)
         record = images.record(image_id)
         source.require_cloneable(record)
+        # As for a boot: what is there must be fit to be cloned, and a copy of
+        # foreign data would have the image's name.
+        finder.here(images, record)
         if record.holds(finder.store):
             return False
-        # As for a boot: a copy of foreign data would have the image's name.
-        finder.here(images, record)
         finder.bring(images, record, access.user_of(context))
         return True
 

@@ -23,11 +23,13 @@ Failures are of two kinds, which Nova tells apart by type::
         ├── NotBare
         ├── NotActive
         ├── NotInLocalStore
+        ├── OldLocation
         ├── CopyError        … Glance did not bring it to the local store
         │   ├── CopyFailed
         │   ├── CopyStalled
         │   ├── CopyTimedOut
         │   ├── NotInCluster
+        │   ├── StoreNotNamed
         │   ├── CopyForbidden     (NotForThisUser, too)
         │   └── CopyOverQuota     (NotForThisUser, too)
         ├── NotForThisUser   … and another user may fare better
@@ -138,6 +140,18 @@ class NotInLocalStore(ImageError):
     )
 
 
+class OldLocation(ImageError):
+    """The image's location is ``rbd://<image>``: a clone needs more.
+
+    Glance wrote such locations before it made snapshots.
+    """
+
+    msg_fmt = (
+        'Image %(image)s has a location of the old form, without cluster and '
+        'snapshot, and cannot be cloned from it: upload the image again.'
+    )
+
+
 class CopyError(ImageError):
     """Glance did not bring the image into the local store."""
 
@@ -227,6 +241,16 @@ class NotInCluster(CopyError):
         'its snapshot is not in the Ceph cluster (image %(image)s, store '
         '%(store)s). Delete it from the store '
         '("glance stores-delete"), so that it is copied again.'
+    )
+
+
+class StoreNotNamed(CopyError):
+    """A location has no store in its metadata: Glance then copies nothing."""
+
+    msg_fmt = (
+        'Image %(image)s has a location that names no store, so Glance '
+        'cannot copy it (to store %(store)s): upload the image again, or '
+        'configure a store in Glance for where it lies.'
     )
 
 
@@ -473,5 +497,7 @@ class StoreNotLocal(HostError):
             image=image,
             store=store,
             local=local,
-            found=_for_tenants(', '.join(sorted(found)) or 'none', 120),
+            found=_for_tenants(
+                ', '.join(sorted(found)) or 'no Ceph cluster', 120
+            ),
         )

@@ -102,6 +102,8 @@ class Finder:
 
         :param images: Glance, as the user who may see ``record``
         :raises LocationRefused: if a location may be of somebody else's data
+        :raises OldLocation: if our store has the image without a snapshot
+        :raises StoreNotNamed: if Glance could not copy the image
         :raises StoreNotLocal: if our store has the image, in another cluster
         :raises ImageError: if its locations are not for this user
         :raises HostError: if Glance or our cluster does not answer
@@ -191,8 +193,15 @@ class Finder:
         found = source.local_sources(
             record, locations, self.fsid, self._trusted_pools
         )
-        if not found and record.holds(self.store):
-            elsewhere = source.clusters(locations)
+        if found:
+            return found
+        if source.has_old_form(locations, self.store):
+            raise exceptions.OldLocation(record.id)
+        if self.store and not all(entry.store for entry in locations):
+            # Glance 33 trips over it, and answers each request with 500.
+            raise exceptions.StoreNotNamed(record.id, self.store)
+        if record.holds(self.store):
+            elsewhere = source.clusters(locations, self.store)
             if remember:
                 self._mismatch = (
                     self._time.clock() + MISMATCH_REMEMBERED,

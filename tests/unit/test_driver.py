@@ -291,6 +291,17 @@ def test_an_image_of_foreign_data_is_not_copied(libvirt, cloud, context):
 
 
 @pytest.mark.usefixtures('this_host')
+def test_an_image_that_is_there_but_unfit_is_not_called_cached(
+    libvirt, cloud, context
+):
+    image = cloud.api.add_image('file')
+    image.locations['west'] = f'rbd://{image.id}'
+    with pytest.raises(exceptions.OldLocation):
+        libvirt.cache_image(context, image.id)
+    assert statuses(cloud) == []
+
+
+@pytest.mark.usefixtures('this_host')
 def test_a_failed_copy_is_a_failure_to_cache(libvirt, cloud, context):
     image = cloud.api.add_image('file')
     cloud.api.failures.append(('upload', 'disk full'))

@@ -53,9 +53,17 @@ INSTANCES = {
         lambda _text: exceptions.NotInLocalStore(IMAGE),
         'no copy in the ceph cluster of this host',
     ),
+    'OldLocation': (
+        lambda _text: exceptions.OldLocation(IMAGE),
+        'location of the old form, without cluster and snapshot',
+    ),
     'NotInCluster': (
         lambda _text: exceptions.NotInCluster(IMAGE, STORE),
         'data is missing',
+    ),
+    'StoreNotNamed': (
+        lambda _text: exceptions.StoreNotNamed(IMAGE, STORE),
+        'a location that names no store, so glance',
     ),
     'CopyFailed': (
         lambda text: exceptions.CopyFailed(IMAGE, STORE, text or 'disk full'),
@@ -261,9 +269,9 @@ def test_a_stall_names_since_when_and_until_when():
     assert 'at 2026-01-01 12:00:00 UTC' in said
 
 
-def test_a_store_in_no_cluster_says_none():
+def test_a_store_in_no_cluster_says_so():
     said = str(exceptions.StoreNotLocal(IMAGE, STORE, FSID, frozenset()))
-    assert 'lies in none' in said
+    assert 'lies in no Ceph cluster' in said
 
 
 def test_a_store_elsewhere_names_both_fsids():

@@ -191,7 +191,54 @@ def test_trust_in_one_pool_does_not_spread():
         sources(FOREIGN, trusted=['golden', 'vms2'])
 
 
-def test_the_clusters_of_an_image_are_those_of_its_rbd_locations():
+def located(*entries):
+    return [image.ImageLocation(url, store) for url, store in entries]
+
+
+def test_the_clusters_of_a_store_are_those_of_its_rbd_locations():
     east = 'rbd://east/images/an-id/snap'
-    found = source.clusters(at(OWN, east, 'file:///x', 'rbd://x', ''))
-    assert found == {OURS, 'east'}
+    locations = located(
+        (OWN, 'west'),
+        (east, 'west'),
+        ('rbd://elsewhere/images/an-id/snap', 'east'),
+        ('file:///x', 'west'),
+        ('rbd://x', 'west'),
+        ('', 'west'),
+    )
+    assert source.clusters(locations, 'west') == {OURS, 'east'}
+    assert source.clusters(locations, 'file') == frozenset()
+
+
+OLD = 'rbd://an-id'
+
+
+@pytest.mark.parametrize(
+    'entries',
+    [
+        [(OLD, 'west')],
+        [(OLD, 'west'), ('file:///x', 'file')],
+        [('cinder://a/b/c', 'east'), (OLD, 'west')],
+        # That may be ours.
+        [(OLD, None)],
+        [(OLD, None), ('file:///x', 'file')],
+    ],
+)
+def test_an_old_location_of_our_store_is_found(entries):
+    assert source.has_old_form(located(*entries), 'west')
+
+
+@pytest.mark.parametrize(
+    'entries',
+    [
+        [],
+        [(OWN, 'west')],
+        [(OLD, 'east')],
+        [('file:///x', None)],
+    ],
+)
+def test_an_old_location_of_another_store_is_not_ours(entries):
+    assert not source.has_old_form(located(*entries), 'west')
+
+
+def test_without_a_store_any_old_location_counts():
+    assert source.has_old_form(located((OLD, 'east')), '')
