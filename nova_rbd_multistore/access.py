@@ -20,7 +20,6 @@ auth_type``) for what Glance's policies deny the user: :mod:`glance` keeps it
 from being a confused deputy.
 """
 
-from collections.abc import Iterator
 import re
 import time
 from typing import Any
@@ -41,6 +40,7 @@ from nova_rbd_multistore import conf
 from nova_rbd_multistore import endpoints
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import glance
+from nova_rbd_multistore import regions
 from nova_rbd_multistore import text
 
 CONF = nova.conf.CONF
@@ -79,6 +79,11 @@ class GlanceAccess:
             CONF.rbd_multistore.glance_endpoint_rest
         )
         self._records = glance.Records()
+        self._region = regions.Region(
+            CONF.glance.region_name,
+            CONF.glance.service_type,
+            CONF.glance.valid_interfaces,
+        )
 
     def as_user_of(
         self, context: nova_context.RequestContext
@@ -94,6 +99,26 @@ class GlanceAccess:
             retries=CONF.glance.num_retries,
         )
         return glance.Glance(asker, self._deputy, self._records)
+
+    def check_region(self) -> None:
+        """Log which region's Glance is asked, if that is known yet.
+
+        :raises RegionAmbiguous: if it would be a guess
+        """
+        if _listed_urls():
+            return
+        catalog = self._service_users_catalog(nova_context.get_admin_context())
+        # Without one, the first boot says it, by the catalog of its user.
+        if catalog and not self._region.urls(catalog, whole=True):
+            LOG.warning(
+                "Keystone's catalog has no endpoint of Glance for this host: "
+                'service type %s, region %s, interfaces %s ([glance] '
+                'service_type, region_name, valid_interfaces). Boots fail '
+                'until it has',
+                CONF.glance.service_type,
+                CONF.glance.region_name or 'any',
+                ', '.join(CONF.glance.valid_interfaces),
+            )
 
     def announce(self) -> None:
         """Log on whose behalf Glance is asked, and what will not work so."""
@@ -130,56 +155,50 @@ class GlanceAccess:
         )
 
     def _urls(self, context: nova_context.RequestContext) -> list[str]:
-        if CONF.glance.endpoint_override:
-            urls = [CONF.glance.endpoint_override]
-        elif CONF.glance.api_servers:
-            urls = CONF.glance.api_servers
-        else:
-            urls = self._catalog_urls(context)
+        urls = _listed_urls() or self._catalog_urls(context)
         return [_VERSION.sub('/', url) for url in urls]
 
     def _catalog_urls(self, context: nova_context.RequestContext) -> list[str]:
-        """All endpoints of the region and of one interface.
-
-        The first of ``[glance] valid_interfaces`` that has any is taken.
-        """
-        for catalog in self._catalogs(context):
-            for interface in CONF.glance.valid_interfaces:
-                found = catalog.get_endpoints_data(
-                    service_type=CONF.glance.service_type,
-                    interface=interface,
-                    region_name=CONF.glance.region_name,
-                )
-                urls = [
-                    data.url
-                    for group in found.values()
-                    for data in group
-                    if data.url
-                ]
-                if urls:
-                    return urls
-        return []
-
-    def _catalogs(
-        self, context: nova_context.RequestContext
-    ) -> Iterator[service_catalog.ServiceCatalog]:
         # The catalog that came with the user's request knows one endpoint an
         # interface: keystonemiddleware hands it on in the format of Keystone
         # v2. The service user's own is whole.
+        whole = self._service_users_catalog(context)
+        if whole and (urls := self._region.urls(whole, whole=True)):
+            return urls
+        users = service_catalog.ServiceCatalogV2(context.service_catalog or [])
+        return self._region.urls(users, whole=False)
+
+    def _service_users_catalog(
+        self, context: nova_context.RequestContext
+    ) -> service_catalog.ServiceCatalog | None:
+        """The catalog of ``[service_user]``, None if it is not to be had."""
         auth = compat.get_service_user_token_auth_plugin(context)
-        if isinstance(auth, service_token.ServiceTokenAuthWrapper):
-            # Any, for not each kind of plugin has a catalog.
-            service_user: Any = auth.service_auth
-            try:
-                yield service_user.get_access(self._session).service_catalog
-                reason = None
-            except (AttributeError, ksa_exc.ClientException) as exc:
-                reason = text.printable(text.without_credentials(str(exc)))
-            # Not in the handler: oslo.log would add the error as it is.
-            if reason is not None:
-                LOG.warning(
-                    'No catalog for [service_user]: %s. Of several '
-                    'glance-apis, one is used',
-                    reason,
-                )
-        yield service_catalog.ServiceCatalogV2(context.service_catalog or [])
+        if not isinstance(auth, service_token.ServiceTokenAuthWrapper):
+            return None
+        # Any, for not each kind of plugin has a catalog.
+        service_user: Any = auth.service_auth
+        try:
+            catalog: service_catalog.ServiceCatalog = service_user.get_access(
+                self._session
+            ).service_catalog
+        except (AttributeError, ksa_exc.ClientException) as exc:
+            reason = text.printable(text.without_credentials(str(exc)))
+        else:
+            return catalog
+        # Not in the handler: oslo.log would add the error as it is.
+        LOG.warning(
+            'No catalog for [service_user]: %s. Boots go by the catalogs of '
+            'their users, which have one glance-api a region',
+            reason,
+        )
+        return None
+
+
+def _listed_urls() -> list[str]:
+    """The endpoints that are configured, none if the catalog has them."""
+    if CONF.glance.api_servers:
+        urls: list[str] = CONF.glance.api_servers
+        return urls
+    if CONF.glance.endpoint_override:
+        return [CONF.glance.endpoint_override]
+    return []

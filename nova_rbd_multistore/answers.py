@@ -70,6 +70,14 @@ def identifier(fields: Mapping[str, Any], name: str) -> str:
     return value
 
 
+def optional_identifier(fields: Mapping[str, Any], name: str) -> str | None:
+    """The same, or None where it is missing or empty.
+
+    :raises MalformedAnswer: if it is no id
+    """
+    return None if fields.get(name) in (None, '') else identifier(fields, name)
+
+
 def store_names(fields: Mapping[str, Any], name: str) -> frozenset[str]:
     """Store names that Glance sends as a text, separated by commas.
 

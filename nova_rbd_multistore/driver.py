@@ -44,7 +44,14 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
         self.image_backend.BACKEND['rbd'] = backend.Rbd
 
     def init_host(self, host: str) -> None:
-        """Start the driver, and say what it will do."""
+        """Start the driver, and say what it will do.
+
+        :raises nova.exception.InvalidConfiguration: if it could be the Glance
+            of another region
+        """
+        # First: Nova's part starts threads, which would keep the process of a
+        # nova-compute that has refused to start.
+        check_region()
         super().init_host(host)
         announce()
 
@@ -68,10 +75,11 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
         images = this_host.access.as_user_of(context)
         record = images.record(image_id)
         source.require_cloneable(record)
+        # As for a boot: what is there must be fit to be cloned, and a copy of
+        # foreign data would have the image's name.
+        finder.here(images, record)
         if record.holds(finder.store):
             return False
-        # As for a boot: a copy of foreign data would have the image's name.
-        finder.here(images, record)
         finder.bring(images, record, access.user_of(context))
         return True
 
@@ -114,6 +122,17 @@ def check_configuration() -> None:
                 f'[libvirt] {option} is {value}, but must be a number of '
                 'seconds above 0'
             )
+
+
+def check_region() -> None:
+    """Refuse to start with a region of Glance that would be a guess.
+
+    :raises nova.exception.InvalidConfiguration: saying what to set
+    """
+    try:
+        host.this_host().access.check_region()
+    except exceptions.RegionAmbiguous as exc:
+        raise exception.InvalidConfiguration(str(exc)) from exc
 
 
 def announce() -> None:

@@ -20,8 +20,10 @@ Failures are of two kinds, which Nova tells apart by type::
         │                    [workarounds] never_download_image_if_on_rbd
         │                    lets it
         ├── NotRaw
+        ├── NotBare
         ├── NotActive
         ├── NotInLocalStore
+        ├── OldLocation
         ├── CopyError        … Glance did not bring it to the local store
         │   ├── CopyFailed
         │   ├── CopyRefused
@@ -30,6 +32,7 @@ Failures are of two kinds, which Nova tells apart by type::
         │   │   ├── CopyQueued
         │   │   └── ImageHeld
         │   ├── NotInCluster
+        │   ├── StoreNotNamed
         │   ├── CopyForbidden     (NotForThisUser, too)
         │   └── CopyOverQuota     (NotForThisUser, too)
         ├── NotForThisUser   … and another user may fare better
@@ -50,6 +53,7 @@ Failures are of two kinds, which Nova tells apart by type::
         │   └── KeystoneUnavailable
         ├── RequestFailed
         ├── IdentityUnusable
+        ├── RegionAmbiguous
         ├── StoreUnknown
         └── StoreNotLocal
 
@@ -59,6 +63,7 @@ characters of it to the tenant (about 130 of ours, behind its own prefix). The
 log has the rest.
 """
 
+from collections.abc import Iterable
 import datetime
 
 from nova import exception
@@ -96,6 +101,27 @@ class NotRaw(ImageError):
         )
 
 
+class NotBare(ImageError):
+    """The image is a container with a disk in it, so a clone is no disk."""
+
+    msg_fmt = (
+        'Only bare images can be cloned, and image %(image)s is in '
+        '%(container_format)s: unpack it, and upload the disk in it with '
+        '--container-format bare.'
+    )
+
+    def __init__(self, image: str, container_format: str | None) -> None:
+        super().__init__(
+            image,
+            container_format=text.printable(
+                f'container format {container_format}'
+                if container_format
+                else 'no container format',
+                40,
+            ),
+        )
+
+
 class NotActive(ImageError):
     """The image's data may not be read: deactivated, deleted, not uploaded."""
 
@@ -119,6 +145,18 @@ class NotInLocalStore(ImageError):
         'and copying is not configured '
         '([libvirt] images_rbd_glance_store_name is empty): '
         'copy it with "glance image-import --import-method copy-image".'
+    )
+
+
+class OldLocation(ImageError):
+    """The image's location is ``rbd://<image>``: a clone needs more.
+
+    Glance wrote such locations before it made snapshots.
+    """
+
+    msg_fmt = (
+        'Image %(image)s has a location of the old form, without cluster and '
+        'snapshot, and cannot be cloned from it: upload the image again.'
     )
 
 
@@ -309,6 +347,16 @@ class NotInCluster(CopyError):
         'its snapshot is not in the Ceph cluster (image %(image)s, store '
         '%(store)s). Delete it from the store '
         '("glance stores-delete"), so that it is copied again.'
+    )
+
+
+class StoreNotNamed(CopyError):
+    """A location has no store in its metadata: Glance then copies nothing."""
+
+    msg_fmt = (
+        'Image %(image)s has a location that names no store, so Glance '
+        'cannot copy it (to store %(store)s): upload the image again, or '
+        'configure a store in Glance for where it lies.'
     )
 
 
@@ -522,6 +570,30 @@ class IdentityUnusable(HostError):
         super().__init__(reason=_for_tenants(reason, 120))
 
 
+class RegionAmbiguous(HostError):
+    """Several regions have a Glance, and none is configured.
+
+    :param regions: their names
+    """
+
+    msg_fmt = (
+        'Glance is in several regions (%(regions)s), and nova.conf does not '
+        "say which is this host's: set [glance] region_name."
+    )
+
+    def __init__(self, regions: Iterable[str]) -> None:
+        super().__init__(
+            regions=_for_tenants(
+                ', '.join(
+                    sorted(
+                        region or 'one without a name' for region in regions
+                    )
+                ),
+                60,
+            )
+        )
+
+
 class StoreUnknown(HostError):
     """Glance has no store of the configured name."""
 
@@ -554,5 +626,7 @@ class StoreNotLocal(HostError):
             image=image,
             store=store,
             local=local,
-            found=_for_tenants(', '.join(sorted(found)) or 'none', 120),
+            found=_for_tenants(
+                ', '.join(sorted(found)) or 'no Ceph cluster', 120
+            ),
         )

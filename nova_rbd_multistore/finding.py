@@ -112,13 +112,16 @@ class Finder:
             cloned, or as :meth:`here`
         :raises HostError: as :meth:`here`
         """
-        record, locations = images.record_and_locations(image)
+        record, wait_for_locations = images.record_and_locations(image)
         source.require_cloneable(record)
-        found = self._among(locations(), record)
+        locations = wait_for_locations()
+        found = self._among(locations, record)
         if not found and record.holds(self.store):
             # A copy may have ended between the answers, which come in any
             # order: the locations may be of before, the record of after it.
             found = self.here(images, record)
+        elif not found:
+            self._require_known_stores(locations, record)
         return record, found
 
     def here(
@@ -128,6 +131,8 @@ class Finder:
 
         :param images: Glance, as the user who may see ``record``
         :raises LocationRefused: if a location may be of somebody else's data
+        :raises OldLocation: if our store has the image without a snapshot
+        :raises StoreNotNamed: if Glance could not copy the image
         :raises StoreNotLocal: if our store has the image, in another cluster
         :raises ImageError: if its locations are not for this user
         :raises HostError: if Glance or our cluster does not answer
@@ -216,8 +221,11 @@ class Finder:
         """
         locations = record.locations or images.locations(record.id)
         found = self._among(locations, record)
-        if not found and record.holds(self.store):
-            elsewhere = source.clusters(locations)
+        if found:
+            return found
+        self._require_known_stores(locations, record)
+        if record.holds(self.store):
+            elsewhere = source.clusters(locations, self.store)
             if remember:
                 self._mismatch = (
                     self._time.clock() + MISMATCH_REMEMBERED,
@@ -227,6 +235,22 @@ class Finder:
                 record.id, self.store, self.fsid, elsewhere
             )
         return found
+
+    def _require_known_stores(
+        self,
+        locations: tuple[image_values.ImageLocation, ...],
+        record: image_values.ImageRecord,
+    ) -> None:
+        """Check that Glance can tell in which stores the image lies.
+
+        :raises OldLocation: if one is older than stores
+        :raises StoreNotNamed: if one does not name its store
+        """
+        if source.has_old_form(locations, self.store):
+            raise exceptions.OldLocation(record.id)
+        if self.store and not all(entry.store for entry in locations):
+            # Glance 33 trips over it, and answers each request with 500.
+            raise exceptions.StoreNotNamed(record.id, self.store)
 
     def _among(
         self,

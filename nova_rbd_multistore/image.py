@@ -27,7 +27,7 @@ from nova_rbd_multistore import answers
 RESERVED_PREFIX = 'os_glance_'
 
 #: Both are plain bytes on a disk, so a clone of them is a boot disk.
-CLONEABLE_FORMATS = frozenset({'raw', 'iso'})
+RAW_FORMATS = frozenset({'raw', 'iso'})
 
 
 def is_reserved(store: str) -> bool:
@@ -118,7 +118,7 @@ class ImageRecord:
                 fields, 'os_glance_importing_to_stores'
             ),
             failed=answers.store_names(fields, 'os_glance_failed_import'),
-            lock=answers.optional_words(fields, 'os_glance_import_task'),
+            lock=answers.optional_identifier(fields, 'os_glance_import_task'),
             # direct_url alone is one location of perhaps many, and which one
             # follows the stores' weights: it can say yes, but never no.
             locations=image_locations(fields['locations'])
@@ -132,9 +132,18 @@ class ImageRecord:
         return self.status == 'active'
 
     @property
-    def cloneable(self) -> bool:
-        """Whether the bytes of the image are the bytes of a disk."""
-        return self.disk_format in CLONEABLE_FORMATS
+    def raw(self) -> bool:
+        """Whether the bytes of the disk are the bytes that a guest sees."""
+        return self.disk_format in RAW_FORMATS
+
+    @property
+    def bare(self) -> bool:
+        """Whether the bytes of the image are those of the disk alone.
+
+        In any other container (``compressed``, ``ova``, …) the disk is packed,
+        and its format is that of what will be unpacked.
+        """
+        return self.container_format == 'bare'
 
     def holds(self, store: str) -> bool:
         """Whether ``store`` has the whole image."""

@@ -12,7 +12,8 @@
 
 """What a boot disk may be cloned from."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+import contextlib
 from typing import NoReturn
 
 from oslo_log import log as logging
@@ -39,10 +40,13 @@ def require_cloneable(record: image_values.ImageRecord) -> None:
 
     :raises NotActive: if the image is deactivated, or has no data yet
     :raises NotRaw: if its bytes are not the bytes of a disk
+    :raises NotBare: if a container is around them
     """
     require_active(record)
-    if not record.cloneable:
+    if not record.raw:
         raise exceptions.NotRaw(record.id, record.disk_format)
+    if not record.bare:
+        raise exceptions.NotBare(record.id, record.container_format)
 
 
 def local_sources(
@@ -89,18 +93,36 @@ def local_sources(
 
 
 def clusters(
-    locations: Iterable[image_values.ImageLocation],
+    locations: Iterable[image_values.ImageLocation], store: str
 ) -> frozenset[str]:
-    """The fsids of the Ceph clusters among ``locations``."""
-    found = set()
+    """The fsids of the Ceph clusters in which ``store`` has the image."""
+    return frozenset(
+        found.fsid
+        for entry, found in _readable(locations)
+        if isinstance(found, location.RbdLocation) and entry.store == store
+    )
+
+
+def has_old_form(
+    locations: Iterable[image_values.ImageLocation], store: str
+) -> bool:
+    """Whether the image may be in ``store`` under a location of the old form.
+
+    :param store: '' for any
+    """
+    return any(
+        isinstance(found, location.OldRbdLocation)
+        and (not store or entry.store in (store, None))
+        for entry, found in _readable(locations)
+    )
+
+
+def _readable(
+    locations: Iterable[image_values.ImageLocation],
+) -> Iterator[tuple[image_values.ImageLocation, location.Location]]:
     for entry in locations:
-        try:
-            parsed = location.parse(entry.url)
-        except location.MalformedLocation:
-            continue
-        if isinstance(parsed, location.RbdLocation):
-            found.add(parsed.fsid)
-    return frozenset(found)
+        with contextlib.suppress(location.MalformedLocation):
+            yield entry, location.parse(entry.url)
 
 
 def _parse(

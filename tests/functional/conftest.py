@@ -36,6 +36,7 @@ from tests.fixtures.handles import supervisor as supervisor
 from tests.fixtures.handles import user_of as user_of
 from tests.fixtures.handles import west as west
 from tests.fixtures.handles import where as where
+from tests.fixtures.makers import compute_changes as compute_changes
 from tests.fixtures.makers import configure as configure
 from tests.fixtures.makers import configure_stock as configure_stock
 from tests.fixtures.makers import glance_for_stock as glance_for_stock
@@ -44,6 +45,7 @@ from tests.fixtures.makers import leave_in_cache as leave_in_cache
 from tests.fixtures.makers import make_glance as make_glance
 from tests.fixtures.makers import make_host as make_host
 from tests.fixtures.makers import make_stock_host as make_stock_host
+from tests.fixtures.makers import refuse as refuse
 from tests.fixtures.makers import servers as servers
 from tests.fixtures.makers import short_lived as short_lived
 from tests.fixtures.makers import threads as threads

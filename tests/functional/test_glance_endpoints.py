@@ -12,12 +12,14 @@
 
 """Several glance-apis: any may be down, sick, or without our store."""
 
+import dataclasses
 import signal
 
 import pytest
 
 from lab import layout
 from tests.rig import clusters
+from tests.rig import hosts
 from tests.rig import polling
 from tests.rig import strange_servers
 
@@ -40,11 +42,11 @@ def add_endpoint(admin):
     service = admin.identity.find_service('glance', ignore_missing=False)
     made = []
 
-    def add(interface, url):
+    def add(interface, url, region=layout.REGION):
         made.append(
             admin.identity.create_endpoint(
                 service_id=service.id,
-                region_id=layout.REGION,
+                region_id=region,
                 interface=interface,
                 url=url,
             )
@@ -53,6 +55,18 @@ def add_endpoint(admin):
     yield add
     for endpoint in made:
         admin.identity.delete_endpoint(endpoint)
+
+
+@pytest.fixture
+def other_region(admin, make_glance, add_endpoint):
+    """Another region of the cloud, and its Glance in the catalog."""
+    region = admin.identity.create_region(id='RegionTwo')
+    glance = make_glance()
+    add_endpoint('internal', glance.url, region.id)
+    yield glance
+    for endpoint in admin.identity.endpoints(region_id=region.id):
+        admin.identity.delete_endpoint(endpoint)
+    admin.identity.delete_region(region)
 
 
 @pytest.mark.both_modes
@@ -224,36 +238,114 @@ def test_stock_nova_takes_an_unknown_store_for_a_refusal(
 
 
 @pytest.mark.both_modes
-def test_an_endpoint_of_one_s_own_goes_before_a_list_and_the_catalog(
-    upload, make_host, make_glance, demo_user, west
+def test_a_list_of_endpoints_goes_before_one_of_one_s_own_and_the_catalog(
+    upload, make_host, make_glance, demo_user
 ):
     image = upload()
-    chosen, listed = make_glance(), make_glance()
+    listed, chosen = make_glance(), make_glance()
     host = make_host(
         'west-1',
-        glance__endpoint_override=chosen.url,
         glance__api_servers=[listed.url],
+        glance__endpoint_override=chosen.url,
     )
 
     (boot,) = host.boot(demo_user, image.id)
 
     assert boot.error is None, boot.message
-    assert image.id in chosen.requests
-    assert '/v2/' not in listed.requests
+    assert f'POST /v2/images/{image.id}/import' in listed.requests
+    assert '/v2/' not in chosen.requests
 
 
 @pytest.mark.both_modes
-def test_a_list_of_endpoints_goes_before_the_catalog(
+def test_an_endpoint_of_one_s_own_goes_before_the_catalog(
     upload, make_host, make_glance, demo_user
 ):
     image = upload()
-    listed = make_glance()
-    host = make_host('west-1', glance__api_servers=[listed.url])
+    chosen = make_glance()
+    host = make_host('west-1', glance__endpoint_override=chosen.url)
 
     (boot,) = host.boot(demo_user, image.id)
 
     assert boot.error is None, boot.message
-    assert f'POST /v2/images/{image.id}/import' in listed.requests
+    assert f'POST /v2/images/{image.id}/import' in chosen.requests
+
+
+@pytest.mark.both_modes
+def test_the_glance_of_another_region_is_not_asked(
+    upload, make_host, demo_user, other_region
+):
+    ours, theirs = upload(), upload()
+
+    (boot,) = make_host('west-1').boot(demo_user, ours.id)
+    (other_boot,) = make_host('west-1', glance__region_name='RegionTwo').boot(
+        demo_user, theirs.id
+    )
+
+    assert [boot.error, other_boot.error] == [None, None]
+    assert ours.id not in other_region.requests
+    assert f'POST /v2/images/{theirs.id}/import' in other_region.requests
+
+
+@pytest.mark.both_modes
+def test_a_boot_fails_if_the_region_is_a_guess(
+    upload, make_host, demo_user, other_region, copy_tasks
+):
+    image = upload()
+
+    (boot,) = make_host('west-1', glance__region_name='').boot(
+        demo_user, image.id
+    )
+
+    assert boot.error == 'RegionAmbiguous'
+    assert 'ImageUnacceptable' not in boot.classes
+    assert f'({layout.REGION}, RegionTwo)' in boot.message[:120]
+    assert 'set [glance] region_name' in boot.message
+    assert image.id not in other_region.requests
+    assert copy_tasks(image.id) == []
+
+
+def test_stock_nova_asks_the_glance_of_whichever_region(
+    upload, make_host, demo_user, other_region, urls
+):
+    image = upload(store='west')
+    endpoints = [
+        {'region': 'RegionTwo', 'internalURL': other_region.url},
+        {'region': layout.REGION, 'internalURL': urls[0]},
+    ]
+    user = dataclasses.replace(
+        demo_user,
+        service_catalog=[
+            {'type': 'image', 'name': 'glance', 'endpoints': endpoints}
+        ],
+    )
+
+    make_host('west-1', driver=hosts.STOCK, glance__region_name='').boot(
+        user, image.id
+    )
+
+    assert f'/v2/images/{image.id}' in other_region.requests
+
+
+@pytest.mark.usefixtures('other_region')
+def test_nova_compute_does_not_start_if_the_region_is_a_guess(
+    refuse, computes, log_of
+):
+    log = log_of(computes['west-1'].program)
+
+    refuse('west-1', glance__region_name='')
+
+    assert f'({layout.REGION}, RegionTwo)' in log.text
+    assert 'InvalidConfiguration' in log.text
+
+
+def test_nova_compute_says_at_start_which_region_it_asks(
+    configure, computes, log_of
+):
+    log = log_of(computes['west-1'].program)
+
+    configure('west-1', glance__region_name='')
+
+    assert log.text.count(f'glance-apis of region {layout.REGION}') == 1
 
 
 @pytest.mark.both_modes

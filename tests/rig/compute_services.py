@@ -46,10 +46,29 @@ class ComputeServices:
         compute: layout.Compute,
         options: Mapping[str, Mapping[str, str]],
     ) -> None:
-        """Run a compute with options, by section and name, that differ.
+        """Run a compute with options, by section and name, that differ."""
+        self._hide_conf(compute, options)
+        self.restart(compute)
 
-        Its nova.conf is hidden by another in its own mount name space.
-        """
+    def refuse(
+        self,
+        compute: layout.Compute,
+        options: Mapping[str, Mapping[str, str]],
+    ) -> None:
+        """Start a compute with options that differ, and see it end."""
+        self._hide_conf(compute, options)
+        self._supervisor.restart(compute.program)
+        polling.until(
+            lambda: not self._supervisor.state(compute.program).alive,
+            f'{compute.name} has ended',
+        )
+
+    def _hide_conf(
+        self,
+        compute: layout.Compute,
+        options: Mapping[str, Mapping[str, str]],
+    ) -> None:
+        """Hide its nova.conf by another, in its own mount name space."""
         conf = configparser.ConfigParser(interpolation=None, strict=False)
         conf.read(compute.nova_conf)
         conf.read_dict(options)
@@ -61,7 +80,6 @@ class ComputeServices:
         self._changed.callback(self.restart, compute)
         _run(compute, 'mount', '--bind', path, compute.nova_conf)
         self._changed.callback(_run, compute, 'umount', compute.nova_conf)
-        self.restart(compute)
 
     def replace(
         self, compute: layout.Compute, program: str, script: str

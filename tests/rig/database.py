@@ -12,8 +12,9 @@
 
 """Glance's database, for what only time could otherwise bring about."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 import contextlib
+import json
 
 import pymysql
 from pymysql.constants import ER
@@ -138,6 +139,26 @@ def deadlock(
 
         yield win
         ours.rollback()
+
+
+def place_image(
+    where: layout.Layout,
+    image_id: str,
+    locations: Sequence[tuple[str, str | None]],
+) -> None:
+    """Have an image lie elsewhere: URLs, each with a store's name or none."""
+    with connect(where) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            'UPDATE image_locations SET deleted = 1 WHERE image_id = %s',
+            [image_id],
+        )
+        for url, store in locations:
+            cursor.execute(
+                'INSERT INTO image_locations (image_id, value, meta_data, '
+                'status, deleted, created_at) '
+                "VALUES (%s, %s, %s, 'active', 0, UTC_TIMESTAMP())",
+                [image_id, url, json.dumps({'store': store} if store else {})],
+            )
 
 
 def is_free(where: layout.Layout, image_id: str) -> bool:

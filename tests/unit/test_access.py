@@ -20,6 +20,7 @@ from keystoneauth1 import loading as ksa_loading
 from nova import context as nova_context
 from nova import service_auth
 import nova.conf
+from nova.image import glance as nova_glance
 import pytest
 import requests
 
@@ -32,6 +33,9 @@ KEYSTONE = 'http://keystone:5000'
 REGION = 'RegionOne'
 TOKENS = {'nova': endpoints.SERVICE, 'deputy': endpoints.DEPUTY}
 
+
+#: What to do about several regions.
+SET_THE_REGION = r'\(RegionOne, RegionTwo\).*set \[glance\] region_name'
 
 #: Nobody's but Keystone's.
 PASSWORD = 'a secret of the deputy'
@@ -157,8 +161,8 @@ def boot_of(*catalog, **kwargs):
                 'type': 'image',
                 'name': 'glance',
                 'endpoints': [
-                    {'region': REGION, f'{interface}URL': url}
-                    for interface, url in catalog
+                    {'region': (*region, REGION)[0], f'{interface}URL': url}
+                    for interface, url, *region in catalog
                 ],
             }
         ],
@@ -189,12 +193,30 @@ def ask_all(cloud, images):
 
 def test_an_endpoint_override_is_the_one_endpoint(options, access, cloud):
     options.config(
+        group='glance', endpoint_override='http://glance-b:9292', num_retries=0
+    )
+    images = access().as_user_of(boot_of(('public', 'http://elsewhere')))
+    assert ask_all(cloud, images) == 'b'
+
+
+def test_api_servers_go_before_an_endpoint_override(options, access, cloud):
+    options.config(
         group='glance',
         endpoint_override='http://glance-b:9292',
         api_servers=['http://glance-a:9292'],
         num_retries=0,
     )
-    assert ask_all(cloud, access().as_user_of(boot_of())) == 'b'
+    assert ask_all(cloud, access().as_user_of(boot_of())) == 'a'
+
+
+def test_nova_itself_takes_api_servers_before_an_endpoint_override(options):
+    options.config(
+        group='glance',
+        endpoint_override='http://glance-b:9292',
+        api_servers=['http://glance-a:9292'],
+    )
+    servers = nova_glance.get_api_servers(boot_of())
+    assert next(servers) == 'http://glance-a:9292'
 
 
 def test_api_servers_are_the_endpoints(options, access, cloud):
@@ -257,6 +279,44 @@ def test_the_service_users_catalog_has_all_endpoints(
     ]
     images = access().as_user_of(boot_of(('internal', 'http://one-only')))
     assert ask_all(cloud, images) == 'ab'
+
+
+@pytest.mark.usefixtures('service_user')
+def test_the_glance_of_another_region_is_never_asked(
+    options, access, cloud, keystone
+):
+    options.config(group='glance', num_retries=0)
+    keystone.catalog = [
+        ('internal', cloud.urls[0], REGION),
+        ('internal', cloud.urls[1], 'RegionTwo'),
+    ]
+    with pytest.raises(exceptions.RegionAmbiguous, match=SET_THE_REGION):
+        access().as_user_of(boot_of(('internal', cloud.urls[0])))
+    assert asked(cloud) == ''
+
+
+def test_nor_if_only_the_users_catalog_is_known(options, access, cloud):
+    options.config(group='glance', num_retries=0)
+    boot = boot_of(
+        ('internal', cloud.urls[0]), ('internal', cloud.urls[1], 'RegionTwo')
+    )
+    with pytest.raises(exceptions.RegionAmbiguous, match=SET_THE_REGION):
+        access().as_user_of(boot)
+    options.config(group='glance', region_name='RegionTwo')
+    assert ask_all(cloud, access().as_user_of(boot)) == 'b'
+
+
+@pytest.mark.usefixtures('service_user')
+def test_while_keystone_is_away_the_region_is_kept(access, cloud, keystone):
+    keystone.catalog = [('internal', cloud.urls[0], REGION)]
+    made = access()
+    made.check_region()
+    keystone.away = True
+    service_auth.reset_globals()
+    boot = boot_of(
+        ('internal', cloud.urls[1], 'RegionTwo'), ('internal', cloud.urls[0])
+    )
+    assert made.as_user_of(boot)._asker._urls == (cloud.urls[0],)
 
 
 @pytest.mark.usefixtures('service_user')
@@ -474,6 +534,80 @@ def test_with_a_deputy_but_no_service_token_expiry_alone_is_warned_of(
     (line,) = said(caplog, logging.WARNING)
     assert 'send_service_user_token is False' in line
     assert 'copy_image' not in line
+
+
+@pytest.mark.usefixtures('service_user')
+@pytest.mark.parametrize(
+    ('configured', 'why'),
+    [(REGION, '[glance] region_name'), (None, 'the only one')],
+)
+def test_the_region_is_said_at_start_and_not_again(
+    options, access, cloud, keystone, caplog, configured, why
+):
+    caplog.set_level(logging.INFO)
+    options.config(group='glance', region_name=configured)
+    keystone.catalog = [('internal', cloud.urls[0], REGION)]
+    made = access()
+    made.check_region()
+    made.as_user_of(boot_of())
+    (line,) = said(caplog, logging.INFO)
+    assert f'of region {REGION} ({why}' in line
+    assert said(caplog, logging.WARNING) == []
+
+
+@pytest.mark.usefixtures('service_user')
+def test_several_regions_are_said_at_start(access, cloud, keystone):
+    keystone.catalog = [
+        ('internal', cloud.urls[0], REGION),
+        ('internal', cloud.urls[1], 'RegionTwo'),
+    ]
+    with pytest.raises(exceptions.RegionAmbiguous, match=SET_THE_REGION):
+        access().check_region()
+
+
+@pytest.mark.usefixtures('service_user')
+@pytest.mark.parametrize('option', ['api_servers', 'endpoint_override'])
+def test_regions_do_not_matter_to_endpoints_that_are_configured(
+    options, access, cloud, keystone, option
+):
+    url = cloud.urls[0]
+    options.config(
+        group='glance',
+        **{option: [url] if option == 'api_servers' else url},
+    )
+    keystone.away = True
+    access().check_region()
+    assert access().as_user_of(boot_of())._asker._urls == (url,)
+
+
+@pytest.mark.usefixtures('service_user')
+def test_with_keystone_away_at_start_the_first_boot_says_it(
+    access, cloud, keystone, caplog
+):
+    keystone.away = True
+    made = access()
+    made.check_region()
+    (line,) = said(caplog, logging.WARNING)
+    assert 'No catalog for [service_user]' in line
+    keystone.away = False
+    keystone.catalog = [
+        ('internal', cloud.urls[0], REGION),
+        ('internal', cloud.urls[1], 'RegionTwo'),
+    ]
+    with pytest.raises(exceptions.RegionAmbiguous, match=SET_THE_REGION):
+        made.as_user_of(boot_of())
+
+
+@pytest.mark.usefixtures('service_user')
+def test_a_region_without_glance_is_warned_of_at_start(
+    options, access, cloud, keystone, caplog
+):
+    options.config(group='glance', region_name='RegionOen')
+    keystone.catalog = [('internal', cloud.urls[0], REGION)]
+    access().check_region()
+    (line,) = said(caplog, logging.WARNING)
+    assert 'no endpoint of Glance' in line
+    assert 'region RegionOen' in line
 
 
 # The session

@@ -241,6 +241,17 @@ def test_any_other_format_is_refused_before_a_copy_is_asked_for(boot, cloud):
     assert asked_for_copies(cloud) == []
 
 
+@pytest.mark.parametrize('store', ['file', 'west'])
+def test_an_image_in_a_container_is_refused_like_one_that_is_not_raw(
+    boot, cloud, store
+):
+    image = cloud.api.add_image(store, container_format='compressed')
+    with pytest.raises(exceptions.NotBare, match='compressed'):
+        boot.run(image)
+    assert asked_for_copies(cloud) == []
+    assert cloud.west.disks == {}
+
+
 def test_an_image_that_is_not_active_is_refused(boot, cloud, image):
     image.status = 'deactivated'
     with pytest.raises(exceptions.NotActive):

@@ -208,16 +208,36 @@ def test_a_cluster_away_at_start_is_unknown(announced, cloud):
     assert 'cluster unknown' in line
 
 
-def test_the_host_is_announced_when_nova_starts_the_driver(
-    libvirt, announced, monkeypatch
-):
-    # Nova's part needs a hypervisor.
+@pytest.fixture
+def started(monkeypatch):
+    """The hosts on which Nova has done its part, which needs a hypervisor."""
     started = []
     monkeypatch.setattr(
         libvirt_driver.LibvirtDriver,
         'init_host',
         lambda _self, host: started.append(host),
     )
+    return started
+
+
+def test_several_regions_are_a_reason_not_to_start(
+    libvirt, this_host, started, monkeypatch
+):
+    def check_region():
+        raise exceptions.RegionAmbiguous(['RegionOne', 'RegionTwo'])
+
+    monkeypatch.setattr(this_host.access, 'check_region', check_region)
+    with pytest.raises(
+        exception.InvalidConfiguration, match=r'set \[glance\] region_name'
+    ):
+        libvirt.init_host('west-1')
+    # Whose threads would keep the process.
+    assert started == []
+
+
+def test_the_host_is_announced_when_nova_starts_the_driver(
+    libvirt, announced, started
+):
     libvirt.init_host('west-1')
     assert started == ['west-1']
     assert len(announced(logging.INFO)) == 2
@@ -254,10 +274,29 @@ def test_an_image_that_cannot_be_cloned_is_not_copied(libvirt, cloud, context):
 
 
 @pytest.mark.usefixtures('this_host')
+def test_an_image_in_a_container_is_not_copied(libvirt, cloud, context):
+    image = cloud.api.add_image('file', container_format='compressed')
+    with pytest.raises(exceptions.NotBare):
+        libvirt.cache_image(context, image.id)
+    assert statuses(cloud) == []
+
+
+@pytest.mark.usefixtures('this_host')
 def test_an_image_of_foreign_data_is_not_copied(libvirt, cloud, context):
     image = cloud.api.add_image('file')
     image.locations['east'] = 'rbd://fsid-east/vms/disk-of-somebody-else/snap'
     with pytest.raises(exceptions.LocationRefused):
+        libvirt.cache_image(context, image.id)
+    assert statuses(cloud) == []
+
+
+@pytest.mark.usefixtures('this_host')
+def test_an_image_that_is_there_but_unfit_is_not_called_cached(
+    libvirt, cloud, context
+):
+    image = cloud.api.add_image('file')
+    image.locations['west'] = f'rbd://{image.id}'
+    with pytest.raises(exceptions.OldLocation):
         libvirt.cache_image(context, image.id)
     assert statuses(cloud) == []
 

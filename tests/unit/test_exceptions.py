@@ -41,6 +41,10 @@ INSTANCES = {
         lambda text: exceptions.NotRaw(IMAGE, text or 'qcow2'),
         'only raw and iso images can be cloned.*qcow2',
     ),
+    'NotBare': (
+        lambda text: exceptions.NotBare(IMAGE, text or 'compressed'),
+        'only bare images can be cloned.*in container format compressed',
+    ),
     'NotActive': (
         lambda text: exceptions.NotActive(IMAGE, text or 'deactivated'),
         'is deactivated, not active',
@@ -49,9 +53,17 @@ INSTANCES = {
         lambda _text: exceptions.NotInLocalStore(IMAGE),
         'no copy in the ceph cluster of this host',
     ),
+    'OldLocation': (
+        lambda _text: exceptions.OldLocation(IMAGE),
+        'location of the old form, without cluster and snapshot',
+    ),
     'NotInCluster': (
         lambda _text: exceptions.NotInCluster(IMAGE, STORE),
         'data is missing',
+    ),
+    'StoreNotNamed': (
+        lambda _text: exceptions.StoreNotNamed(IMAGE, STORE),
+        'a location that names no store, so glance',
     ),
     'CopyFailed': (
         lambda text: exceptions.CopyFailed(IMAGE, STORE, text or 'disk full'),
@@ -152,6 +164,12 @@ INSTANCES = {
     'IdentityUnusable': (
         lambda text: exceptions.IdentityUnusable(text or 'HTTP 401'),
         r'identity of \[rbd_multistore\] auth_type is not usable: http 401',
+    ),
+    'RegionAmbiguous': (
+        lambda text: exceptions.RegionAmbiguous(
+            ['RegionOne', text or 'RegionTwo']
+        ),
+        r'glance is in several regions \(.*regionone',
     ),
     'StoreUnknown': (
         lambda _text: exceptions.StoreUnknown(STORE),
@@ -291,9 +309,9 @@ def test_a_stall_names_since_when_and_until_when():
     assert 'at 2026-01-01 12:00:00 UTC' in said
 
 
-def test_a_store_in_no_cluster_says_none():
+def test_a_store_in_no_cluster_says_so():
     said = str(exceptions.StoreNotLocal(IMAGE, STORE, FSID, frozenset()))
-    assert 'lies in none' in said
+    assert 'lies in no Ceph cluster' in said
 
 
 def test_a_store_elsewhere_names_both_fsids():

@@ -21,6 +21,7 @@ from nova_rbd_multistore import access
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import finding
 from nova_rbd_multistore import glance
+from nova_rbd_multistore import image as image_values
 from nova_rbd_multistore import sharing
 from tests.fakes import endpoint as endpoints
 
@@ -441,3 +442,110 @@ def test_a_mismatch_is_forgotten_after_a_while(
     cloud.clock.advance(finding.MISMATCH_REMEMBERED)
     bring(this_host, context, mismatch)
     assert statuses(cloud) == [202]
+
+
+# Odd locations
+
+
+def here(this_host, context, image):
+    images = this_host.access.as_user_of(context)
+    return this_host.finder.here(images, images.record(image.id))
+
+
+def test_an_image_only_under_an_old_location_is_an_error_of_the_image(
+    this_host, cloud, context
+):
+    image = cloud.api.add_image('east')
+    image.locations['west'] = f'rbd://{image.id}'
+    with pytest.raises(exceptions.OldLocation, match='the old form'):
+        here(this_host, context, image)
+
+
+def test_an_old_location_in_another_store_is_copied_like_any_other(
+    this_host, cloud, context, image
+):
+    image.locations['file'] = f'rbd://{image.id}'
+    assert here(this_host, context, image) == []
+    (found,) = bring(this_host, context, image)
+    assert found.fsid == 'fsid-west'
+
+
+def test_an_old_location_beside_a_new_one_does_not_matter(
+    this_host, cloud, context
+):
+    image = cloud.api.add_image('west')
+    image.locations['old'] = f'rbd://{image.id}'
+    (found,) = here(this_host, context, image)
+    assert found.image == image.id
+
+
+def test_a_store_that_is_no_rbd_store_is_not_our_cluster(
+    this_host, options, context, image
+):
+    options.config(group='libvirt', images_rbd_glance_store_name='file')
+    with pytest.raises(
+        exceptions.StoreNotLocal, match='lies in no Ceph cluster'
+    ):
+        here(this_host, context, image)
+
+
+def test_only_the_cluster_of_our_store_is_named(this_host, cloud, context):
+    image = cloud.api.add_image('east')
+    image.locations['west'] = f'rbd://fsid-of-north/images/{image.id}/snap'
+    with pytest.raises(
+        exceptions.StoreNotLocal, match=r'lies in fsid-of-north\.'
+    ):
+        here(this_host, context, image)
+
+
+class Located(glance.Glance):
+    """Glance, which tells other locations of an image."""
+
+    def __init__(self, *entries):
+        self._entries = entries
+
+    def locations(self, _image):
+        return tuple(
+            image_values.ImageLocation(url, store)
+            for url, store in self._entries
+        )
+
+
+@pytest.mark.parametrize(
+    'url', ['rbd://fsid-of-north/images/{}/snap', 'file:///x/{}']
+)
+def test_an_image_of_which_glance_names_no_store_is_not_copied(
+    this_host, context, image, url
+):
+    record = record_of(this_host, context, image)
+    images = Located(
+        (f'file:///y/{image.id}', 'file'), (url.format(image.id), None)
+    )
+    with pytest.raises(exceptions.StoreNotNamed, match='names no store'):
+        this_host.finder.here(images, record)
+
+
+def test_an_old_location_that_names_no_store_may_be_of_ours(
+    this_host, context, image
+):
+    record = record_of(this_host, context, image)
+    images = Located((f'rbd://{image.id}', None))
+    with pytest.raises(exceptions.OldLocation):
+        this_host.finder.here(images, record)
+
+
+def test_a_location_in_our_cluster_need_not_name_its_store(
+    this_host, context, image
+):
+    record = record_of(this_host, context, image)
+    images = Located((f'rbd://fsid-west/images/{image.id}/snap', None))
+    (found,) = this_host.finder.here(images, record)
+    assert found.image == image.id
+
+
+def test_where_no_copies_are_wanted_no_store_is_missed(
+    this_host, options, context, image
+):
+    options.config(group='libvirt', images_rbd_glance_store_name='')
+    record = record_of(this_host, context, image)
+    assert this_host.finder.here(Located(('file:///x', None)), record) == []

@@ -151,6 +151,7 @@ records = nearly(
         'status': 'active',
         'owner': 'demo',
         'disk_format': 'raw',
+        'container_format': 'bare',
         'size': 2**28,
         'stores': 'file',
         'os_glance_importing_to_stores': 'west',
@@ -456,7 +457,13 @@ def test_a_copy_ends_in_time_whatever_glance_and_the_cluster_say(
     service = HostileService(data.draw)
     looks = iter(arrivals)
     copy = copying.Copy(
-        image.ImageRecord(IMAGE, 'active', disk_format='raw', size=size),
+        image.ImageRecord(
+            IMAGE,
+            'active',
+            disk_format='raw',
+            container_format='bare',
+            size=size,
+        ),
         'west',
         service,
         lambda: next(looks, arrivals[-1]),

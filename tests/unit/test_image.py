@@ -171,11 +171,19 @@ def test_a_direct_url_says_nothing():
 
 
 @pytest.mark.parametrize(
-    ('disk_format', 'cloneable'),
+    ('disk_format', 'raw'),
     [('raw', True), ('iso', True), ('qcow2', False), (None, False)],
 )
-def test_plain_bytes_can_be_cloned(disk_format, cloneable):
-    assert record(disk_format=disk_format).cloneable is cloneable
+def test_a_raw_image_is_plain_bytes(disk_format, raw):
+    assert record(disk_format=disk_format).raw is raw
+
+
+@pytest.mark.parametrize(
+    ('container_format', 'bare'),
+    [('bare', True), ('compressed', False), ('ova', False), (None, False)],
+)
+def test_a_bare_image_is_in_no_container(container_format, bare):
+    assert record(container_format=container_format).bare is bare
 
 
 @pytest.mark.parametrize('status', ['deactivated', 'queued', 'deleted'])
@@ -207,6 +215,9 @@ def test_only_an_active_image_is_active(status):
         ('os_glance_failed_import', {'west': True}),
         ('os_glance_import_task', ['a-task']),
         ('os_glance_import_task', 5),
+        ('os_glance_import_task', 'a-task\n2026-01-01 CRITICAL'),
+        ('os_glance_import_task', 'a-task\u202e'),
+        ('os_glance_import_task', 'x' * 256),
         ('locations', 'rbd://a/b/c/d'),
         ('locations', [{'metadata': {}}]),
         ('locations', ['rbd://a/b/c/d']),

@@ -32,7 +32,10 @@ LAYERS = [
     ),
     ('finding', ('finding',)),
     ('engine', ('copying', 'request', 'holder', 'watch', 'pace', 'sharing')),
-    ('two ends', ('glance', 'asking', 'beside', 'endpoints', 'ceph')),
+    (
+        'two ends',
+        ('glance', 'asking', 'beside', 'endpoints', 'regions', 'ceph'),
+    ),
     (
         'values',
         (

@@ -25,6 +25,7 @@ OURS = 'fsid-of-west'
 IMAGE = image.ImageRecord(
     id='an-id', status='active', owner='mallory', disk_format='raw'
 )
+BARE = {'disk_format': 'raw', 'container_format': 'bare'}
 OWN = f'rbd://{OURS}/images/an-id/snap'
 FOREIGN = f'rbd://{OURS}/vms/disk-of-somebody-else/snap'
 
@@ -43,12 +44,30 @@ def with_(**fields):
 
 @pytest.mark.parametrize('disk_format', ['raw', 'iso'])
 def test_an_active_image_of_plain_bytes_passes(disk_format):
-    source.require_cloneable(with_(disk_format=disk_format))
+    source.require_cloneable(with_(**{**BARE, 'disk_format': disk_format}))
 
 
 def test_any_other_format_is_refused_and_named():
     with pytest.raises(exceptions.NotRaw, match='qcow2'):
         source.require_cloneable(with_(disk_format='qcow2'))
+
+
+@pytest.mark.parametrize(
+    'container_format', ['compressed', 'ova', 'ovf', 'docker', 'ami', 'aki']
+)
+def test_a_disk_in_a_container_is_refused_and_the_container_named(
+    container_format,
+):
+    with pytest.raises(exceptions.NotBare, match=container_format):
+        source.require_cloneable(
+            with_(**{**BARE, 'container_format': container_format})
+        )
+
+
+def test_an_image_of_no_container_format_is_refused():
+    # Glance lets none become active.
+    with pytest.raises(exceptions.NotBare, match='no container format'):
+        source.require_cloneable(with_(disk_format='raw'))
 
 
 def test_an_image_that_is_not_active_is_refused_and_its_status_named():
@@ -172,7 +191,54 @@ def test_trust_in_one_pool_does_not_spread():
         sources(FOREIGN, trusted=['golden', 'vms2'])
 
 
-def test_the_clusters_of_an_image_are_those_of_its_rbd_locations():
+def located(*entries):
+    return [image.ImageLocation(url, store) for url, store in entries]
+
+
+def test_the_clusters_of_a_store_are_those_of_its_rbd_locations():
     east = 'rbd://east/images/an-id/snap'
-    found = source.clusters(at(OWN, east, 'file:///x', 'rbd://x', ''))
-    assert found == {OURS, 'east'}
+    locations = located(
+        (OWN, 'west'),
+        (east, 'west'),
+        ('rbd://elsewhere/images/an-id/snap', 'east'),
+        ('file:///x', 'west'),
+        ('rbd://x', 'west'),
+        ('', 'west'),
+    )
+    assert source.clusters(locations, 'west') == {OURS, 'east'}
+    assert source.clusters(locations, 'file') == frozenset()
+
+
+OLD = 'rbd://an-id'
+
+
+@pytest.mark.parametrize(
+    'entries',
+    [
+        [(OLD, 'west')],
+        [(OLD, 'west'), ('file:///x', 'file')],
+        [('cinder://a/b/c', 'east'), (OLD, 'west')],
+        # That may be ours.
+        [(OLD, None)],
+        [(OLD, None), ('file:///x', 'file')],
+    ],
+)
+def test_an_old_location_of_our_store_is_found(entries):
+    assert source.has_old_form(located(*entries), 'west')
+
+
+@pytest.mark.parametrize(
+    'entries',
+    [
+        [],
+        [(OWN, 'west')],
+        [(OLD, 'east')],
+        [('file:///x', None)],
+    ],
+)
+def test_an_old_location_of_another_store_is_not_ours(entries):
+    assert not source.has_old_form(located(*entries), 'west')
+
+
+def test_without_a_store_any_old_location_counts():
+    assert source.has_old_form(located((OLD, 'east')), '')
