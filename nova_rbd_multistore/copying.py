@@ -59,7 +59,7 @@ class ImageService(Protocol):
     def tasks(self, image: str) -> tuple[task_values.CopyTask, ...]: ...
 
     def request_copy(
-        self, image: str, store: str
+        self, image: str, store: str, sources: frozenset[str]
     ) -> task_values.CopyReply: ...
 
 
@@ -158,7 +158,12 @@ class Copy:
     def _request_copy(self) -> None:
         """Request the copy: it is ours, or somebody else's goes first."""
         try:
-            reply = self._images.request_copy(self._image, self._store)
+            reply = self._images.request_copy(
+                self._image,
+                self._store,
+                # Whoever holds the lock may bring the image to further stores.
+                frozenset() if self._record.lock else self._record.stores,
+            )
         except exceptions.GlanceUnavailable as exc:
             self._obstacle = exc
             if exc.fault is None:

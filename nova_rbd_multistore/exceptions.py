@@ -55,6 +55,7 @@ Failures are of two kinds, which Nova tells apart by type::
         ├── IdentityUnusable
         ├── RegionAmbiguous
         ├── StoreUnknown
+        ├── SourceOutOfReach
         └── StoreNotLocal
 
 Every message has the cause in its first 120 characters, then the image, the
@@ -604,6 +605,42 @@ class StoreUnknown(HostError):
 
     def __init__(self, store: str) -> None:
         super().__init__(store=store)
+
+
+class SourceOutOfReach(HostError):
+    """No glance-api with our store has a store that holds the image.
+
+    :param held: names of the stores that hold it
+    :param offered: names of the stores of each glance-api
+    """
+
+    msg_fmt = (
+        'No glance-api here can read the image: it lies in %(held)s, and they '
+        'have %(offered)s. At the central site, copy it to one of these: '
+        '"glance image-import %(image)s --import-method copy-image --stores '
+        '..." (wanted in store %(store)s).'
+    )
+
+    def __init__(
+        self,
+        image: str,
+        store: str,
+        held: Iterable[str],
+        offered: Iterable[Iterable[str]],
+    ) -> None:
+        super().__init__(
+            image=image,
+            store=store,
+            held=_for_tenants(', '.join(sorted(held)), 60),
+            offered=_for_tenants(
+                ' or '.join(
+                    sorted(
+                        {', '.join(sorted(each)) or 'none' for each in offered}
+                    )
+                ),
+                60,
+            ),
+        )
 
 
 class StoreNotLocal(HostError):

@@ -34,6 +34,7 @@ from oslo_log import log as logging
 from nova_rbd_multistore import answers
 from nova_rbd_multistore import asking
 from nova_rbd_multistore import beside
+from nova_rbd_multistore import endpoints
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import image as image_values
 from nova_rbd_multistore import source
@@ -194,10 +195,15 @@ class Glance:
                 image, _get(image, 'tasks'), task_values.copy_tasks
             )
 
-    def request_copy(self, image: str, store: str) -> task_values.CopyReply:
+    def request_copy(
+        self, image: str, store: str, sources: frozenset[str] = frozenset()
+    ) -> task_values.CopyReply:
         """Ask Glance to copy the image to ``store``.
 
+        :param sources: names of the stores that hold the image: an endpoint
+            that has none of them could not read it. Empty if not known
         :raises StoreUnknown: if no endpoint has the store
+        :raises SourceOutOfReach: if none of those has one of the sources
         :raises CopyForbidden: by policy ``copy_image``
         :raises CopyOverQuota: if the user's image quota is used up
         :raises ImageGone: if there is no such image for this user
@@ -217,12 +223,17 @@ class Glance:
             )
             return list(accepted.request_ids)
 
+        needs = endpoints.Needs(store, sources)
         forbidden = exceptions.CopyForbidden(image, store)
         try:
             with _refusals(image, forbidden=forbidden):
                 return self._ask_for_user(
-                    image, start, _accepted, store, _COPY_REFUSALS
+                    image, start, _accepted, needs, _COPY_REFUSALS
                 )
+        except asking.SourcesMissing as exc:
+            raise exceptions.SourceOutOfReach(
+                image, store, sources, exc.stores
+            ) from exc
         except asking.Conflict as exc:
             reason = str(exc)
             if not any(words in reason for words in _LOCKED):
@@ -249,7 +260,7 @@ class Glance:
         image: str,
         fetch: Callable[[Any], Raw],
         read: Callable[[Raw], Answer],
-        store: str | None = None,
+        needs: endpoints.Needs = endpoints.NOTHING,
         refusals: tuple[type[asking.Refused], ...] = asking.COMMON,
     ) -> Answer:
         """Ask what Glance's policies may deny the user.
@@ -262,7 +273,7 @@ class Glance:
         either.
         """
         ask = functools.partial(
-            self._asker.ask, fetch, read, store=store, refusals=refusals
+            self._asker.ask, fetch, read, needs=needs, refusals=refusals
         )
         if self._deputy is None:
             return ask()

@@ -56,7 +56,13 @@ class ImageService:
         )
         return task_values.copy_tasks(glance_api.wire(answer))
 
-    def request_copy(self, image: str, store: str) -> task_values.CopyReply:
+    def request_copy(
+        self,
+        image: str,
+        store: str,
+        sources: frozenset[str] = frozenset(),
+    ) -> task_values.CopyReply:
+        del sources
         body = {'method': {'name': 'copy-image'}, 'stores': [store]}
         try:
             request_id = self._ask(

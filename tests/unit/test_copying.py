@@ -429,10 +429,10 @@ def test_a_glance_that_does_not_answer_is_asked_to_take_over_again(site):
     request = site.glance.request_copy
     answers = [exceptions.GlanceUnavailable(1)]
 
-    def restarting(image, store):
+    def restarting(*question):
         if answers:
             raise answers.pop()
-        return request(image, store)
+        return request(*question)
 
     site.glance.request_copy = restarting
     site.copy()
@@ -566,7 +566,7 @@ def test_a_wait_for_many_short_copies_is_not_called_stalled(site):
 
 def test_a_409_without_a_lock_is_repeated_at_the_pace_of_polls(site):
     # Glance says 409 for other reasons too; nothing tells them apart.
-    site.glance.request_copy = lambda _image, _store: (
+    site.glance.request_copy = lambda *_question: (
         site.api.requests.append((site.clock.now, 'west', 409))
         or task_values.CopyReply(task_values.Verdict.BUSY, reason='whatever')
     )
@@ -584,7 +584,7 @@ def answer_400(site):
     """Have Glance say that no copy is needed; returns when it did."""
     asked = []
     # "copy-image is not enabled" comes as 400, too.
-    site.glance.request_copy = lambda _image, _store: (
+    site.glance.request_copy = lambda *_question: (
         asked.append(site.clock.now)
         or task_values.CopyReply(
             task_values.Verdict.NOT_NEEDED, reason='copy-image is not enabled'
@@ -704,8 +704,8 @@ def test_refusals_409_202_and_400_may_come_in_any_order(site):
         ),
     ]
     request = site.glance.request_copy
-    site.glance.request_copy = lambda image, store: (
-        replies.pop(0) if replies else request(image, store)
+    site.glance.request_copy = lambda *question: (
+        replies.pop(0) if replies else request(*question)
     )
     site.copy()
     assert site.statuses == [202]
@@ -738,11 +738,11 @@ def test_after_the_copy_that_took_the_lock_ours_is_requested_once_more(site):
 def test_a_lock_lost_again_and_again_is_requested_until_it_is_kept(site):
     request = site.glance.request_copy
 
-    def contested(image, store):
+    def contested(*question):
         if len(site.statuses) < 3:
             steal_the_lock(site, {**TO_EAST, 'stores': ['east']})
             site.image.locations.pop('east', None)
-        return request(image, store)
+        return request(*question)
 
     site.glance.request_copy = contested
     site.copy()
@@ -797,8 +797,8 @@ def test_tasks_that_vanish_each_time_are_requested_at_the_pace_of_polls(
         site.west.write(site.image.id, MIB)
     request = site.glance.request_copy
 
-    def forgetful(image, store):
-        reply = request(image, store)
+    def forgetful(*question):
+        reply = request(*question)
         site.api.kill()
         site.api.tasks.clear()
         del site.image.properties[glance_api.LOCK]
@@ -1184,8 +1184,8 @@ def test_a_later_task_of_the_same_nova_request_for_another_store_is_not_ours(
 def test_our_task_is_found_without_the_id_of_our_request(site):
     # A proxy may drop it from the answer.
     request = site.glance.request_copy
-    site.glance.request_copy = lambda image, store: dataclasses.replace(
-        request(image, store), request_id=None
+    site.glance.request_copy = lambda *question: dataclasses.replace(
+        request(*question), request_id=None
     )
     site.api.failures.append(('upload', 'disk full'))
     with pytest.raises(exceptions.CopyFailed, match='disk full'):
@@ -1214,6 +1214,36 @@ def test_after_a_failure_the_next_boot_succeeds_with_the_old_flag_there(site):
     assert site.record().failed == {'west'}
     site.copy()
     assert site.statuses == [202, 202]
+
+
+# Where it can be copied from
+
+
+def sources_asked_for(site):
+    """The stores to copy from that go with each request, as they go."""
+    request = site.glance.request_copy
+    seen = []
+
+    def listening(image, store, sources):
+        seen.append(sources)
+        return request(image, store, sources)
+
+    site.glance.request_copy = listening
+    return seen
+
+
+def test_the_request_says_which_stores_can_be_copied_from(site):
+    seen = sources_asked_for(site)
+    site.copy()
+    assert seen == [{'file'}]
+
+
+def test_behind_a_lock_the_image_may_yet_come_to_other_stores(site):
+    site.api.pace.staging = 200
+    site.somebody_copies(TO_EAST)
+    seen = sources_asked_for(site)
+    site.copy()
+    assert seen == [frozenset(), {'file', 'east'}]
 
 
 # Nothing moves
@@ -1436,11 +1466,11 @@ def fail_at_requests(site, times, fault='HTTP 500 Internal Server Error'):
     request = site.glance.request_copy
     asked = []
 
-    def failing(image, store):
+    def failing(*question):
         asked.append(site.clock.now)
         if len(asked) <= times:
             raise exceptions.GlanceUnavailable(1, fault)
-        return request(image, store)
+        return request(*question)
 
     site.glance.request_copy = failing
     return asked
@@ -1552,7 +1582,7 @@ def test_glance_away_while_its_tasks_are_asked_for_is_survived(site):
 
 
 def test_a_store_that_no_glance_knows_is_said_at_once(site):
-    def unknown(_image, store):
+    def unknown(_image, store, *_question):
         raise exceptions.StoreUnknown(store)
 
     site.glance.request_copy = unknown
@@ -1596,9 +1626,9 @@ def test_an_image_that_is_not_active_is_not_asked_for_without_end(site):
     # Glance says 409 to the request, as if it were busy.
     request = site.glance.request_copy
 
-    def deactivated(image, store):
+    def deactivated(*question):
         site.image.status = 'deactivated'
-        return request(image, store)
+        return request(*question)
 
     site.glance.request_copy = deactivated
     with pytest.raises(exceptions.NotActive):

@@ -175,6 +175,12 @@ INSTANCES = {
         lambda _text: exceptions.StoreUnknown(STORE),
         f'glance has no store named {STORE}',
     ),
+    'SourceOutOfReach': (
+        lambda text: exceptions.SourceOutOfReach(
+            IMAGE, STORE, {text or 'east'}, [{text or 'file', STORE}]
+        ),
+        f'can read the image: it lies in east, and they have {STORE}, file',
+    ),
     'StoreNotLocal': (
         lambda text: exceptions.StoreNotLocal(
             IMAGE, STORE, FSID, frozenset({text or ELSEWHERE})
@@ -307,6 +313,19 @@ def test_a_stall_names_since_when_and_until_when():
     said = str(make('CopyStalled'))
     assert 'since 12:00:00 UTC' in said
     assert 'at 2026-01-01 12:00:00 UTC' in said
+
+
+def test_the_stores_of_each_glance_api_are_named_once():
+    said = str(
+        exceptions.SourceOutOfReach(
+            IMAGE,
+            STORE,
+            {'east', 'north'},
+            [{'file', STORE}, {STORE}, {STORE, 'file'}, set()],
+        )
+    )
+    assert 'it lies in east, north, and they have' in said
+    assert f'have {STORE} or {STORE}, file or none.' in said
 
 
 def test_a_store_in_no_cluster_says_so():

@@ -151,6 +151,17 @@ def test_a_copy_goes_to_our_store_and_is_there_on_return(
     assert statuses(cloud) == [202]
 
 
+def test_an_image_out_of_reach_of_each_glance_api_is_not_requested(
+    this_host, cloud, context
+):
+    cloud.api.stores_of = {
+        name: {'file', 'west'} for name in ('glance-a', 'glance-b')
+    }
+    with pytest.raises(exceptions.SourceOutOfReach):
+        bring(this_host, context, cloud.api.add_image('east'))
+    assert cloud.api.requests == []
+
+
 def test_a_copy_is_polled_and_given_up_as_configured(
     this_host, options, cloud, context, image
 ):
@@ -316,10 +327,10 @@ def test_boots_that_want_the_same_copy_at_once_have_it_made_once(
         def record(self, image):
             return images.record(image)
 
-        def request_copy(self, image, store):
+        def request_copy(self, *question):
             asked.set()
             all_here.wait(DEADLINE)
-            return images.request_copy(image, store)
+            return images.request_copy(*question)
 
         def locations(self, image):
             return images.locations(image)

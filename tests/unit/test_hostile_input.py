@@ -322,11 +322,12 @@ QUESTIONS = {
         (exceptions.ImageGone, exceptions.TokenRefused),
     ),
     'request_copy': (
-        lambda images: images.request_copy(IMAGE, 'west'),
+        lambda images: images.request_copy(IMAGE, 'west', frozenset({'east'})),
         (
             exceptions.CopyForbidden,
             exceptions.CopyOverQuota,
             exceptions.ImageGone,
+            exceptions.SourceOutOfReach,
             exceptions.StoreUnknown,
             exceptions.TokenRefused,
         ),
@@ -413,7 +414,7 @@ class HostileService:
         with self._reading():
             return task_values.copy_tasks(answer)
 
-    def request_copy(self, _image_id, _store):
+    def request_copy(self, *_question):
         self.asked += 1
         return task_values.CopyReply(
             self._draw(st.sampled_from(task_values.Verdict)),
@@ -651,6 +652,10 @@ GROWING = {
     'stores of Glance': lambda n: ask(
         'request_copy',
         {'stores': [{'id': f'os_glance_{i}'} for i in range(n)]},
+    ),
+    'stores of an endpoint': lambda n: ask(
+        'request_copy',
+        {'stores': [{'id': 'west'}, *({'id': f'at-{i}'} for i in range(n))]},
     ),
     'a field of the wrong type': lambda n: ask('record', {'id': ['x'] * n}),
     'credentials': lambda n: (
