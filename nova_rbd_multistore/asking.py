@@ -36,6 +36,7 @@ from nova_rbd_multistore import answers
 from nova_rbd_multistore import endpoints
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import image as image_values
+from nova_rbd_multistore import task as task_values
 from nova_rbd_multistore import text
 
 LOG = logging.getLogger(__name__)
@@ -216,9 +217,10 @@ class Asker:
         :param fetch: gets the answer, given a glanceclient
         :param read: makes a value of it
         :param auth: the identity that asks, if it is not the user
-        :param needs: what the endpoint must have
+        :param needs: what the endpoint must have, or not be
         :param refusals: that are an answer to this question
         :raises Refused: one of ``refusals``
+        :raises NoneLeft: if no endpoint is left but those to avoid
         :raises StoreUnknown: if no endpoint has the store
         :raises SourcesMissing: if none of those has one of the sources
         :raises GlanceUnavailable: if none answers
@@ -249,6 +251,8 @@ class Asker:
         lacking: dict[str, frozenset[str]] = {}
         fault = None
         for url in self._known.order(self._urls):
+            if _shown(url) in needs.avoid:
+                continue
             try:
                 return ask_one(url)
             except _StoresMissing as exc:
@@ -285,6 +289,8 @@ class Asker:
                 'Passed over for want of a store: %s',
                 _list({u: needs.lacking(has) for u, has in lacking.items()}),
             )
+        if any(_shown(url) in needs.avoid for url in self._urls):
+            raise task_values.NoneLeft
         if any(needs.store in stores for stores in lacking.values()):
             raise SourcesMissing(list(lacking.values()))
         if lacking:
@@ -346,6 +352,11 @@ def _stores(client: Any, url: str) -> frozenset[str]:
             text.printable(', '.join(sorted(reserved))),
         )
     return stores - reserved
+
+
+def endpoint_of(client: Any) -> str:
+    """The name of the endpoint that a glanceclient asks."""
+    return _shown(client.http_client.endpoint_override)
 
 
 def _list(said: Mapping[str, str]) -> str:

@@ -26,15 +26,17 @@ from nova_rbd_multistore import text
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Needs:
-    """What the endpoint that answers a question must have.
+    """What the endpoint that answers a question must have, or not be.
 
     :ivar store: name of a store that it must have, None if it need not
     :ivar sources: names of stores of which it must have one as well; empty
         where that is not known
+    :ivar avoid: names of endpoints that are not asked
     """
 
     store: str | None = None
     sources: frozenset[str] = frozenset()
+    avoid: frozenset[str] = frozenset()
 
     def lacking(self, stores: Collection[str]) -> str:
         """What an endpoint with these stores lacks, '' if nothing."""

@@ -64,7 +64,7 @@ characters of it to the tenant (about 130 of ours, behind its own prefix). The
 log has the rest.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 import datetime
 
 from nova import exception
@@ -78,6 +78,22 @@ def _for_tenants(reason: object, limit: int) -> str:
 
 def _moment(time: datetime.datetime) -> str:
     return f'at {time:%Y-%m-%d %H:%M:%S} UTC'
+
+
+def _of_each(reasons: Sequence[str]) -> str:
+    """What each glance-api said, and once what several said."""
+    if len(reasons) == 1:
+        return _for_tenants(reasons[0], 80)
+    said: dict[str, list[str]] = {}
+    for number, reason in enumerate(reasons, 1):
+        said.setdefault(_for_tenants(reason, 60), []).append(str(number))
+    return text.printable(
+        '; '.join(
+            f'glance-api {" and ".join(numbers)} of {len(reasons)}: {reason}'
+            for reason, numbers in said.items()
+        ),
+        180,
+    )
 
 
 class ImageError(exception.ImageUnacceptable):
@@ -171,7 +187,8 @@ class CopyError(ImageError):
 class CopyFailed(CopyError):
     """Glance reports that the copy failed.
 
-    :param reason: what the copy's task in Glance says
+    :param reasons: what the copy's task in Glance says, of each glance-api
+        that was to make it
     """
 
     msg_fmt = (
@@ -180,8 +197,8 @@ class CopyFailed(CopyError):
         'says the image exists in the store, remove what a broken copy left.'
     )
 
-    def __init__(self, image: str, store: str, reason: str) -> None:
-        super().__init__(image, store, reason=_for_tenants(reason, 80))
+    def __init__(self, image: str, store: str, *reasons: str) -> None:
+        super().__init__(image, store, reason=_of_each(reasons))
 
 
 class CopyRefused(CopyError):

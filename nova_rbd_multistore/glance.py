@@ -196,12 +196,20 @@ class Glance:
             )
 
     def request_copy(
-        self, image: str, store: str, sources: frozenset[str] = frozenset()
+        self,
+        image: str,
+        store: str,
+        sources: frozenset[str] = frozenset(),
+        avoid: frozenset[str] = frozenset(),
     ) -> task_values.CopyReply:
         """Ask Glance to copy the image to ``store``.
 
+        The endpoint that accepts it makes the copy.
+
         :param sources: names of the stores that hold the image: an endpoint
             that has none of them could not read it. Empty if not known
+        :param avoid: names of endpoints that are not to be asked
+        :raises NoneLeft: if no endpoint is left but those to avoid
         :raises StoreUnknown: if no endpoint has the store
         :raises SourceOutOfReach: if none of those has one of the sources
         :raises CopyForbidden: by policy ``copy_image``
@@ -212,7 +220,7 @@ class Glance:
         :raises GlanceUnavailable: if no endpoint answers
         """
 
-        def start(client: Any) -> list[str | None]:
+        def start(client: Any) -> tuple[list[str | None], str]:
             # One store, and it must succeed: only then does the task fail
             # when the copy does, and say why.
             accepted = client.images.image_import(
@@ -221,9 +229,9 @@ class Glance:
                 stores=[store],
                 allow_failure=False,
             )
-            return list(accepted.request_ids)
+            return list(accepted.request_ids), asking.endpoint_of(client)
 
-        needs = endpoints.Needs(store, sources)
+        needs = endpoints.Needs(store, sources, avoid)
         forbidden = exceptions.CopyForbidden(image, store)
         try:
             with _refusals(image, forbidden=forbidden):
@@ -321,10 +329,15 @@ def log_in(
     raise exceptions.IdentityUnusable('Keystone gives it no token')
 
 
-def _accepted(request_ids: list[str | None]) -> task_values.CopyReply:
+def _accepted(
+    answer: tuple[list[str | None], str],
+) -> task_values.CopyReply:
+    request_ids, endpoint = answer
     request_id = next(iter(request_ids), None)
     return task_values.CopyReply(
-        task_values.Verdict.ACCEPTED, request_id and text.printable(request_id)
+        task_values.Verdict.ACCEPTED,
+        request_id and text.printable(request_id),
+        endpoint=endpoint,
     )
 
 

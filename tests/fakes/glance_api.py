@@ -37,6 +37,13 @@ ABORTED = 'Task was aborted externally'
 #: What it says of a task whose lock has aged, and was taken over.
 PREEMPTED = 'Expired lock preempted'
 
+#: What it says of a quota that was used up when the copy was to begin.
+OVER_QUOTA = (
+    'The request returned a 413 Request Entity Too Large. This generally '
+    'means that rate limiting or a quota threshold was breached.\n\nThe '
+    'response body:\nProject demo is over a limit for image_stage_total'
+)
+
 LOCK = 'os_glance_import_task'
 IMPORTING = 'os_glance_importing_to_stores'
 FAILED = 'os_glance_failed_import'

@@ -14,6 +14,7 @@
 
 import contextlib
 import dataclasses
+import datetime
 import functools
 import itertools
 import logging
@@ -1216,7 +1217,228 @@ def test_after_a_failure_the_next_boot_succeeds_with_the_old_flag_there(site):
     assert site.statuses == [202, 202]
 
 
-# Where it can be copied from
+# Our copy fails in one glance-api
+
+FULL = ('staging', 'staging is full')
+NO_FILE = ('staging', 'no such file')
+
+
+def makers(site):
+    """The glance-apis that were to make a copy, in turn."""
+    return [task.endpoint for task in site.api.tasks.values()]
+
+
+@pytest.fixture
+def two(site):
+    """A site with two glance-apis, of which the first makes no copy."""
+    site.glance.endpoints = ['glance-a', 'glance-b']
+    site.api.faults['glance-a'] = FULL
+    return site
+
+
+def test_a_copy_that_fails_in_one_glance_api_is_made_by_the_next(two):
+    two.copy()
+    assert two.record().holds('west')
+    assert makers(two) == ['glance-a', 'glance-b']
+
+
+def test_a_copy_that_fails_is_requested_of_the_next_at_once(two):
+    two.copy()
+    ((first, _, _), (second, _, _)) = two.api.requests
+    # Known at the poll, an interval later.
+    assert second - first <= 2.2 + LIMITS.poll_interval * 1.2
+
+
+def test_each_glance_api_is_tried_once_and_the_error_names_what_each_said(two):
+    two.api.faults['glance-b'] = NO_FILE
+    with pytest.raises(exceptions.CopyFailed) as caught:
+        two.copy()
+    assert makers(two) == ['glance-a', 'glance-b']
+    assert (
+        'glance-api 1 of 2: staging is full; glance-api 2 of 2: no such file'
+    ) in str(caught.value)
+
+
+def test_no_copy_is_requested_while_another_of_ours_is_made(two):
+    two.glance.endpoints.append('glance-c')
+    two.api.faults['glance-b'] = ('half-way', 'the source is not reachable')
+    two.copy()
+    assert makers(two) == ['glance-a', 'glance-b', 'glance-c']
+    assert two.statuses == [202] * 3
+
+
+def test_the_next_boot_may_try_each_glance_api_again(two):
+    two.api.faults['glance-b'] = NO_FILE
+    for _ in range(2):
+        with pytest.raises(exceptions.CopyFailed):
+            two.copy()
+    assert makers(two) == ['glance-a', 'glance-b'] * 2
+
+
+def test_with_one_glance_api_a_failure_is_final_as_soon_as_it_is_known(site):
+    site.api.faults['glance-a'] = FULL
+    failed = []
+    site.clock.after(2.2, lambda: failed.append(site.clock.now))
+    with pytest.raises(exceptions.CopyFailed, match='image: staging is full'):
+        site.copy(poll_interval=0.5)
+    assert site.clock.now - failed[0] <= 1
+
+
+def test_all_tries_together_have_the_time_of_one(two):
+    two.api.pace.staging = 400
+    began = two.clock.now
+    with pytest.raises(exceptions.CopyTimedOut):
+        two.copy(stall_timeout=500)
+    assert makers(two) == ['glance-a', 'glance-b']
+    assert two.clock.now - began == pytest.approx(LIMITS.timeout)
+
+
+def test_a_copy_by_the_next_glance_api_has_its_time_to_begin(two):
+    two.api.pace.staging = 200
+    two.copy(stall_timeout=250)
+    assert two.record().holds('west')
+
+
+def test_each_failure_is_logged_with_its_glance_api_and_task(two, caplog):
+    two.api.faults['glance-b'] = NO_FILE
+    with pytest.raises(exceptions.CopyFailed):
+        two.copy()
+    errors = [r for r in caplog.records if r.levelno == logging.ERROR]
+    for record, (task, maker) in zip(
+        errors, two.api.tasks.items(), strict=True
+    ):
+        assert task in record.getMessage()
+        assert f'glance-api {maker.endpoint}' in record.getMessage()
+        assert maker.message in record.getMessage()
+
+
+def test_where_something_lay_in_the_pool_before_no_other_glance_api_is_tried(
+    two,
+):
+    two.west.write(two.image.id, MIB)
+    two.api.faults.clear()
+    two.api.failures.append(('upload', 'it exists'))
+    # Glance leaves what it has not made.
+    two.west.remove = lambda _name: None
+    with pytest.raises(exceptions.CopyFailed, match='image: it exists'):
+        two.copy()
+    assert makers(two) == ['glance-a']
+
+
+def test_what_a_failed_copy_has_left_is_in_the_way_of_the_next(two):
+    two.api.faults['glance-a'] = ('half-way', 'the cluster is full')
+    two.west.remove = lambda _name: None
+    with pytest.raises(exceptions.CopyFailed, match='the cluster is full'):
+        two.copy()
+    assert makers(two) == ['glance-a']
+
+
+def test_what_lay_in_the_pool_and_is_gone_is_in_nobodys_way(two):
+    two.west.write(two.image.id, MIB)
+    two.clock.after(1, lambda: two.west.remove(two.image.id))
+    two.copy()
+    assert makers(two) == ['glance-a', 'glance-b']
+
+
+def test_where_the_pool_cannot_be_looked_into_the_next_is_tried(two):
+    two.west.hidden = True
+    two.copy()
+    assert makers(two) == ['glance-a', 'glance-b']
+
+
+def test_over_quota_in_one_glance_api_is_over_quota_in_all(two):
+    two.api.faults['glance-a'] = ('staging', glance_api.OVER_QUOTA)
+    with pytest.raises(exceptions.CopyFailed, match='413 Request Entity'):
+        two.copy()
+    assert makers(two) == ['glance-a']
+
+
+@pytest.mark.parametrize(
+    ('change', 'error'),
+    [
+        (lambda site: site.api.images.clear(), exceptions.ImageGone),
+        (
+            lambda site: setattr(site.image, 'status', 'deactivated'),
+            exceptions.NotActive,
+        ),
+    ],
+)
+def test_for_an_image_that_is_not_there_any_more_no_other_is_tried(
+    two, change, error
+):
+    two.clock.after(2, lambda: change(two))
+    with pytest.raises(error):
+        two.copy()
+    assert makers(two) == ['glance-a']
+
+
+def test_a_request_that_lost_its_lock_does_not_use_up_its_glance_api(two):
+    two.glance.endpoints = ['glance-b', 'glance-a']
+    steal_the_lock(two)
+    two.copy()
+    assert two.record().holds('west')
+    assert [maker for maker in makers(two) if maker] == ['glance-b'] * 2
+
+
+def test_somebody_elses_copy_goes_before_the_next_glance_apis(two):
+    # Long enough for its lock to be seen.
+    two.api.pace.staging = 20
+    two.clock.after(20.3, lambda: two.somebody_copies(TO_EAST))
+    two.copy()
+    assert makers(two) == ['glance-a', '', 'glance-b']
+
+
+def test_the_failed_task_is_not_taken_for_that_of_the_next_request(two):
+    # One request id for all of a server; and no two clocks are the same.
+    two.glance.requester = glance_api.Requester(
+        service=True, request_id='req-of-nova'
+    )
+    two.api.faults['glance-b'] = NO_FILE
+
+    def ahead():
+        two.task.updated_at += datetime.timedelta(hours=1)
+
+    two.clock.after(5, ahead)
+    with pytest.raises(exceptions.CopyFailed, match='no such file'):
+        two.copy()
+
+
+def without_answer(two, times, fault=None):
+    """Have the second glance-api leave some questions unanswered."""
+    request = two.glance.request_copy
+    asked = []
+
+    def silent(image, store, sources, avoid):
+        if avoid:
+            asked.append(two.clock.now)
+            if len(asked) <= times:
+                raise exceptions.GlanceUnavailable(1, fault)
+        return request(image, store, sources, avoid)
+
+    two.glance.request_copy = silent
+    return asked
+
+
+def test_the_next_glance_api_is_asked_again_if_it_does_not_answer(two):
+    without_answer(two, times=2)
+    two.copy()
+    assert makers(two) == ['glance-a', 'glance-b']
+
+
+@pytest.mark.parametrize(
+    ('fault', 'shown'),
+    [(None, 'it does not answer'), ('HTTP 500 oops', 'HTTP 500 oops')],
+)
+def test_a_next_glance_api_that_never_does_it_ends_the_boot_soon(
+    two, fault, shown
+):
+    asked = without_answer(two, times=1000, fault=fault)
+    with pytest.raises(exceptions.CopyFailed) as caught:
+        two.copy()
+    assert asked[-1] - asked[0] <= 2 * LIMITS.poll_interval
+    said = str(caught.value)
+    assert 'glance-api 1 of 2: staging is full' in said
+    assert f'glance-api 2 of 2: {shown}' in said
 
 
 def sources_asked_for(site):
@@ -1224,9 +1446,9 @@ def sources_asked_for(site):
     request = site.glance.request_copy
     seen = []
 
-    def listening(image, store, sources):
+    def listening(image, store, sources, avoid):
         seen.append(sources)
-        return request(image, store, sources)
+        return request(image, store, sources, avoid)
 
     site.glance.request_copy = listening
     return seen

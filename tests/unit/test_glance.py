@@ -728,6 +728,67 @@ def test_a_store_added_later_is_found(cloud, image):
     assert reply.verdict is task_values.Verdict.ACCEPTED
 
 
+# A copy: which endpoint makes it
+
+
+def test_the_reply_names_the_endpoint_that_accepted(cloud, image):
+    cloud.endpoints[0].fault = requests.ConnectionError('refused')
+    reply = cloud.glance().request_copy(image, 'west')
+    assert reply.endpoint == 'http://glance-b:9292/'
+    assert makers(cloud) == ['glance-b']
+
+
+def test_the_name_of_an_endpoint_has_no_credentials(cloud, image):
+    images = cloud.glance(urls=['http://nova:secret@glance-a:9292/'])
+    reply = images.request_copy(image, 'west')
+    assert reply.endpoint == 'http://glance-a:9292/'
+    with pytest.raises(task_values.NoneLeft):
+        images.request_copy(image, 'west', avoid=frozenset({reply.endpoint}))
+
+
+def test_an_endpoint_to_avoid_is_asked_nothing(cloud, image):
+    reply = cloud.glance().request_copy(
+        image, 'west', avoid=frozenset({'http://glance-a:9292/'})
+    )
+    assert reply.endpoint == 'http://glance-b:9292/'
+    assert not cloud.endpoints[0].asked
+
+
+def test_when_all_endpoints_are_to_be_avoided_none_is_left(cloud, image):
+    with pytest.raises(task_values.NoneLeft):
+        cloud.glance(retries=3).request_copy(
+            image, 'west', avoid=frozenset(cloud.urls)
+        )
+    assert cloud.clock.naps == []
+    assert not cloud.endpoints[0].asked
+    assert not cloud.endpoints[1].asked
+
+
+@pytest.mark.parametrize('stores', [{'file', 'east'}, {'west'}])
+def test_none_is_left_where_the_others_could_not_make_the_copy(
+    cloud, image, stores, caplog
+):
+    cloud.api.stores_of['glance-b'] = stores
+    with pytest.raises(task_values.NoneLeft):
+        cloud.glance().request_copy(
+            image,
+            'west',
+            frozenset({'file', 'east'}),
+            avoid=frozenset(cloud.urls[:1]),
+        )
+    assert 'Passed over for want of a store: http://glance-b:9292/: no' in (
+        caplog.text
+    )
+
+
+def test_while_the_others_do_not_answer_glance_is_unavailable(cloud, image):
+    cloud.endpoints[1].fault = requests.ConnectionError('refused')
+    with pytest.raises(exceptions.GlanceUnavailable):
+        cloud.glance().request_copy(
+            image, 'west', avoid=frozenset(cloud.urls[:1])
+        )
+
+
 # A copy: from where
 
 
@@ -1176,6 +1237,19 @@ def test_what_the_policies_deny_the_user_the_deputy_gets(cloud, image, deputy):
     assert reply.verdict is task_values.Verdict.ACCEPTED
     (task,) = images.tasks(image)
     assert task.request_id == reply.request_id
+
+
+def test_the_deputy_s_copy_is_requested_of_endpoints_that_can_make_it(
+    cloud, image, deputy
+):
+    cloud.api.stores_of['glance-b'] = {'west'}
+    images = cloud.glance(deputy=deputy)
+    reply = images.request_copy(image, 'west', frozenset({'file', 'east'}))
+    assert reply.endpoint == cloud.urls[0]
+    with pytest.raises(task_values.NoneLeft):
+        images.request_copy(
+            image, 'west', frozenset({'file'}), frozenset({reply.endpoint})
+        )
 
 
 def test_without_retries_the_deputy_asks_as_well(cloud, image, deputy):

@@ -358,6 +358,7 @@ def test_an_answer_is_read_or_becomes_a_documented_error(
             if isinstance(read, task_values.CopyReply):
                 assert read.reason.isprintable()
                 assert (read.request_id or '').isprintable()
+                assert read.endpoint.isprintable()
     # Redirects are followed 30 times.
     assert len(endpoint.asked) <= 31 * 3
 
