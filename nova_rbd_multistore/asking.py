@@ -19,7 +19,7 @@ failure: the next one is asked. A refusal (403, say) is Glance's word, and
 final.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 import contextlib
 from typing import Any, TypeVar
 
@@ -36,6 +36,7 @@ from nova_rbd_multistore import answers
 from nova_rbd_multistore import endpoints
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import image as image_values
+from nova_rbd_multistore import task as task_values
 from nova_rbd_multistore import text
 
 LOG = logging.getLogger(__name__)
@@ -107,8 +108,26 @@ _NO_ANSWER = (
 )
 
 
-class _StoreMissing(Exception):
-    """One endpoint does not have the store."""
+class SourcesMissing(Exception):
+    """No endpoint that has the store has one of the sources, too.
+
+    :ivar stores: names of the stores of each endpoint
+    """
+
+    def __init__(self, stores: Sequence[frozenset[str]]) -> None:
+        super().__init__()
+        self.stores = stores
+
+
+class _StoresMissing(Exception):
+    """One endpoint does not have the stores that a question needs.
+
+    :ivar stores: names of those that it has
+    """
+
+    def __init__(self, stores: frozenset[str]) -> None:
+        super().__init__()
+        self.stores = stores
 
 
 @contextlib.contextmanager
@@ -190,7 +209,7 @@ class Asker:
         read: Callable[[Raw], Answer],
         *,
         auth: ksa_plugin.BaseAuthPlugin | None = None,
-        store: str | None = None,
+        needs: endpoints.Needs = endpoints.NOTHING,
         refusals: tuple[type[Refused], ...] = COMMON,
     ) -> Answer:
         """Ask until one endpoint answers.
@@ -198,10 +217,12 @@ class Asker:
         :param fetch: gets the answer, given a glanceclient
         :param read: makes a value of it
         :param auth: the identity that asks, if it is not the user
-        :param store: that the endpoint must have
+        :param needs: what the endpoint must have, or not be
         :param refusals: that are an answer to this question
         :raises Refused: one of ``refusals``
+        :raises NoneLeft: if no endpoint is left but those to avoid
         :raises StoreUnknown: if no endpoint has the store
+        :raises SourcesMissing: if none of those has one of the sources
         :raises GlanceUnavailable: if none answers
         """
         rounds = tenacity.Retrying(
@@ -215,58 +236,78 @@ class Asker:
         )
 
         def ask_one(url: str) -> Answer:
-            self._require_usable(url, store)
+            self._require_usable(url, needs)
             with only_answers(refusals):
                 raw = fetch(self._client(url, auth or self._auth))
             return read(raw)
 
-        found: Answer = rounds(self._ask_in_turn, ask_one, store)
+        found: Answer = rounds(self._ask_in_turn, ask_one, needs)
         return found
 
     def _ask_in_turn(
-        self, ask_one: Callable[[str], Answer], store: str | None
+        self, ask_one: Callable[[str], Answer], needs: endpoints.Needs
     ) -> Answer:
         failed: dict[str, str] = {}
-        missing = []
+        lacking: dict[str, frozenset[str]] = {}
         fault = None
         for url in self._known.order(self._urls):
+            if _shown(url) in needs.avoid:
+                continue
             try:
                 return ask_one(url)
-            except _StoreMissing:
-                missing.append(url)
+            except _StoresMissing as exc:
+                lacking[url] = exc.stores
             except (NoAnswer, answers.MalformedAnswer) as exc:
                 failed[url] = str(exc)
                 LOG.warning('glance-api %s failed: %s', _shown(url), exc)
                 if isinstance(exc, Fault):
                     fault = str(exc)
-                    if store:
+                    if needs.store:
                         # It may be well but for copies, as with quotas that
                         # are half configured. The next poll tells.
                         continue
                 self._known.failed(url)
-        if missing and not failed:
-            raise exceptions.StoreUnknown(store or '')
+        if not failed:
+            self._say_why_none_fits(needs, lacking)
+        failed |= {url: needs.lacking(has) for url, has in lacking.items()}
         LOG.error(
             'No glance-api answered: %s',
-            '; '.join(
-                [f'{_shown(url)}: {why}' for url, why in failed.items()]
-                + [f'{_shown(url)}: no store {store}' for url in missing]
-            )
+            _list(failed)
             or 'there is no endpoint for the service type "image"',
         )
         raise exceptions.GlanceUnavailable(len(self._urls), fault)
 
-    def _require_usable(self, url: str, store: str | None) -> None:
+    def _say_why_none_fits(
+        self, needs: endpoints.Needs, lacking: Mapping[str, frozenset[str]]
+    ) -> None:
+        """Raise what is wrong where endpoints were left out, and none failed.
+
+        :param lacking: those that lack a store, with the stores that they have
+        """
+        if lacking:
+            LOG.warning(
+                'Passed over for want of a store: %s',
+                _list({u: needs.lacking(has) for u, has in lacking.items()}),
+            )
+        if any(_shown(url) in needs.avoid for url in self._urls):
+            raise task_values.NoneLeft
+        if any(needs.store in stores for stores in lacking.values()):
+            raise SourcesMissing(list(lacking.values()))
+        if lacking:
+            raise exceptions.StoreUnknown(needs.store or '')
+
+    def _require_usable(self, url: str, needs: endpoints.Needs) -> None:
         client = self._client(url, self._auth)
         # Where there is no other to turn to, the answer itself tells.
         if len(self._urls) > 1 and not self._known.is_healthy(url):
             with only_answers():
                 _check_health(client)
             self._known.note_healthy(url)
-        if store and not self._known.has_store(url, store):
-            self._known.learn_stores(url, _stores(client, url))
-            if not self._known.has_store(url, store):
-                raise _StoreMissing(url)
+        if needs.lacking(self._known.stores(url)):
+            stores = _stores(client, url)
+            self._known.learn_stores(url, stores)
+            if needs.lacking(stores):
+                raise _StoresMissing(stores)
 
     def _client(self, url: str, auth: ksa_plugin.BaseAuthPlugin) -> Any:
         client = self._clients.get((url, auth))
@@ -311,6 +352,15 @@ def _stores(client: Any, url: str) -> frozenset[str]:
             text.printable(', '.join(sorted(reserved))),
         )
     return stores - reserved
+
+
+def endpoint_of(client: Any) -> str:
+    """The name of the endpoint that a glanceclient asks."""
+    return _shown(client.http_client.endpoint_override)
+
+
+def _list(said: Mapping[str, str]) -> str:
+    return '; '.join(f'{_shown(url)}: {words}' for url, words in said.items())
 
 
 def _shown(url: str) -> str:

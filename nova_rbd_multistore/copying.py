@@ -19,6 +19,8 @@ Glance's rules, from its API reference and its source:
   waits, and requests when it is gone or nothing has moved for a while.
 * The answer 202 comes with the lock; the work begins later. The lock may be
   lost meanwhile (:mod:`request`).
+* The glance-api that accepts a request makes the copy, and may fail for a
+  reason of its own: then another is asked, each once.
 * The record says which stores have the image. The lock's task says what
   became of a request: the flag ``os_glance_failed_import`` may be an old one.
 * A glance-api that dies leaves lock, flags and task as they were. Its lock
@@ -59,7 +61,11 @@ class ImageService(Protocol):
     def tasks(self, image: str) -> tuple[task_values.CopyTask, ...]: ...
 
     def request_copy(
-        self, image: str, store: str
+        self,
+        image: str,
+        store: str,
+        sources: frozenset[str],
+        avoid: frozenset[str],
     ) -> task_values.CopyReply: ...
 
 
@@ -119,7 +125,8 @@ class Copy:
     def run(self) -> image_values.ImageRecord:
         """Return the image's record when the store has the image.
 
-        :raises CopyFailed: if Glance says that our copy failed
+        :raises CopyFailed: if Glance says that our copy failed, in each
+            glance-api that could make it
         :raises CopyRefused: if Glance refuses it for the stall timeout
         :raises CopyStalled: if nothing moves for the stall timeout
         :raises CopyTimedOut: after the whole timeout
@@ -158,10 +165,21 @@ class Copy:
     def _request_copy(self) -> None:
         """Request the copy: it is ours, or somebody else's goes first."""
         try:
-            reply = self._images.request_copy(self._image, self._store)
+            reply = self._images.request_copy(
+                self._image,
+                self._store,
+                # Whoever holds the lock may bring the image to further stores.
+                frozenset() if self._record.lock else self._record.stores,
+                self._request.tried,
+            )
+        except task_values.NoneLeft:
+            raise self._failure() from None
         except exceptions.GlanceUnavailable as exc:
             self._obstacle = exc
-            if exc.fault is None:
+            if self._request.failures:
+                # Not for long: those that answer have failed.
+                self._meet(self._failure(exc.fault or 'it does not answer'))
+            elif exc.fault is None:
                 self._poll_later()
             else:
                 # Of imports of several images at once, Glance answers some
@@ -178,13 +196,17 @@ class Copy:
             case task_values.Verdict.ACCEPTED:
                 self._pace.settled()
                 self._obstacle = None
-                self._request.accept(reply.request_id, self._record)
+                self._request.accept(
+                    reply.request_id, self._record, reply.endpoint
+                )
                 self._pace.moved()
                 self._log.info(
-                    'Glance copies image %s to store %s (its request %s)',
+                    'Glance copies image %s to store %s (its request %s, '
+                    'glance-api %s)',
                     self._image,
                     self._store,
                     reply.request_id,
+                    reply.endpoint,
                 )
                 self._watch.await_new_copy()
                 self._poll_as_due()
@@ -198,11 +220,7 @@ class Copy:
                 self._poll_as_due()
             case task_values.Verdict.NOT_NEEDED:
                 self._request.refuse()
-                self._meet(
-                    exceptions.CopyFailed(
-                        self._image, self._store, reply.reason
-                    )
-                )
+                self._meet(self._failure(reply.reason))
 
     def _meet(
         self, obstacle: exceptions.CopyError | exceptions.HostError
@@ -365,14 +383,30 @@ class Copy:
             reason = 'it says success, but the store does not have the image'
         self._log.error(
             'Glance failed to copy image %s to store %s: %s (task %s, '
-            'request %s)',
+            'request %s, glance-api %s)',
             self._image,
             self._store,
             reason,
             ours.id if ours else 'unknown',
             self._request.id,
+            self._request.endpoint,
         )
-        raise exceptions.CopyFailed(self._image, self._store, reason)
+        self._request.fail(ours, reason)
+        self._look_into_cluster()
+        if self._watch.sees_anything or (ours is not None and ours.over_quota):
+            # Of our copy nothing is left by now: what lies there is in the
+            # way of any other, too.
+            raise self._failure()
+        # The reason may lie in that glance-api: its staging area, its files,
+        # its way to the store that it copies from.
+        self._pace.moved()
+        self._pace.settled()
+        self._request_copy()
+
+    def _failure(self, *reasons: str) -> exceptions.CopyFailed:
+        return exceptions.CopyFailed(
+            self._image, self._store, *self._request.failures, *reasons
+        )
 
     def _lose_if_lost(self, ours: task_values.CopyTask | None) -> bool:
         """Go on as if our request had not been accepted, if it was lost."""

@@ -16,10 +16,40 @@ A cloud may run several glance-apis over one database. Any of them can answer
 any question; each can be down, sick, or without one of the stores.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 import dataclasses
 import random
 import time
+
+from nova_rbd_multistore import text
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Needs:
+    """What the endpoint that answers a question must have, or not be.
+
+    :ivar store: name of a store that it must have, None if it need not
+    :ivar sources: names of stores of which it must have one as well; empty
+        where that is not known
+    :ivar avoid: names of endpoints that are not asked
+    """
+
+    store: str | None = None
+    sources: frozenset[str] = frozenset()
+    avoid: frozenset[str] = frozenset()
+
+    def lacking(self, stores: Collection[str]) -> str:
+        """What an endpoint with these stores lacks, '' if nothing."""
+        if self.store and self.store not in stores:
+            return text.printable(f'no store {self.store}')
+        if self.sources and self.sources.isdisjoint(stores):
+            sources = ', '.join(sorted(self.sources))
+            return text.printable(f'none of the stores {sources}')
+        return ''
+
+
+#: Of a question that any endpoint can answer.
+NOTHING = Needs()
 
 
 @dataclasses.dataclass(slots=True)
@@ -80,13 +110,13 @@ class Endpoints:
         """Remember the names of the stores that an endpoint has."""
         self._of(url).stores = stores
 
-    def has_store(self, url: str, store: str) -> bool:
-        """Whether an endpoint is known to have a store.
+    def stores(self, url: str) -> frozenset[str]:
+        """The names of the stores that an endpoint is known to have.
 
-        A store that was there stays until glance-api restarts, so a yes is
-        good; a no may be out of date, and is never remembered.
+        A store that was there stays until glance-api restarts. One that was
+        not may be there now: nobody is refused by what is remembered.
         """
-        return store in self._of(url).stores
+        return self._of(url).stores
 
     def _of(self, url: str) -> _Knowledge:
         return self._known.setdefault(url, _Knowledge())

@@ -55,6 +55,7 @@ Failures are of two kinds, which Nova tells apart by type::
         ├── IdentityUnusable
         ├── RegionAmbiguous
         ├── StoreUnknown
+        ├── SourceOutOfReach
         └── StoreNotLocal
 
 Every message has the cause in its first 120 characters, then the image, the
@@ -63,7 +64,7 @@ characters of it to the tenant (about 130 of ours, behind its own prefix). The
 log has the rest.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 import datetime
 
 from nova import exception
@@ -77,6 +78,22 @@ def _for_tenants(reason: object, limit: int) -> str:
 
 def _moment(time: datetime.datetime) -> str:
     return f'at {time:%Y-%m-%d %H:%M:%S} UTC'
+
+
+def _of_each(reasons: Sequence[str]) -> str:
+    """What each glance-api said, and once what several said."""
+    if len(reasons) == 1:
+        return _for_tenants(reasons[0], 80)
+    said: dict[str, list[str]] = {}
+    for number, reason in enumerate(reasons, 1):
+        said.setdefault(_for_tenants(reason, 60), []).append(str(number))
+    return text.printable(
+        '; '.join(
+            f'glance-api {" and ".join(numbers)} of {len(reasons)}: {reason}'
+            for reason, numbers in said.items()
+        ),
+        180,
+    )
 
 
 class ImageError(exception.ImageUnacceptable):
@@ -170,7 +187,8 @@ class CopyError(ImageError):
 class CopyFailed(CopyError):
     """Glance reports that the copy failed.
 
-    :param reason: what the copy's task in Glance says
+    :param reasons: what the copy's task in Glance says, of each glance-api
+        that was to make it
     """
 
     msg_fmt = (
@@ -179,8 +197,8 @@ class CopyFailed(CopyError):
         'says the image exists in the store, remove what a broken copy left.'
     )
 
-    def __init__(self, image: str, store: str, reason: str) -> None:
-        super().__init__(image, store, reason=_for_tenants(reason, 80))
+    def __init__(self, image: str, store: str, *reasons: str) -> None:
+        super().__init__(image, store, reason=_of_each(reasons))
 
 
 class CopyRefused(CopyError):
@@ -604,6 +622,42 @@ class StoreUnknown(HostError):
 
     def __init__(self, store: str) -> None:
         super().__init__(store=store)
+
+
+class SourceOutOfReach(HostError):
+    """No glance-api with our store has a store that holds the image.
+
+    :param held: names of the stores that hold it
+    :param offered: names of the stores of each glance-api
+    """
+
+    msg_fmt = (
+        'No glance-api here can read the image: it lies in %(held)s, and they '
+        'have %(offered)s. At the central site, copy it to one of these: '
+        '"glance image-import %(image)s --import-method copy-image --stores '
+        '..." (wanted in store %(store)s).'
+    )
+
+    def __init__(
+        self,
+        image: str,
+        store: str,
+        held: Iterable[str],
+        offered: Iterable[Iterable[str]],
+    ) -> None:
+        super().__init__(
+            image=image,
+            store=store,
+            held=_for_tenants(', '.join(sorted(held)), 60),
+            offered=_for_tenants(
+                ' or '.join(
+                    sorted(
+                        {', '.join(sorted(each)) or 'none' for each in offered}
+                    )
+                ),
+                60,
+            ),
+        )
 
 
 class StoreNotLocal(HostError):

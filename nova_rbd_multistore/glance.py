@@ -34,6 +34,7 @@ from oslo_log import log as logging
 from nova_rbd_multistore import answers
 from nova_rbd_multistore import asking
 from nova_rbd_multistore import beside
+from nova_rbd_multistore import endpoints
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import image as image_values
 from nova_rbd_multistore import source
@@ -194,10 +195,23 @@ class Glance:
                 image, _get(image, 'tasks'), task_values.copy_tasks
             )
 
-    def request_copy(self, image: str, store: str) -> task_values.CopyReply:
+    def request_copy(
+        self,
+        image: str,
+        store: str,
+        sources: frozenset[str] = frozenset(),
+        avoid: frozenset[str] = frozenset(),
+    ) -> task_values.CopyReply:
         """Ask Glance to copy the image to ``store``.
 
+        The endpoint that accepts it makes the copy.
+
+        :param sources: names of the stores that hold the image: an endpoint
+            that has none of them could not read it. Empty if not known
+        :param avoid: names of endpoints that are not to be asked
+        :raises NoneLeft: if no endpoint is left but those to avoid
         :raises StoreUnknown: if no endpoint has the store
+        :raises SourceOutOfReach: if none of those has one of the sources
         :raises CopyForbidden: by policy ``copy_image``
         :raises CopyOverQuota: if the user's image quota is used up
         :raises ImageGone: if there is no such image for this user
@@ -206,7 +220,7 @@ class Glance:
         :raises GlanceUnavailable: if no endpoint answers
         """
 
-        def start(client: Any) -> list[str | None]:
+        def start(client: Any) -> tuple[list[str | None], str]:
             # One store, and it must succeed: only then does the task fail
             # when the copy does, and say why.
             accepted = client.images.image_import(
@@ -215,14 +229,19 @@ class Glance:
                 stores=[store],
                 allow_failure=False,
             )
-            return list(accepted.request_ids)
+            return list(accepted.request_ids), asking.endpoint_of(client)
 
+        needs = endpoints.Needs(store, sources, avoid)
         forbidden = exceptions.CopyForbidden(image, store)
         try:
             with _refusals(image, forbidden=forbidden):
                 return self._ask_for_user(
-                    image, start, _accepted, store, _COPY_REFUSALS
+                    image, start, _accepted, needs, _COPY_REFUSALS
                 )
+        except asking.SourcesMissing as exc:
+            raise exceptions.SourceOutOfReach(
+                image, store, sources, exc.stores
+            ) from exc
         except asking.Conflict as exc:
             reason = str(exc)
             if not any(words in reason for words in _LOCKED):
@@ -249,7 +268,7 @@ class Glance:
         image: str,
         fetch: Callable[[Any], Raw],
         read: Callable[[Raw], Answer],
-        store: str | None = None,
+        needs: endpoints.Needs = endpoints.NOTHING,
         refusals: tuple[type[asking.Refused], ...] = asking.COMMON,
     ) -> Answer:
         """Ask what Glance's policies may deny the user.
@@ -262,7 +281,7 @@ class Glance:
         either.
         """
         ask = functools.partial(
-            self._asker.ask, fetch, read, store=store, refusals=refusals
+            self._asker.ask, fetch, read, needs=needs, refusals=refusals
         )
         if self._deputy is None:
             return ask()
@@ -310,10 +329,15 @@ def log_in(
     raise exceptions.IdentityUnusable('Keystone gives it no token')
 
 
-def _accepted(request_ids: list[str | None]) -> task_values.CopyReply:
+def _accepted(
+    answer: tuple[list[str | None], str],
+) -> task_values.CopyReply:
+    request_ids, endpoint = answer
     request_id = next(iter(request_ids), None)
     return task_values.CopyReply(
-        task_values.Verdict.ACCEPTED, request_id and text.printable(request_id)
+        task_values.Verdict.ACCEPTED,
+        request_id and text.printable(request_id),
+        endpoint=endpoint,
     )
 
 

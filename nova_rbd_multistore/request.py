@@ -17,6 +17,9 @@ before, or seconds on a glance-api that has just been started. A request in
 between takes the lock for stale, and takes it over. Both are answered 202, and
 the first one's task is aborted. So an accepted request has not won: the task
 that holds the lock decides what becomes of it.
+
+The glance-api that accepts a request makes the copy. If the copy fails,
+another may be able to make it, and the request is made again.
 """
 
 from collections.abc import Iterable
@@ -38,22 +41,29 @@ class State(enum.Enum):
 
 
 class Request:
-    """The request of one boot for a copy to one store.
+    """The request of one boot for a copy to one store, made again if need be.
 
     :param store: name of the store
     :ivar state: how far it has come
     :ivar id: of the last request that was accepted, where Glance told it
+    :ivar endpoint: name of the glance-api that accepted it
     :ivar losses: how often it was accepted, and lost
+    :ivar failures: what became of each copy that a glance-api had begun, and
+        could not make
+    :ivar tried: names of these glance-apis
     """
 
     def __init__(self, store: str) -> None:
         self._store = store
         self._stores: frozenset[str] = frozenset()
         self._locks: set[str] = set()
-        self._lost: set[str] = set()
+        self._over: set[str] = set()
         self.state = State.NONE
         self.id: str | None = None
+        self.endpoint = ''
         self.losses = 0
+        self.failures: list[str] = []
+        self.tried: frozenset[str] = frozenset()
 
     @property
     def accepted(self) -> bool:
@@ -64,14 +74,19 @@ class Request:
         self.state = State.REFUSED
 
     def accept(
-        self, request_id: str | None, record: image_values.ImageRecord
+        self,
+        request_id: str | None,
+        record: image_values.ImageRecord,
+        endpoint: str = '',
     ) -> None:
         """Note that Glance accepted it.
 
         :param record: the image as it was seen last before
+        :param endpoint: name of the glance-api that accepted it
         """
         self.state = State.ACCEPTED
         self.id = request_id
+        self.endpoint = endpoint
         self._stores = record.stores
         self._locks.clear()
 
@@ -89,7 +104,7 @@ class Request:
                 for task in tasks
                 if self.id in (task.request_id, None)
                 and self._store in task.stores
-                and task.id not in self._lost
+                and task.id not in self._over
             ),
             # A server that was built elsewhere before has earlier ones.
             key=lambda task: task.updated_at,
@@ -143,7 +158,21 @@ class Request:
 
         :param image_is_held: whether another task has the lock now
         """
-        if task is not None:
-            self._lost.add(task.id)
+        self._end(task)
         self.losses += 1
-        self.state = State.REFUSED if image_is_held else State.NONE
+        if image_is_held:
+            self.refuse()
+
+    def fail(self, task: task_values.CopyTask | None, reason: str) -> None:
+        """Note that its glance-api could not make the copy.
+
+        :param task: its task, None if Glance does not show it
+        """
+        self._end(task)
+        self.failures.append(reason)
+        self.tried |= {self.endpoint}
+
+    def _end(self, task: task_values.CopyTask | None) -> None:
+        if task is not None:
+            self._over.add(task.id)
+        self.state = State.NONE

@@ -39,11 +39,17 @@ class CopyReply:
 
     :ivar request_id: of our request: Glance keeps it with the task
     :ivar reason: Glance's words, where it did not accept
+    :ivar endpoint: name of the glance-api that accepted, and makes the copy
     """
 
     verdict: Verdict
     request_id: str | None = None
     reason: str = ''
+    endpoint: str = ''
+
+
+class NoneLeft(Exception):
+    """No glance-api that could make a copy is left to be asked for it."""
 
 
 class TaskStatus(enum.Enum):
@@ -64,6 +70,10 @@ LOCK_KEPT_PENDING = datetime.timedelta(minutes=120)
 #: its copy began (glance.common.exception.TaskAbortedError), or after an hour
 #: without a sign of life (``_bust_import_lock`` of glance.api.v2.images).
 _LOST_LOCK = ('Task was aborted externally', 'Expired lock preempted')
+
+#: How Glance puts it that a quota was used up when the copy was to begin:
+#: glance.common.exception.LimitExceeded.
+_OVER_QUOTA = 'a quota threshold was breached'
 
 #: Glance's type of the task that adds a location to an image, and hashes the
 #: data there: under the image's lock, and without a sign of life. A direct
@@ -165,6 +175,13 @@ class CopyTask:
         """Whether it failed because another task took the image's lock."""
         return self.status is TaskStatus.FAILURE and any(
             words in self.message for words in _LOST_LOCK
+        )
+
+    @property
+    def over_quota(self) -> bool:
+        """Whether it failed for a quota, which all glance-apis share."""
+        return (
+            self.status is TaskStatus.FAILURE and _OVER_QUOTA in self.message
         )
 
     @property

@@ -81,6 +81,11 @@ class Watch:
         """
         return self._was_incomplete and self._arrival.complete
 
+    @property
+    def sees_anything(self) -> bool:
+        """Whether something of the image's name lay there at the last look."""
+        return self._arrival.exists
+
     def look(self) -> bool:
         """Look into the cluster; return whether anything has changed.
 

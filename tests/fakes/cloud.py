@@ -44,10 +44,11 @@ class Cloud:
             self.clock, {'file': None, 'east': self.east, 'west': self.west}
         )
         self.network = network.Network()
+        names = [f'glance-{letter}' for letter in 'abcdefgh'[:count]]
         self.endpoints = [
-            endpoint_fakes.Endpoint(self.api) for _ in range(count)
+            endpoint_fakes.Endpoint(self.api, name) for name in names
         ]
-        hosts = [f'glance-{name}:9292' for name in 'abcdefgh'[:count]]
+        hosts = [f'{name}:9292' for name in names]
         self.urls = [f'http://{host}/' for host in hosts]
         self.network.servers.update(zip(hosts, self.endpoints, strict=True))
         self.session = ksa_session.Session(session=self.network.session())

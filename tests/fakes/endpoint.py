@@ -66,6 +66,7 @@ class Endpoint:
     """Answers for Glance, behind the check of the tokens.
 
     :param api: what it answers from
+    :param name: by which that knows it
     :ivar answers: answers or exceptions of its own, by the end of the path
     :ivar fault: answer or exception to everything, None to be well
     :ivar expired: whether the user's token is good beside a service token
@@ -73,8 +74,9 @@ class Endpoint:
     :ivar asked: requests so far
     """
 
-    def __init__(self, api: glance_api.GlanceApi) -> None:
+    def __init__(self, api: glance_api.GlanceApi, name: str = '') -> None:
         self._api = api
+        self._name = name
         self.answers: dict[str, network.Answer | Exception] = {
             '/healthcheck': HEALTHY
         }
@@ -119,7 +121,7 @@ class Endpoint:
         body: Any
         match path.split('/'):
             case ['info', 'stores']:
-                body = self._api.show_stores()
+                body = self._api.show_stores(self._name)
             case ['images', image]:
                 body = self._api.show(requester, image)
             case ['images', image, 'locations']:
@@ -128,7 +130,7 @@ class Endpoint:
                 body = self._api.show_tasks(requester, image)
             case ['images', image, 'import']:
                 request_id = self._api.import_image(
-                    requester, image, json.loads(request.body)
+                    requester, image, json.loads(request.body), self._name
                 )
                 return network.Answer(
                     202,

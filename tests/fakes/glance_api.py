@@ -37,6 +37,13 @@ ABORTED = 'Task was aborted externally'
 #: What it says of a task whose lock has aged, and was taken over.
 PREEMPTED = 'Expired lock preempted'
 
+#: What it says of a quota that was used up when the copy was to begin.
+OVER_QUOTA = (
+    'The request returned a 413 Request Entity Too Large. This generally '
+    'means that rate limiting or a quota threshold was breached.\n\nThe '
+    'response body:\nProject demo is over a limit for image_stage_total'
+)
+
 LOCK = 'os_glance_import_task'
 IMPORTING = 'os_glance_importing_to_stores'
 FAILED = 'os_glance_failed_import'
@@ -125,6 +132,7 @@ class Task:
     message: str = ''
     type: str = 'api_image_import'
     method: str | None = 'copy-image'
+    endpoint: str = ''
 
     @property
     def input(self) -> dict[str, Any]:
@@ -159,6 +167,8 @@ class Pace:
 class GlanceApi:
     """All glance-apis of a cloud: they share database and stores.
 
+    Each may have some of the stores only, and a fault of its own.
+
     :param stores: the cluster behind each store, None for a file store
     :param task_threads: how many copies are worked on at a time, of whichever
         images; the others are pending (``[wsgi] task_pool_threads``)
@@ -166,6 +176,8 @@ class GlanceApi:
     :ivar failures: of the copies to come: where (``staging``, ``upload``,
         ``half-way`` in it, ``whole`` before its snapshot, ``lost`` after it),
         and why
+    :ivar faults: the same by endpoint: all copies that it makes fail so
+    :ivar stores_of: names of stores by endpoint, of those that have not all
     :ivar show_locations: Glance's ``show_multiple_locations``
     :ivar over_quota: whether ``image_size_total`` is used up
     :ivar admits_copy: policy ``copy_image``
@@ -185,6 +197,8 @@ class GlanceApi:
         self.tasks: dict[str, Task] = {}
         self.pace = Pace()
         self.failures: list[tuple[str, str]] = []
+        self.faults: dict[str, tuple[str, str]] = {}
+        self.stores_of: dict[str, set[str]] = {}
         self.show_locations = False
         self.over_quota = False
         self.admits_copy: Callable[[Requester], bool] = _service_or_admin
@@ -305,12 +319,21 @@ class GlanceApi:
             ]
         }
 
-    def show_stores(self) -> dict[str, Any]:
+    def show_stores(self, endpoint: str = '') -> dict[str, Any]:
         """``GET /v2/info/stores``."""
-        return {'stores': [{'id': store} for store in self.stores]}
+        stores = [{'id': store} for store in self._stores_of(endpoint)]
+        return {'stores': stores}
+
+    def _stores_of(self, endpoint: str) -> list[str]:
+        mine = self.stores_of.get(endpoint, self.stores)
+        return [store for store in self.stores if store in mine]
 
     def import_image(
-        self, requester: Requester, image_id: str, body: dict[str, Any]
+        self,
+        requester: Requester,
+        image_id: str,
+        body: dict[str, Any],
+        endpoint: str = '',
     ) -> str:
         """``POST /v2/images/{id}/import``; returns the request's id.
 
@@ -320,14 +343,16 @@ class GlanceApi:
         assert body.get('all_stores_must_succeed', True)
         (store,) = body['stores']
         try:
-            request_id = self._import(requester, image_id, store)
+            request_id = self._import(requester, image_id, store, endpoint)
         except Refusal as refusal:
             self.requests.append((self.clock.now, store, refusal.status))
             raise
         self.requests.append((self.clock.now, store, 202))
         return request_id
 
-    def _import(self, requester: Requester, image_id: str, store: str) -> str:
+    def _import(
+        self, requester: Requester, image_id: str, store: str, endpoint: str
+    ) -> str:
         if self.over_quota:
             raise Refusal(413, 'Project is over a limit for image_size_total')
         image = self._visible(requester, image_id)
@@ -339,7 +364,7 @@ class GlanceApi:
             raise Refusal(403, 'You are not authorized to complete copy_image')
         if LOCK in image.properties:
             self._enforce_lock(image)
-        if store not in self.stores:
+        if store not in self._stores_of(endpoint):
             raise Refusal(409, f'Store for identifier {store} not found')
         if store in image.locations:
             raise Refusal(400, f"Image is already present at store '{store}'")
@@ -352,6 +377,7 @@ class GlanceApi:
             owner=requester.project,
             request_id=request_id,
             updated_at=self.clock.utcnow(),
+            endpoint=endpoint,
         )
         image.properties[LOCK] = task.id
         # Until the task is stored, any other request takes the lock over.
@@ -403,7 +429,7 @@ class GlanceApi:
         self._after(self.pace.staging, lambda: self._staged(image, task))
 
     def _staged(self, image: Image, task: Task) -> None:
-        where, why = self.failures.pop(0) if self.failures else ('', '')
+        where, why = self._failure_of(image, task)
         self._unfinished = why if where == 'whole' else None
         if where == 'staging':
             # Nothing of the store's was begun, so nothing of it is reverted.
@@ -417,6 +443,14 @@ class GlanceApi:
                 self.pace.upload / 2, lambda: self._revert(image, task, why)
             )
         self._lost = where == 'lost'
+
+    def _failure_of(self, image: Image, task: Task) -> tuple[str, str]:
+        if not set(self._stores_of(task.endpoint)) & set(image.locations):
+            # Its log: "Image not found in any configured store".
+            return 'staging', INTERNAL_ERROR
+        if task.endpoint in self.faults:
+            return self.faults[task.endpoint]
+        return self.failures.pop(0) if self.failures else ('', '')
 
     def _upload(self, image: Image, task: Task, seconds: float) -> None:
         if task.store in image.properties[FAILED].split(','):

@@ -26,6 +26,7 @@ Answer = TypeVar('Answer')
 class ImageService:
     """A :class:`copying.ImageService` on the Glance kept in memory.
 
+    :ivar endpoints: the glance-apis, in the order in which they are asked
     :ivar away: whether no glance-api answers
     :ivar polls: seconds at which the record was asked for
     :ivar task_polls: seconds at which the tasks were asked for
@@ -38,6 +39,7 @@ class ImageService:
     ) -> None:
         self._api = api
         self.requester = requester or glance_api.Requester(service=True)
+        self.endpoints = ['glance-a']
         self.away = False
         self.polls: list[float] = []
         self.task_polls: list[float] = []
@@ -56,12 +58,24 @@ class ImageService:
         )
         return task_values.copy_tasks(glance_api.wire(answer))
 
-    def request_copy(self, image: str, store: str) -> task_values.CopyReply:
+    def request_copy(
+        self,
+        image: str,
+        store: str,
+        sources: frozenset[str] = frozenset(),
+        avoid: frozenset[str] = frozenset(),
+    ) -> task_values.CopyReply:
+        del sources
         body = {'method': {'name': 'copy-image'}, 'stores': [store]}
+        left = [name for name in self.endpoints if name not in avoid]
+        if not left:
+            raise task_values.NoneLeft
         try:
             request_id = self._ask(
                 image,
-                lambda: self._api.import_image(self.requester, image, body),
+                lambda: self._api.import_image(
+                    self.requester, image, body, left[0]
+                ),
             )
         except glance_api.Refusal as refusal:
             return task_values.CopyReply(
@@ -71,7 +85,9 @@ class ImageService:
                 }[refusal.status],
                 reason=refusal.explanation,
             )
-        return task_values.CopyReply(task_values.Verdict.ACCEPTED, request_id)
+        return task_values.CopyReply(
+            task_values.Verdict.ACCEPTED, request_id, endpoint=left[0]
+        )
 
     def _ask(self, image: str, question: Callable[[], Answer]) -> Answer:
         if self.away:

@@ -20,6 +20,7 @@ import configparser
 import os
 import pathlib
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -37,6 +38,9 @@ from tests.rig import polling
 
 Options = Mapping[str, Mapping[str, str]]
 
+#: By which Glance's health check sees that a file store is there.
+MARKER = '.glance'
+
 
 class Api:
     """A real WSGI application with a configuration of its own.
@@ -47,6 +51,8 @@ class Api:
     :param tls: how to serve it over TLS, if so
     :param workers: processes that serve it
     :param threads: of each of them
+    :param disks: directories where it alone sees an empty file system, and
+        how large that is; markers of the health check are there, too
     """
 
     #: The module that has the application.
@@ -63,7 +69,9 @@ class Api:
         tls: certificates.Tls | None = None,
         workers: int = 1,
         threads: int = 8,
+        disks: Mapping[pathlib.Path, str] | None = None,
     ) -> None:
+        self._disks = disks or {}
         self._where = where
         self._tls = tls
         self._workers = workers
@@ -128,7 +136,7 @@ class Api:
                 )
         with (self._where / 'log').open('ab') as log:
             self._process = subprocess.Popen(
-                [str(layout.Layout.from_environment().venv / 'bin/gunicorn')],
+                self._command(),
                 env={
                     **os.environ,
                     'GUNICORN_CMD_ARGS': f'--config={conf}',
@@ -140,6 +148,20 @@ class Api:
                 start_new_session=True,
             )
         wait_for(self.url, self._tls)
+
+    def _command(self) -> list[str]:
+        gunicorn = str(layout.Layout.from_environment().venv / 'bin/gunicorn')
+        if not self._disks:
+            return [gunicorn]
+        # Mounts that other processes do not see, and that go with this one.
+        steps = []
+        for directory, size in self._disks.items():
+            path = shlex.quote(str(directory))
+            steps.append(f'mount -t tmpfs -o size={size} tmpfs {path}')
+            if (directory / MARKER).exists():
+                steps.append(f'touch {path}/{MARKER}')
+        steps.append(f'exec {shlex.quote(gunicorn)}')
+        return ['unshare', '--mount', 'sh', '-c', ' && '.join(steps)]
 
     def freeze(self) -> None:
         """Stop it in the middle of whatever it does."""

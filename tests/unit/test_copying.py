@@ -14,6 +14,7 @@
 
 import contextlib
 import dataclasses
+import datetime
 import functools
 import itertools
 import logging
@@ -429,10 +430,10 @@ def test_a_glance_that_does_not_answer_is_asked_to_take_over_again(site):
     request = site.glance.request_copy
     answers = [exceptions.GlanceUnavailable(1)]
 
-    def restarting(image, store):
+    def restarting(*question):
         if answers:
             raise answers.pop()
-        return request(image, store)
+        return request(*question)
 
     site.glance.request_copy = restarting
     site.copy()
@@ -566,7 +567,7 @@ def test_a_wait_for_many_short_copies_is_not_called_stalled(site):
 
 def test_a_409_without_a_lock_is_repeated_at_the_pace_of_polls(site):
     # Glance says 409 for other reasons too; nothing tells them apart.
-    site.glance.request_copy = lambda _image, _store: (
+    site.glance.request_copy = lambda *_question: (
         site.api.requests.append((site.clock.now, 'west', 409))
         or task_values.CopyReply(task_values.Verdict.BUSY, reason='whatever')
     )
@@ -584,7 +585,7 @@ def answer_400(site):
     """Have Glance say that no copy is needed; returns when it did."""
     asked = []
     # "copy-image is not enabled" comes as 400, too.
-    site.glance.request_copy = lambda _image, _store: (
+    site.glance.request_copy = lambda *_question: (
         asked.append(site.clock.now)
         or task_values.CopyReply(
             task_values.Verdict.NOT_NEEDED, reason='copy-image is not enabled'
@@ -704,8 +705,8 @@ def test_refusals_409_202_and_400_may_come_in_any_order(site):
         ),
     ]
     request = site.glance.request_copy
-    site.glance.request_copy = lambda image, store: (
-        replies.pop(0) if replies else request(image, store)
+    site.glance.request_copy = lambda *question: (
+        replies.pop(0) if replies else request(*question)
     )
     site.copy()
     assert site.statuses == [202]
@@ -738,11 +739,11 @@ def test_after_the_copy_that_took_the_lock_ours_is_requested_once_more(site):
 def test_a_lock_lost_again_and_again_is_requested_until_it_is_kept(site):
     request = site.glance.request_copy
 
-    def contested(image, store):
+    def contested(*question):
         if len(site.statuses) < 3:
             steal_the_lock(site, {**TO_EAST, 'stores': ['east']})
             site.image.locations.pop('east', None)
-        return request(image, store)
+        return request(*question)
 
     site.glance.request_copy = contested
     site.copy()
@@ -797,8 +798,8 @@ def test_tasks_that_vanish_each_time_are_requested_at_the_pace_of_polls(
         site.west.write(site.image.id, MIB)
     request = site.glance.request_copy
 
-    def forgetful(image, store):
-        reply = request(image, store)
+    def forgetful(*question):
+        reply = request(*question)
         site.api.kill()
         site.api.tasks.clear()
         del site.image.properties[glance_api.LOCK]
@@ -1184,8 +1185,8 @@ def test_a_later_task_of_the_same_nova_request_for_another_store_is_not_ours(
 def test_our_task_is_found_without_the_id_of_our_request(site):
     # A proxy may drop it from the answer.
     request = site.glance.request_copy
-    site.glance.request_copy = lambda image, store: dataclasses.replace(
-        request(image, store), request_id=None
+    site.glance.request_copy = lambda *question: dataclasses.replace(
+        request(*question), request_id=None
     )
     site.api.failures.append(('upload', 'disk full'))
     with pytest.raises(exceptions.CopyFailed, match='disk full'):
@@ -1214,6 +1215,257 @@ def test_after_a_failure_the_next_boot_succeeds_with_the_old_flag_there(site):
     assert site.record().failed == {'west'}
     site.copy()
     assert site.statuses == [202, 202]
+
+
+# Our copy fails in one glance-api
+
+FULL = ('staging', 'staging is full')
+NO_FILE = ('staging', 'no such file')
+
+
+def makers(site):
+    """The glance-apis that were to make a copy, in turn."""
+    return [task.endpoint for task in site.api.tasks.values()]
+
+
+@pytest.fixture
+def two(site):
+    """A site with two glance-apis, of which the first makes no copy."""
+    site.glance.endpoints = ['glance-a', 'glance-b']
+    site.api.faults['glance-a'] = FULL
+    return site
+
+
+def test_a_copy_that_fails_in_one_glance_api_is_made_by_the_next(two):
+    two.copy()
+    assert two.record().holds('west')
+    assert makers(two) == ['glance-a', 'glance-b']
+
+
+def test_a_copy_that_fails_is_requested_of_the_next_at_once(two):
+    two.copy()
+    ((first, _, _), (second, _, _)) = two.api.requests
+    # Known at the poll, an interval later.
+    assert second - first <= 2.2 + LIMITS.poll_interval * 1.2
+
+
+def test_each_glance_api_is_tried_once_and_the_error_names_what_each_said(two):
+    two.api.faults['glance-b'] = NO_FILE
+    with pytest.raises(exceptions.CopyFailed) as caught:
+        two.copy()
+    assert makers(two) == ['glance-a', 'glance-b']
+    assert (
+        'glance-api 1 of 2: staging is full; glance-api 2 of 2: no such file'
+    ) in str(caught.value)
+
+
+def test_no_copy_is_requested_while_another_of_ours_is_made(two):
+    two.glance.endpoints.append('glance-c')
+    two.api.faults['glance-b'] = ('half-way', 'the source is not reachable')
+    two.copy()
+    assert makers(two) == ['glance-a', 'glance-b', 'glance-c']
+    assert two.statuses == [202] * 3
+
+
+def test_the_next_boot_may_try_each_glance_api_again(two):
+    two.api.faults['glance-b'] = NO_FILE
+    for _ in range(2):
+        with pytest.raises(exceptions.CopyFailed):
+            two.copy()
+    assert makers(two) == ['glance-a', 'glance-b'] * 2
+
+
+def test_with_one_glance_api_a_failure_is_final_as_soon_as_it_is_known(site):
+    site.api.faults['glance-a'] = FULL
+    failed = []
+    site.clock.after(2.2, lambda: failed.append(site.clock.now))
+    with pytest.raises(exceptions.CopyFailed, match='image: staging is full'):
+        site.copy(poll_interval=0.5)
+    assert site.clock.now - failed[0] <= 1
+
+
+def test_all_tries_together_have_the_time_of_one(two):
+    two.api.pace.staging = 400
+    began = two.clock.now
+    with pytest.raises(exceptions.CopyTimedOut):
+        two.copy(stall_timeout=500)
+    assert makers(two) == ['glance-a', 'glance-b']
+    assert two.clock.now - began == pytest.approx(LIMITS.timeout)
+
+
+def test_a_copy_by_the_next_glance_api_has_its_time_to_begin(two):
+    two.api.pace.staging = 200
+    two.copy(stall_timeout=250)
+    assert two.record().holds('west')
+
+
+def test_each_failure_is_logged_with_its_glance_api_and_task(two, caplog):
+    two.api.faults['glance-b'] = NO_FILE
+    with pytest.raises(exceptions.CopyFailed):
+        two.copy()
+    errors = [r for r in caplog.records if r.levelno == logging.ERROR]
+    for record, (task, maker) in zip(
+        errors, two.api.tasks.items(), strict=True
+    ):
+        assert task in record.getMessage()
+        assert f'glance-api {maker.endpoint}' in record.getMessage()
+        assert maker.message in record.getMessage()
+
+
+def test_where_something_lay_in_the_pool_before_no_other_glance_api_is_tried(
+    two,
+):
+    two.west.write(two.image.id, MIB)
+    two.api.faults.clear()
+    two.api.failures.append(('upload', 'it exists'))
+    # Glance leaves what it has not made.
+    two.west.remove = lambda _name: None
+    with pytest.raises(exceptions.CopyFailed, match='image: it exists'):
+        two.copy()
+    assert makers(two) == ['glance-a']
+
+
+def test_what_a_failed_copy_has_left_is_in_the_way_of_the_next(two):
+    two.api.faults['glance-a'] = ('half-way', 'the cluster is full')
+    two.west.remove = lambda _name: None
+    with pytest.raises(exceptions.CopyFailed, match='the cluster is full'):
+        two.copy()
+    assert makers(two) == ['glance-a']
+
+
+def test_what_lay_in_the_pool_and_is_gone_is_in_nobodys_way(two):
+    two.west.write(two.image.id, MIB)
+    two.clock.after(1, lambda: two.west.remove(two.image.id))
+    two.copy()
+    assert makers(two) == ['glance-a', 'glance-b']
+
+
+def test_where_the_pool_cannot_be_looked_into_the_next_is_tried(two):
+    two.west.hidden = True
+    two.copy()
+    assert makers(two) == ['glance-a', 'glance-b']
+
+
+def test_over_quota_in_one_glance_api_is_over_quota_in_all(two):
+    two.api.faults['glance-a'] = ('staging', glance_api.OVER_QUOTA)
+    with pytest.raises(exceptions.CopyFailed, match='413 Request Entity'):
+        two.copy()
+    assert makers(two) == ['glance-a']
+
+
+@pytest.mark.parametrize(
+    ('change', 'error'),
+    [
+        (lambda site: site.api.images.clear(), exceptions.ImageGone),
+        (
+            lambda site: setattr(site.image, 'status', 'deactivated'),
+            exceptions.NotActive,
+        ),
+    ],
+)
+def test_for_an_image_that_is_not_there_any_more_no_other_is_tried(
+    two, change, error
+):
+    two.clock.after(2, lambda: change(two))
+    with pytest.raises(error):
+        two.copy()
+    assert makers(two) == ['glance-a']
+
+
+def test_a_request_that_lost_its_lock_does_not_use_up_its_glance_api(two):
+    two.glance.endpoints = ['glance-b', 'glance-a']
+    steal_the_lock(two)
+    two.copy()
+    assert two.record().holds('west')
+    assert [maker for maker in makers(two) if maker] == ['glance-b'] * 2
+
+
+def test_somebody_elses_copy_goes_before_the_next_glance_apis(two):
+    # Long enough for its lock to be seen.
+    two.api.pace.staging = 20
+    two.clock.after(20.3, lambda: two.somebody_copies(TO_EAST))
+    two.copy()
+    assert makers(two) == ['glance-a', '', 'glance-b']
+
+
+def test_the_failed_task_is_not_taken_for_that_of_the_next_request(two):
+    # One request id for all of a server; and no two clocks are the same.
+    two.glance.requester = glance_api.Requester(
+        service=True, request_id='req-of-nova'
+    )
+    two.api.faults['glance-b'] = NO_FILE
+
+    def ahead():
+        two.task.updated_at += datetime.timedelta(hours=1)
+
+    two.clock.after(5, ahead)
+    with pytest.raises(exceptions.CopyFailed, match='no such file'):
+        two.copy()
+
+
+def without_answer(two, times, fault=None):
+    """Have the second glance-api leave some questions unanswered."""
+    request = two.glance.request_copy
+    asked = []
+
+    def silent(image, store, sources, avoid):
+        if avoid:
+            asked.append(two.clock.now)
+            if len(asked) <= times:
+                raise exceptions.GlanceUnavailable(1, fault)
+        return request(image, store, sources, avoid)
+
+    two.glance.request_copy = silent
+    return asked
+
+
+def test_the_next_glance_api_is_asked_again_if_it_does_not_answer(two):
+    without_answer(two, times=2)
+    two.copy()
+    assert makers(two) == ['glance-a', 'glance-b']
+
+
+@pytest.mark.parametrize(
+    ('fault', 'shown'),
+    [(None, 'it does not answer'), ('HTTP 500 oops', 'HTTP 500 oops')],
+)
+def test_a_next_glance_api_that_never_does_it_ends_the_boot_soon(
+    two, fault, shown
+):
+    asked = without_answer(two, times=1000, fault=fault)
+    with pytest.raises(exceptions.CopyFailed) as caught:
+        two.copy()
+    assert asked[-1] - asked[0] <= 2 * LIMITS.poll_interval
+    said = str(caught.value)
+    assert 'glance-api 1 of 2: staging is full' in said
+    assert f'glance-api 2 of 2: {shown}' in said
+
+
+def sources_asked_for(site):
+    """The stores to copy from that go with each request, as they go."""
+    request = site.glance.request_copy
+    seen = []
+
+    def listening(image, store, sources, avoid):
+        seen.append(sources)
+        return request(image, store, sources, avoid)
+
+    site.glance.request_copy = listening
+    return seen
+
+
+def test_the_request_says_which_stores_can_be_copied_from(site):
+    seen = sources_asked_for(site)
+    site.copy()
+    assert seen == [{'file'}]
+
+
+def test_behind_a_lock_the_image_may_yet_come_to_other_stores(site):
+    site.api.pace.staging = 200
+    site.somebody_copies(TO_EAST)
+    seen = sources_asked_for(site)
+    site.copy()
+    assert seen == [frozenset(), {'file', 'east'}]
 
 
 # Nothing moves
@@ -1436,11 +1688,11 @@ def fail_at_requests(site, times, fault='HTTP 500 Internal Server Error'):
     request = site.glance.request_copy
     asked = []
 
-    def failing(image, store):
+    def failing(*question):
         asked.append(site.clock.now)
         if len(asked) <= times:
             raise exceptions.GlanceUnavailable(1, fault)
-        return request(image, store)
+        return request(*question)
 
     site.glance.request_copy = failing
     return asked
@@ -1552,7 +1804,7 @@ def test_glance_away_while_its_tasks_are_asked_for_is_survived(site):
 
 
 def test_a_store_that_no_glance_knows_is_said_at_once(site):
-    def unknown(_image, store):
+    def unknown(_image, store, *_question):
         raise exceptions.StoreUnknown(store)
 
     site.glance.request_copy = unknown
@@ -1596,9 +1848,9 @@ def test_an_image_that_is_not_active_is_not_asked_for_without_end(site):
     # Glance says 409 to the request, as if it were busy.
     request = site.glance.request_copy
 
-    def deactivated(image, store):
+    def deactivated(*question):
         site.image.status = 'deactivated'
-        return request(image, store)
+        return request(*question)
 
     site.glance.request_copy = deactivated
     with pytest.raises(exceptions.NotActive):

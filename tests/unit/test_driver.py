@@ -304,7 +304,7 @@ def test_an_image_that_is_there_but_unfit_is_not_called_cached(
 @pytest.mark.usefixtures('this_host')
 def test_a_failed_copy_is_a_failure_to_cache(libvirt, cloud, context):
     image = cloud.api.add_image('file')
-    cloud.api.failures.append(('upload', 'disk full'))
+    cloud.api.failures += [('upload', 'disk full')] * 2
     with pytest.raises(exceptions.CopyFailed, match='disk full'):
         libvirt.cache_image(context, image.id)
 

@@ -79,7 +79,7 @@ def test_when_all_rest_all_are_still_asked(known):
 
 def test_nothing_is_known_of_a_new_endpoint(known):
     assert not known.is_healthy('http://a')
-    assert not known.has_store('http://a', 'west')
+    assert known.stores('http://a') == frozenset()
 
 
 def test_good_health_is_believed_for_a_while(known, clock):
@@ -104,12 +104,36 @@ def test_a_failure_ends_the_belief_in_good_health(known):
 
 def test_the_stores_of_an_endpoint_are_remembered(known):
     known.learn_stores('http://a', frozenset({'east', 'west'}))
-    assert known.has_store('http://a', 'west')
-    assert not known.has_store('http://a', 'north')
-    assert not known.has_store('http://b', 'west')
+    assert known.stores('http://a') == {'east', 'west'}
+    assert known.stores('http://b') == frozenset()
 
 
 def test_what_is_learned_later_counts(known):
     known.learn_stores('http://a', frozenset({'east', 'west'}))
     known.learn_stores('http://a', frozenset({'east'}))
-    assert not known.has_store('http://a', 'west')
+    assert known.stores('http://a') == {'east'}
+
+
+@pytest.mark.parametrize(
+    ('needs', 'lacking'),
+    [
+        (endpoints.NOTHING, ''),
+        (endpoints.Needs('west'), ''),
+        (endpoints.Needs('north'), 'no store north'),
+        (endpoints.Needs('west', frozenset({'file', 'south'})), ''),
+        (
+            endpoints.Needs('west', frozenset({'south', 'east'})),
+            'none of the stores east, south',
+        ),
+        (endpoints.Needs('north', frozenset({'east'})), 'no store north'),
+    ],
+)
+def test_what_an_endpoint_lacks_is_a_store_or_all_sources(needs, lacking):
+    assert needs.lacking({'file', 'west'}) == lacking
+
+
+def test_many_sources_that_an_endpoint_lacks_are_a_line_of_the_log():
+    sources = frozenset(f'store\n{number}' for number in range(1000))
+    said = endpoints.Needs('west', sources).lacking({'west'})
+    assert said.isprintable()
+    assert len(said) <= 400

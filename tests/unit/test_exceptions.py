@@ -175,6 +175,12 @@ INSTANCES = {
         lambda _text: exceptions.StoreUnknown(STORE),
         f'glance has no store named {STORE}',
     ),
+    'SourceOutOfReach': (
+        lambda text: exceptions.SourceOutOfReach(
+            IMAGE, STORE, {text or 'east'}, [{text or 'file', STORE}]
+        ),
+        f'can read the image: it lies in east, and they have {STORE}, file',
+    ),
     'StoreNotLocal': (
         lambda text: exceptions.StoreNotLocal(
             IMAGE, STORE, FSID, frozenset({text or ELSEWHERE})
@@ -307,6 +313,48 @@ def test_a_stall_names_since_when_and_until_when():
     said = str(make('CopyStalled'))
     assert 'since 12:00:00 UTC' in said
     assert 'at 2026-01-01 12:00:00 UTC' in said
+
+
+def test_of_several_copies_that_failed_each_is_named():
+    said = str(exceptions.CopyFailed(IMAGE, STORE, 'disk full', 'no file'))
+    assert (
+        'glance-api 1 of 2: disk full; glance-api 2 of 2: no file'
+        in said[:120]
+    )
+
+
+def test_what_several_glance_apis_said_is_told_once():
+    said = str(
+        exceptions.CopyFailed(
+            IMAGE, STORE, 'disk full', 'no file', 'disk full'
+        )
+    )
+    assert (
+        'glance-api 1 and 3 of 3: disk full; glance-api 2 of 3: no file'
+    ) in said
+
+
+@pytest.mark.parametrize('count', [2, 3, 8])
+def test_many_copies_that_failed_make_no_long_message(count):
+    reasons = [f'{number} {HOSTILE}' for number in range(count)]
+    said = str(exceptions.CopyFailed(IMAGE, STORE, *reasons))
+    assert len(said) <= 400
+    assert said.isprintable()
+    assert '://' not in said
+    assert STORE in said
+
+
+def test_the_stores_of_each_glance_api_are_named_once():
+    said = str(
+        exceptions.SourceOutOfReach(
+            IMAGE,
+            STORE,
+            {'east', 'north'},
+            [{'file', STORE}, {STORE}, {STORE, 'file'}, set()],
+        )
+    )
+    assert 'it lies in east, north, and they have' in said
+    assert f'have {STORE} or {STORE}, file or none.' in said
 
 
 def test_a_store_in_no_cluster_says_so():

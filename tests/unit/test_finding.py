@@ -15,6 +15,7 @@
 from concurrent import futures
 import threading
 
+from keystoneauth1 import token_endpoint
 import pytest
 
 from nova_rbd_multistore import access
@@ -149,6 +150,47 @@ def test_a_copy_goes_to_our_store_and_is_there_on_return(
     bring(this_host, context, image)
     assert record_of(this_host, context, image).holds('west')
     assert statuses(cloud) == [202]
+
+
+@pytest.mark.parametrize('deputy', [None, endpoints.DEPUTY])
+def test_a_copy_that_one_glance_api_cannot_make_is_made_by_the_next(
+    this_host, cloud, context, image, deputy
+):
+    if deputy is not None:
+        this_host.access.deputy = token_endpoint.Token('http://x', deputy)
+    cloud.api.faults['glance-a'] = ('staging', 'staging is full')
+    bring(this_host, context, image)
+    makers = [task.endpoint for task in cloud.api.tasks.values()]
+    assert makers == ['glance-a', 'glance-b']
+
+
+def test_an_image_out_of_reach_of_each_glance_api_is_not_requested(
+    this_host, cloud, context
+):
+    cloud.api.stores_of = {
+        name: {'file', 'west'} for name in ('glance-a', 'glance-b')
+    }
+    with pytest.raises(exceptions.SourceOutOfReach):
+        bring(this_host, context, cloud.api.add_image('east'))
+    assert cloud.api.requests == []
+
+
+@pytest.mark.parametrize('names', ['', None])
+def test_an_image_whose_stores_are_hidden_is_not_out_of_reach(
+    this_host, cloud, context, image, names
+):
+    # Glance itself will say what it cannot read.
+    cloud.api.stores_of['glance-a'] = {'west'}
+    show = cloud.api.show
+
+    def hidden(*question):
+        shown = show(*question)
+        return {**shown, 'stores': names} if not statuses(cloud) else shown
+
+    cloud.api.show = hidden
+    bring(this_host, context, image)
+    makers = [task.endpoint for task in cloud.api.tasks.values()]
+    assert makers == ['glance-a', 'glance-b']
 
 
 def test_a_copy_is_polled_and_given_up_as_configured(
@@ -316,10 +358,10 @@ def test_boots_that_want_the_same_copy_at_once_have_it_made_once(
         def record(self, image):
             return images.record(image)
 
-        def request_copy(self, image, store):
+        def request_copy(self, *question):
             asked.set()
             all_here.wait(DEADLINE)
-            return images.request_copy(image, store)
+            return images.request_copy(*question)
 
         def locations(self, image):
             return images.locations(image)

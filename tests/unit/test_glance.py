@@ -728,6 +728,185 @@ def test_a_store_added_later_is_found(cloud, image):
     assert reply.verdict is task_values.Verdict.ACCEPTED
 
 
+# A copy: which endpoint makes it
+
+
+def test_the_reply_names_the_endpoint_that_accepted(cloud, image):
+    cloud.endpoints[0].fault = requests.ConnectionError('refused')
+    reply = cloud.glance().request_copy(image, 'west')
+    assert reply.endpoint == 'http://glance-b:9292/'
+    assert makers(cloud) == ['glance-b']
+
+
+def test_the_name_of_an_endpoint_has_no_credentials(cloud, image):
+    images = cloud.glance(urls=['http://nova:secret@glance-a:9292/'])
+    reply = images.request_copy(image, 'west')
+    assert reply.endpoint == 'http://glance-a:9292/'
+    with pytest.raises(task_values.NoneLeft):
+        images.request_copy(image, 'west', avoid=frozenset({reply.endpoint}))
+
+
+def test_an_endpoint_to_avoid_is_asked_nothing(cloud, image):
+    reply = cloud.glance().request_copy(
+        image, 'west', avoid=frozenset({'http://glance-a:9292/'})
+    )
+    assert reply.endpoint == 'http://glance-b:9292/'
+    assert not cloud.endpoints[0].asked
+
+
+def test_when_all_endpoints_are_to_be_avoided_none_is_left(cloud, image):
+    with pytest.raises(task_values.NoneLeft):
+        cloud.glance(retries=3).request_copy(
+            image, 'west', avoid=frozenset(cloud.urls)
+        )
+    assert cloud.clock.naps == []
+    assert not cloud.endpoints[0].asked
+    assert not cloud.endpoints[1].asked
+
+
+@pytest.mark.parametrize('stores', [{'file', 'east'}, {'west'}])
+def test_none_is_left_where_the_others_could_not_make_the_copy(
+    cloud, image, stores, caplog
+):
+    cloud.api.stores_of['glance-b'] = stores
+    with pytest.raises(task_values.NoneLeft):
+        cloud.glance().request_copy(
+            image,
+            'west',
+            frozenset({'file', 'east'}),
+            avoid=frozenset(cloud.urls[:1]),
+        )
+    assert 'Passed over for want of a store: http://glance-b:9292/: no' in (
+        caplog.text
+    )
+
+
+def test_while_the_others_do_not_answer_glance_is_unavailable(cloud, image):
+    cloud.endpoints[1].fault = requests.ConnectionError('refused')
+    with pytest.raises(exceptions.GlanceUnavailable):
+        cloud.glance().request_copy(
+            image, 'west', avoid=frozenset(cloud.urls[:1])
+        )
+
+
+# A copy: from where
+
+
+@pytest.fixture
+def at_east(cloud):
+    """An image in store east alone."""
+    return cloud.api.add_image('east').id
+
+
+EAST = frozenset({'east'})
+
+
+def makers(cloud):
+    """The glance-apis that were to make a copy, in turn."""
+    return [task.endpoint for task in cloud.api.tasks.values()]
+
+
+@pytest.mark.parametrize('edge', ['glance-a', 'glance-b'])
+def test_an_endpoint_that_could_not_read_the_image_is_passed_over(
+    cloud, at_east, edge
+):
+    cloud.api.stores_of[edge] = {'file', 'west'}
+    reply = cloud.glance().request_copy(at_east, 'west', EAST)
+    assert reply.verdict is task_values.Verdict.ACCEPTED
+    assert makers(cloud) != [edge]
+
+
+def test_one_of_the_stores_that_hold_the_image_is_enough(cloud, image):
+    cloud.api.stores_of['glance-a'] = {'file', 'west'}
+    cloud.glance().request_copy(image, 'west', frozenset({'file', 'east'}))
+    assert makers(cloud) == ['glance-a']
+
+
+def test_where_it_is_not_known_what_holds_the_image_all_are_asked(
+    cloud, at_east
+):
+    cloud.api.stores_of['glance-a'] = {'file', 'west'}
+    cloud.glance().request_copy(at_east, 'west', frozenset())
+    assert makers(cloud) == ['glance-a']
+
+
+def test_an_image_that_no_endpoint_could_read_is_out_of_reach_at_once(
+    cloud, at_east, caplog
+):
+    cloud.api.stores_of['glance-a'] = {'file', 'west'}
+    cloud.api.stores_of['glance-b'] = {'west'}
+    with pytest.raises(exceptions.SourceOutOfReach) as caught:
+        cloud.glance(retries=3).request_copy(at_east, 'west', EAST)
+    assert 'in east, and they have file, west or west' in str(caught.value)
+    assert '9292' not in str(caught.value)
+    assert (
+        'http://glance-a:9292/: none of the stores east; '
+        'http://glance-b:9292/: none of the stores east'
+    ) in caplog.text
+    assert cloud.clock.naps == []
+    assert cloud.api.requests == []
+
+
+def test_of_endpoints_without_our_store_it_is_our_store_that_is_unknown(
+    cloud, at_east
+):
+    cloud.api.stores_of = {'glance-a': {'file'}, 'glance-b': {'file'}}
+    with pytest.raises(exceptions.StoreUnknown):
+        cloud.glance().request_copy(at_east, 'west', EAST)
+
+
+def test_one_without_our_store_and_one_without_the_images_both_are_shown(
+    cloud, at_east
+):
+    cloud.api.stores_of['glance-a'] = {'east', 'file'}
+    cloud.api.stores_of['glance-b'] = {'west', 'file'}
+    with pytest.raises(
+        exceptions.SourceOutOfReach, match='have east, file or file, west'
+    ):
+        cloud.glance().request_copy(at_east, 'west', EAST)
+
+
+def test_an_endpoint_with_one_store_only_cannot_read_from_another(
+    cloud, at_east
+):
+    cloud.endpoints[0].answers['/info/stores'] = endpoints.error_page(
+        404, 'Multi backend is not supported at this site.'
+    )
+    cloud.api.stores_of['glance-b'] = {'west'}
+    with pytest.raises(
+        exceptions.SourceOutOfReach, match='they have none or west'
+    ):
+        cloud.glance().request_copy(at_east, 'west', EAST)
+
+
+def test_out_of_reach_here_while_the_other_is_down_may_be_in_reach_there(
+    cloud, at_east
+):
+    cloud.api.stores_of['glance-a'] = {'file', 'west'}
+    cloud.endpoints[1].fault = requests.ConnectionError('refused')
+    with pytest.raises(exceptions.GlanceUnavailable):
+        cloud.glance().request_copy(at_east, 'west', EAST)
+
+
+def test_a_store_that_an_endpoint_gets_later_is_found(cloud, at_east):
+    cloud.api.stores_of = {name: {'west'} for name in ('glance-a', 'glance-b')}
+    images = cloud.glance()
+    with pytest.raises(exceptions.SourceOutOfReach):
+        images.request_copy(at_east, 'west', EAST)
+    cloud.api.stores_of['glance-b'] = {'west', 'east'}
+    images.request_copy(at_east, 'west', EAST)
+    assert makers(cloud) == ['glance-b']
+
+
+def test_the_stores_of_an_endpoint_that_has_them_are_asked_for_once(
+    cloud, at_east
+):
+    images = cloud.glance()
+    for _ in range(3):
+        images.request_copy(at_east, 'west', EAST)
+    assert cloud.endpoints[0].paths.count('GET /v2/info/stores') == 1
+
+
 # Secrets
 
 
@@ -1058,6 +1237,19 @@ def test_what_the_policies_deny_the_user_the_deputy_gets(cloud, image, deputy):
     assert reply.verdict is task_values.Verdict.ACCEPTED
     (task,) = images.tasks(image)
     assert task.request_id == reply.request_id
+
+
+def test_the_deputy_s_copy_is_requested_of_endpoints_that_can_make_it(
+    cloud, image, deputy
+):
+    cloud.api.stores_of['glance-b'] = {'west'}
+    images = cloud.glance(deputy=deputy)
+    reply = images.request_copy(image, 'west', frozenset({'file', 'east'}))
+    assert reply.endpoint == cloud.urls[0]
+    with pytest.raises(task_values.NoneLeft):
+        images.request_copy(
+            image, 'west', frozenset({'file'}), frozenset({reply.endpoint})
+        )
 
 
 def test_without_retries_the_deputy_asks_as_well(cloud, image, deputy):

@@ -322,11 +322,12 @@ QUESTIONS = {
         (exceptions.ImageGone, exceptions.TokenRefused),
     ),
     'request_copy': (
-        lambda images: images.request_copy(IMAGE, 'west'),
+        lambda images: images.request_copy(IMAGE, 'west', frozenset({'east'})),
         (
             exceptions.CopyForbidden,
             exceptions.CopyOverQuota,
             exceptions.ImageGone,
+            exceptions.SourceOutOfReach,
             exceptions.StoreUnknown,
             exceptions.TokenRefused,
         ),
@@ -357,6 +358,7 @@ def test_an_answer_is_read_or_becomes_a_documented_error(
             if isinstance(read, task_values.CopyReply):
                 assert read.reason.isprintable()
                 assert (read.request_id or '').isprintable()
+                assert read.endpoint.isprintable()
     # Redirects are followed 30 times.
     assert len(endpoint.asked) <= 31 * 3
 
@@ -413,7 +415,7 @@ class HostileService:
         with self._reading():
             return task_values.copy_tasks(answer)
 
-    def request_copy(self, _image_id, _store):
+    def request_copy(self, *_question):
         self.asked += 1
         return task_values.CopyReply(
             self._draw(st.sampled_from(task_values.Verdict)),
@@ -651,6 +653,10 @@ GROWING = {
     'stores of Glance': lambda n: ask(
         'request_copy',
         {'stores': [{'id': f'os_glance_{i}'} for i in range(n)]},
+    ),
+    'stores of an endpoint': lambda n: ask(
+        'request_copy',
+        {'stores': [{'id': 'west'}, *({'id': f'at-{i}'} for i in range(n))]},
     ),
     'a field of the wrong type': lambda n: ask('record', {'id': ['x'] * n}),
     'credentials': lambda n: (

@@ -48,7 +48,7 @@ def task(name='ours', status=Status.FAILURE, message='', minute=0, **fields):
 @pytest.fixture
 def request_of_ours():
     made = requests.Request('west')
-    made.accept('req-1', RECORD)
+    made.accept('req-1', RECORD, 'glance-a')
     return made
 
 
@@ -146,3 +146,84 @@ def test_a_lost_request_waits_for_whoever_holds_the_image(
 ):
     request_of_ours.lose(ABORTED, image_is_held=held)
     assert request_of_ours.state is state
+
+
+def test_a_request_begins_with_no_glance_api_tried():
+    made = requests.Request('west')
+    assert made.state is requests.State.NONE
+    assert made.tried == frozenset()
+    assert made.failures == []
+
+
+def test_an_accepted_request_knows_who_makes_its_copy(request_of_ours):
+    assert request_of_ours.accepted
+    assert request_of_ours.endpoint == 'glance-a'
+    assert request_of_ours.tried == frozenset()
+
+
+def test_a_glance_api_that_failed_has_been_tried(request_of_ours):
+    request_of_ours.fail(UNEXPLAINED, 'disk full')
+    assert not request_of_ours.accepted
+    assert request_of_ours.tried == {'glance-a'}
+    assert request_of_ours.failures == ['disk full']
+
+
+def test_a_glance_api_whose_lock_was_lost_has_not_been_tried(request_of_ours):
+    request_of_ours.lose(ABORTED, image_is_held=False)
+    assert not request_of_ours.accepted
+    assert request_of_ours.tried == frozenset()
+    assert request_of_ours.failures == []
+    assert request_of_ours.losses == 1
+
+
+def test_all_that_failed_are_remembered_in_their_order(request_of_ours):
+    request_of_ours.fail(UNEXPLAINED, 'disk full')
+    request_of_ours.accept('req-2', RECORD, 'glance-b')
+    request_of_ours.fail(None, 'its task is gone')
+    assert request_of_ours.tried == {'glance-a', 'glance-b'}
+    assert request_of_ours.failures == ['disk full', 'its task is gone']
+
+
+@pytest.mark.parametrize('end', ['lose', 'fail'])
+def test_a_task_that_is_over_is_never_the_next_requests(request_of_ours, end):
+    late = task('late', minute=60)
+    if end == 'lose':
+        request_of_ours.lose(late, image_is_held=False)
+    else:
+        request_of_ours.fail(late, 'disk full')
+    request_of_ours.accept('req-1', RECORD, 'glance-b')
+    now = task('now')
+    assert request_of_ours.task([late]) is None
+    assert request_of_ours.task([late, now]) is now
+
+
+def test_the_flag_of_the_first_failure_is_not_the_seconds(request_of_ours):
+    request_of_ours.fail(UNEXPLAINED, 'disk full')
+    request_of_ours.accept('req-1', FLAGGED, 'glance-b')
+    assert request_of_ours.is_lost(ABORTED, FLAGGED)
+
+
+@pytest.mark.parametrize(
+    ('status', 'message', 'over'),
+    [
+        (
+            'failure',
+            'rate limiting or a quota threshold was breached. The response',
+            True,
+        ),
+        ('processing', 'a quota threshold was breached', False),
+        ('failure', 'disk full', False),
+    ],
+)
+def test_a_task_that_failed_for_a_quota_is_known_by_its_words(
+    status, message, over
+):
+    task = task_values.CopyTask.from_answer(
+        {
+            'id': 'task-1',
+            'status': status,
+            'message': message,
+            'updated_at': '2026-01-01T12:00:00',
+        }
+    )
+    assert task.over_quota is over
