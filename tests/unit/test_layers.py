@@ -32,7 +32,13 @@ LAYERS = [
     ),
     ('finding', ('finding',)),
     ('engine', ('copying', 'request', 'holder', 'watch', 'pace', 'sharing')),
-    ('two ends', ('glance', 'asking', 'beside', 'endpoints', 'ceph')),
+    (
+        'two ends',
+        (
+            *('glance', 'asking', 'beside', 'endpoints'),
+            *('connections', 'ceph'),
+        ),
+    ),
     (
         'values',
         (
