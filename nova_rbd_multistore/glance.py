@@ -158,7 +158,7 @@ class Glance:
         locations: Locations = functools.partial(self.locations, image)
         # A deputy asks nothing before the user's own question is answered.
         if self._deputy is None and self._records.hide_locations:
-            locations = beside.start(locations)
+            locations = beside.start(locations).result
         record = self.record(image)
         shown = record.locations
         return record, locations if shown is None else lambda: shown
