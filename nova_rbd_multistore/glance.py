@@ -36,6 +36,7 @@ from nova_rbd_multistore import asking
 from nova_rbd_multistore import beside
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import image as image_values
+from nova_rbd_multistore import rounds
 from nova_rbd_multistore import source
 from nova_rbd_multistore import task as task_values
 from nova_rbd_multistore import text
@@ -294,7 +295,7 @@ def log_in(
     try:
         with asking.only_answers(refusals=()):
             deputy.get_token(session)
-    except asking.NoAnswer as exc:
+    except rounds.NoAnswer as exc:
         reason = str(exc)
         away = isinstance(exc.__cause__, _KEYSTONE_AWAY)
     else:

@@ -35,7 +35,7 @@ LAYERS = [
     (
         'two ends',
         (
-            *('glance', 'asking', 'beside', 'endpoints'),
+            *('glance', 'asking', 'rounds', 'beside', 'endpoints'),
             *('connections', 'ceph'),
         ),
     ),
