@@ -27,6 +27,7 @@ from typing import Any
 from benchmarks import boots
 from benchmarks import cpu
 from benchmarks import ground
+from benchmarks import hanging
 from benchmarks import machine
 from benchmarks import report
 from benchmarks import runs
@@ -37,6 +38,7 @@ BLOCKS: dict[str, Callable[[runs.Run], list[report.Figure]]] = {
     'boot-disk': boots.boot_disk,
     'end-of-a-copy': boots.end_of_a_copy,
     'failed-copy': boots.failed_copy,
+    'hanging-endpoint': hanging.hanging_endpoint,
     'first-boot-on-both-sites': storms.first_boot_on_both_sites,
     'storm-on-one-host': storms.storm_on_one_host,
     'storm-on-one-site': storms.storm_on_one_site,

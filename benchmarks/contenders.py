@@ -100,6 +100,7 @@ class Contender:
         self.disks: list[str] = []
         self._numbers = itertools.count()
         self._awaited: dict[int, futures.Future[dict[str, Any]]] = {}
+        self._log = where / 'nova.log'
         self._output = (where / 'output').open('w')
         self._process = subprocess.Popen(
             [sys.executable, '-m', 'benchmarks.contender_process'],
@@ -114,7 +115,7 @@ class Contender:
             # The second overrides the first.
             confs=[str(like.nova_conf), str(where / 'options.conf')],
             state_path=str(state),
-            log=str(where / 'nova.log'),
+            log=str(self._log),
             driver=hosts.STOCK if kind == STOCK else hosts.OURS,
             bare=kind == BARE,
         )
@@ -166,6 +167,11 @@ class Contender:
     def use_glance(self, url: str) -> None:
         """Ask another glance-api from now on."""
         self._order(order='use-glance', url=url).result(DEADLINE)
+
+    @property
+    def log(self) -> str:
+        """What its nova.log says."""
+        return self._log.read_text()
 
     def counts(self) -> Counts:
         return Counts(**self._order(order='count').result(DEADLINE))

@@ -129,6 +129,14 @@ class Ground:
         api.request_copy(self._admin, image, 'west')
 
     @contextlib.contextmanager
+    def glances(
+        self, count: int, **options: str
+    ) -> Iterator[list[apis.GlanceApi]]:
+        """Further glance-apis, with these options."""
+        with contextlib.ExitStack() as stack:
+            yield [self._glance(stack, **options) for _ in range(count)]
+
+    @contextlib.contextmanager
     def just_started(
         self, kind: str, **glance: str
     ) -> Iterator[list[contenders.Contender]]:

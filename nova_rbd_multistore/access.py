@@ -35,12 +35,15 @@ import nova.conf
 from oslo_log import log as logging
 
 from nova_rbd_multistore import asking
+from nova_rbd_multistore import beside
 from nova_rbd_multistore import compat
 from nova_rbd_multistore import conf
+from nova_rbd_multistore import connections
 from nova_rbd_multistore import endpoints
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import glance
 from nova_rbd_multistore import regions
+from nova_rbd_multistore import rounds
 from nova_rbd_multistore import text
 
 CONF = nova.conf.CONF
@@ -67,16 +70,21 @@ class GlanceAccess:
 
     def __init__(self) -> None:
         self._deputy = conf.load_identity(CONF)
+        timeout = (
+            CONF.glance.timeout or CONF.rbd_multistore.glance_request_timeout
+        )
         self._session: ksa_session.Session = (
             ksa_loading.load_session_from_conf_options(
-                CONF,
-                nova.conf.glance.glance_group.name,
-                timeout=CONF.glance.timeout
-                or CONF.rbd_multistore.glance_request_timeout,
+                CONF, nova.conf.glance.glance_group.name, timeout=timeout
             )
         )
-        self._known = endpoints.Endpoints(
-            CONF.rbd_multistore.glance_endpoint_rest
+        connections.limit(self._session.session)
+        self._means = rounds.Means(
+            endpoints.Endpoints(CONF.rbd_multistore.glance_endpoint_rest),
+            beside,
+            time.monotonic,
+            patience=CONF.rbd_multistore.glance_patience,
+            timeout=timeout,
         )
         self._records = glance.Records()
         self._region = regions.Region(
@@ -93,7 +101,7 @@ class GlanceAccess:
             self._session,
             compat.get_service_user_token_auth_plugin(context),
             self._urls(context),
-            self._known,
+            self._means,
             sleep=time.sleep,
             request_id=context.global_id,
             retries=CONF.glance.num_retries,

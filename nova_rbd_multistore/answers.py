@@ -14,6 +14,7 @@
 
 from collections.abc import Mapping
 import datetime
+import email.utils
 from typing import Any
 
 from oslo_utils import timeutils
@@ -126,6 +127,26 @@ def moment(
     if time > latest:
         raise MalformedAnswer(f'{name} is {shown(value)}')
     return time
+
+
+def retry_after(value: str | None, most: float) -> float:
+    """Seconds to wait by a header Retry-After, a number or a date.
+
+    :param most: that are waited, whatever it says
+    :returns: 0 if it is not there, is none, or is in the past
+    """
+    if value is None or len(value) > MAX_IDENTIFIER:
+        return 0.0
+    if value.isascii() and value.isdecimal():
+        return min(float(value), most)
+    try:
+        moment = timeutils.normalize_time(
+            email.utils.parsedate_to_datetime(value)
+        )
+    except (OverflowError, ValueError):
+        return 0.0
+    seconds = (moment - timeutils.utcnow()).total_seconds()
+    return min(max(seconds, 0.0), most)
 
 
 def shown(value: object) -> str:

@@ -17,26 +17,31 @@ below it, end here, and become one of two kinds. What is no answer of Glance's
 (no connection, a time-out, 5xx, not the promised JSON) is that endpoint's
 failure: the next one is asked. A refusal (403, say) is Glance's word, and
 final.
+
+Boots ask good endpoints. What has become of the others is found out beside
+the boots.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 import contextlib
-from typing import Any, TypeVar
+import functools
+from typing import Any, Generic, TypeVar
 
 import glanceclient
 from glanceclient import exc as glance_exc
+from keystoneauth1 import adapter as ksa_adapter
 from keystoneauth1 import exceptions as ksa_exc
 from keystoneauth1 import plugin as ksa_plugin
 from keystoneauth1 import session as ksa_session
 from oslo_log import log as logging
 import requests
-import tenacity
 
 from nova_rbd_multistore import answers
 from nova_rbd_multistore import endpoints
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import image as image_values
-from nova_rbd_multistore import task as task_values
+from nova_rbd_multistore import needs as need_values
+from nova_rbd_multistore import rounds
 from nova_rbd_multistore import text
 
 LOG = logging.getLogger(__name__)
@@ -44,13 +49,8 @@ LOG = logging.getLogger(__name__)
 Raw = TypeVar('Raw')
 Answer = TypeVar('Answer')
 
-
-class NoAnswer(Exception):
-    """A server gave no answer; the message says what it gave."""
-
-
-class Fault(NoAnswer):
-    """A server is there, and failed at this (5xx); says with what status."""
+#: Seconds between two rounds over all endpoints, when none has answered.
+PAUSE = 1.0
 
 
 class Refused(Exception):
@@ -108,28 +108,6 @@ _NO_ANSWER = (
 )
 
 
-class SourcesMissing(Exception):
-    """No endpoint that has the store has one of the sources, too.
-
-    :ivar stores: names of the stores of each endpoint
-    """
-
-    def __init__(self, stores: Sequence[frozenset[str]]) -> None:
-        super().__init__()
-        self.stores = stores
-
-
-class _StoresMissing(Exception):
-    """One endpoint does not have the stores that a question needs.
-
-    :ivar stores: names of those that it has
-    """
-
-    def __init__(self, stores: frozenset[str]) -> None:
-        super().__init__()
-        self.stores = stores
-
-
 @contextlib.contextmanager
 def only_answers(
     refusals: tuple[type[Refused], ...] = COMMON,
@@ -151,8 +129,8 @@ def only_answers(
         status = getattr(exc, 'code', None)
         if isinstance(status, int) and status >= 500:
             words = said.removeprefix('HTTP ').removeprefix(str(status))
-            raise Fault(f'HTTP {status} {words.lstrip()}') from exc
-        raise NoAnswer(said) from exc
+            raise rounds.Fault(f'HTTP {status} {words.lstrip()}') from exc
+        raise rounds.NoAnswer(said) from exc
 
 
 class Asker:
@@ -161,10 +139,10 @@ class Asker:
     :param session: carries the requests, with the time-out of ``[glance]``
     :param auth: the user's identity, with Nova's service token beside it
     :param urls: Glance's endpoints, without a version
-    :param known: what this process has learned of endpoints
+    :param means: with what questions go round
+    :param sleep: waits between two rounds
     :param request_id: global request id, sent along for Glance's log
     :param retries: further rounds over all endpoints when all have failed
-    :param sleep: waits one second between two rounds
     """
 
     def __init__(
@@ -172,7 +150,7 @@ class Asker:
         session: ksa_session.Session,
         auth: ksa_plugin.BaseAuthPlugin,
         urls: Sequence[str],
-        known: endpoints.Endpoints,
+        means: rounds.Means,
         *,
         sleep: Callable[[float], None],
         request_id: str | None = None,
@@ -180,8 +158,9 @@ class Asker:
     ) -> None:
         self.session = session
         self._auth = auth
-        self._urls = tuple(urls)
-        self._known = known
+        self._urls = tuple(dict.fromkeys(urls))
+        self._means = means
+        self._known = means.known
         self._sleep = sleep
         self._request_id = request_id
         self._retries = retries
@@ -193,7 +172,7 @@ class Asker:
             self.session,
             self._auth,
             self._urls,
-            self._known,
+            self._means,
             sleep=self._sleep,
             request_id=self._request_id,
         )
@@ -209,7 +188,7 @@ class Asker:
         read: Callable[[Raw], Answer],
         *,
         auth: ksa_plugin.BaseAuthPlugin | None = None,
-        needs: endpoints.Needs = endpoints.NOTHING,
+        needs: need_values.Needs = need_values.NOTHING,
         refusals: tuple[type[Refused], ...] = COMMON,
     ) -> Answer:
         """Ask until one endpoint answers.
@@ -225,96 +204,111 @@ class Asker:
         :raises SourcesMissing: if none of those has one of the sources
         :raises GlanceUnavailable: if none answers
         """
-        rounds = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(
-                exceptions.GlanceUnavailable
-            ),
-            stop=tenacity.stop_after_attempt(1 + self._retries),
-            wait=tenacity.wait_fixed(1),
-            sleep=self._sleep,
-            reraise=True,
-        )
 
-        def ask_one(url: str) -> Answer:
-            self._require_usable(url, needs)
+        def put(url: str) -> Answer:
             with only_answers(refusals):
                 raw = fetch(self._client(url, auth or self._auth))
             return read(raw)
 
-        found: Answer = rounds(self._ask_in_turn, ask_one, needs)
-        return found
+        self._log_in(auth or self._auth)
+        question = _Question(self, self._known, put, needs)
+        retries = self._retries
+        paused = 0.0
+        while True:
+            try:
+                answer = rounds.Round(self._means, self._urls, question).run()
+                break
+            except exceptions.GlanceUnavailable as exc:
+                pause = exc.wait
+                paused += pause
+                if not retries or paused > self._means.timeout:
+                    raise
+            if not pause:
+                # A round in which endpoints want a pause is none.
+                retries -= 1
+            self._sleep(pause or PAUSE)
+        if needs.store is None:
+            self._try_others(question)
+        return answer
 
-    def _ask_in_turn(
-        self, ask_one: Callable[[str], Answer], needs: endpoints.Needs
-    ) -> Answer:
-        failed: dict[str, str] = {}
-        lacking: dict[str, frozenset[str]] = {}
-        fault = None
-        for url in self._known.order(self._urls):
-            if _shown(url) in needs.avoid:
+    def _log_in(self, auth: ksa_plugin.BaseAuthPlugin) -> None:
+        """Have the tokens at hand, if that is possible.
+
+        Or a Keystone that is slow would make glance-apis look so.
+        """
+        if len(self._urls) > 1:
+            with (
+                contextlib.suppress(rounds.NoAnswer),
+                only_answers(refusals=()),
+            ):
+                auth.get_headers(self.session)
+
+    def _try_others(self, question: '_Question[Any]') -> None:
+        """See what has become of the endpoints that boots do not ask."""
+        if len(self._urls) == 1:
+            return
+        for url in self._urls:
+            if not self._known.begin_trial(url):
                 continue
             try:
-                return ask_one(url)
-            except _StoresMissing as exc:
-                lacking[url] = exc.stores
-            except (NoAnswer, answers.MalformedAnswer) as exc:
-                failed[url] = str(exc)
-                LOG.warning('glance-api %s failed: %s', _shown(url), exc)
-                if isinstance(exc, Fault):
-                    fault = str(exc)
-                    if needs.store:
-                        # It may be well but for copies, as with quotas that
-                        # are half configured. The next poll tells.
-                        continue
-                self._known.failed(url)
-        if not failed:
-            self._say_why_none_fits(needs, lacking)
-        failed |= {url: needs.lacking(has) for url, has in lacking.items()}
-        LOG.error(
-            'No glance-api answered: %s',
-            _list(failed)
-            or 'there is no endpoint for the service type "image"',
-        )
-        raise exceptions.GlanceUnavailable(len(self._urls), fault)
+                # Nobody waits for the outcome, which is noted.
+                self._means.workers.start(
+                    functools.partial(self._try, url, question)
+                )
+            except RuntimeError:
+                # No more threads: another boot will.
+                self._known.end_trial(url)
 
-    def _say_why_none_fits(
-        self, needs: endpoints.Needs, lacking: Mapping[str, frozenset[str]]
-    ) -> None:
-        """Raise what is wrong where endpoints were left out, and none failed.
+    def _try(self, url: str, question: '_Question[Any]') -> None:
+        """Try one endpoint.
 
-        :param lacking: those that lack a store, with the stores that they have
+        By a question of a boot: one whose health check is good may still hang
+        when it is asked for an image.
         """
-        if lacking:
-            LOG.warning(
-                'Passed over for want of a store: %s',
-                _list({u: needs.lacking(has) for u, has in lacking.items()}),
-            )
-        if any(_shown(url) in needs.avoid for url in self._urls):
-            raise task_values.NoneLeft
-        if any(needs.store in stores for stores in lacking.values()):
-            raise SourcesMissing(list(lacking.values()))
-        if lacking:
-            raise exceptions.StoreUnknown(needs.store or '')
+        rank = self._known.rank(url)
+        try:
+            with contextlib.suppress(rounds.Sick):
+                question.check_health(url)
+            if rank is endpoints.Rank.FAILED:
+                # A refusal is an answer, too.
+                with contextlib.suppress(Refused):
+                    question.answer(url)
+                LOG.info('glance-api %s answers again', rounds.shown(url))
+        except (rounds.NoAnswer, answers.MalformedAnswer) as exc:
+            if rank is not self._known.rank(url):
+                LOG.warning('glance-api %s failed: %s', rounds.shown(url), exc)
+        finally:
+            self._known.end_trial(url)
 
-    def _require_usable(self, url: str, needs: endpoints.Needs) -> None:
-        client = self._client(url, self._auth)
-        # Where there is no other to turn to, the answer itself tells.
-        if len(self._urls) > 1 and not self._known.is_healthy(url):
-            with only_answers():
-                _check_health(client)
-            self._known.note_healthy(url)
-        if needs.lacking(self._known.stores(url)):
-            stores = _stores(client, url)
-            self._known.learn_stores(url, stores)
-            if needs.lacking(stores):
-                raise _StoresMissing(stores)
+    def stores(self, url: str) -> frozenset[str]:
+        """The stores that one endpoint has.
+
+        :raises NoAnswer: if it does not say
+        """
+        stores = _stores(self._client(url, self._auth), url)
+        self._known.learn_stores(url, stores)
+        return stores
+
+    def health(self, url: str) -> requests.Response:
+        """What one endpoint's health check says.
+
+        :raises NoAnswer: if it says nothing
+        """
+        api = ksa_adapter.Adapter(
+            _Session(self.session, self._means.timeout),
+            auth=self._auth,
+            endpoint_override=url,
+            global_request_id=self._request_id,
+        )
+        with only_answers(refusals=()):
+            return api.get('/healthcheck', raise_exc=False)
 
     def _client(self, url: str, auth: ksa_plugin.BaseAuthPlugin) -> Any:
         client = self._clients.get((url, auth))
         if client is None:
             client = self._clients[url, auth] = glanceclient.Client(
                 '2',
-                session=self.session,
+                session=_Session(self.session, self._means.timeout),
                 auth=auth,
                 endpoint_override=url,
                 global_request_id=self._request_id,
@@ -322,14 +316,101 @@ class Asker:
         return client
 
 
-def _check_health(client: Any) -> None:
-    """Ask ``/healthcheck`` (oslo.middleware): only 5xx means sick.
+class _Question(Generic[Answer]):
+    """A question as it goes round; what endpoints do is noted.
 
-    A glance-api without that application takes the path for a version of its
-    API, and answers 300 with those that it has.
+    :param put: puts it to one endpoint
     """
-    with contextlib.suppress(*_REFUSALS, glance_exc.HTTPMultipleChoices):
-        client.http_client.get('/healthcheck')
+
+    def __init__(
+        self,
+        asker: Asker,
+        known: endpoints.Endpoints,
+        put: Callable[[str], Answer],
+        needs: need_values.Needs,
+    ) -> None:
+        self._asker = asker
+        self._known = known
+        self._put = put
+        self.needs = needs
+
+    def answer(self, url: str) -> Answer:
+        with self._noting(url):
+            answer = self._put(url)
+        self._known.answered(url)
+        return answer
+
+    def stores(self, url: str) -> frozenset[str]:
+        with self._noting(url):
+            stores = self._asker.stores(url)
+        self._known.answered(url)
+        return stores
+
+    def check_health(self, url: str) -> None:
+        """Only 5xx means sick (oslo.middleware).
+
+        A glance-api without that application takes the path for a version of
+        its API, and answers 300 with those that it has.
+        """
+        with self._noting(url):
+            said = self._asker.health(url)
+        if said.status_code < 500:
+            self._known.note_healthy(url)
+            return
+        self._known.note_sick(url)
+        raise rounds.Sick(
+            f'its health check says {said.status_code}: '
+            + text.printable(text.without_credentials(said.text))
+        )
+
+    @contextlib.contextmanager
+    def _noting(self, url: str) -> Iterator[None]:
+        """Note what is no good answer."""
+        try:
+            yield
+        except Refused:
+            self._known.answered(url)
+            raise
+        except rounds.WantsPause as exc:
+            self._known.told_to_wait(url, exc.seconds)
+            raise
+        except rounds.Fault:
+            # It may be well but for copies, as with quotas that are half
+            # configured. The next poll tells.
+            if not self.needs.store:
+                self._known.failed(url)
+            raise
+        except (rounds.NoAnswer, answers.MalformedAnswer):
+            self._known.failed(url)
+            raise
+
+
+class _Session(ksa_session.Session):
+    """Another session, which hears it when an endpoint wants a pause.
+
+    glanceclient keeps no header of an error.
+
+    :param longest: seconds of a pause, whatever the endpoint says
+    """
+
+    def __init__(self, session: ksa_session.Session, longest: float) -> None:
+        super().__init__(session=session.session)
+        self._inner = session
+        self._longest = longest
+
+    def request(self, *args: Any, **kwargs: Any) -> requests.Response:
+        response = self._inner.request(*args, **kwargs)
+        if response.status_code in (429, 503):
+            seconds = answers.retry_after(
+                response.headers.get('Retry-After'), self._longest
+            )
+            if seconds:
+                said = text.without_credentials(response.text)
+                raise rounds.WantsPause(
+                    seconds,
+                    f'HTTP {response.status_code} {text.printable(said, 80)}',
+                )
+        return response
 
 
 def _stores(client: Any, url: str) -> frozenset[str]:
@@ -348,7 +429,7 @@ def _stores(client: Any, url: str) -> frozenset[str]:
         LOG.warning(
             'glance-api %s is misconfigured: it offers %s, names that Glance '
             'keeps for stores of its own. Nothing is copied there',
-            _shown(url),
+            rounds.shown(url),
             text.printable(', '.join(sorted(reserved))),
         )
     return stores - reserved
@@ -356,15 +437,4 @@ def _stores(client: Any, url: str) -> frozenset[str]:
 
 def endpoint_of(client: Any) -> str:
     """The name of the endpoint that a glanceclient asks."""
-    return _shown(client.http_client.endpoint_override)
-
-
-def _list(said: Mapping[str, str]) -> str:
-    return '; '.join(f'{_shown(url)}: {words}' for url, words in said.items())
-
-
-def _shown(url: str) -> str:
-    """An endpoint for the log: no user information, no query."""
-    # Not urlsplit(): it raises for some of what is none.
-    address, _, _ = url.partition('?')
-    return text.printable(text.without_credentials(address))
+    return rounds.shown(client.http_client.endpoint_override)

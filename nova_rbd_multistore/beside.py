@@ -10,20 +10,20 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""A piece of work that goes on beside the thread that wants its outcome."""
+"""Work that goes on beside the thread that wants its outcome."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent import futures
 import threading
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from oslo_context import context as oslo_context
 
 Result = TypeVar('Result')
 
 
-def start(work: Callable[[], Result]) -> Callable[[], Result]:
-    """Begin ``work`` in a thread of its own; return what waits for its end.
+def start(work: Callable[[], Result]) -> futures.Future[Result]:
+    """Begin ``work`` in a thread of its own.
 
     Works under native threads and eventlet alike. What it logs has the id of
     the request that this thread serves. Nobody need wait for it: an outcome
@@ -37,10 +37,26 @@ def start(work: Callable[[], Result]) -> Callable[[], Result]:
     def run() -> None:
         if context is not None:
             context.update_store()
-        try:
-            outcome.set_result(work())
-        except BaseException as exc:  # for whoever wants the result
-            outcome.set_exception(exc)
+        settle(outcome, work)
 
     threading.Thread(target=run, name='beside', daemon=True).start()
-    return outcome.result
+    return outcome
+
+
+def settle(
+    outcome: futures.Future[Result], work: Callable[[], Result]
+) -> None:
+    """Do ``work``, whose result or error is the outcome."""
+    try:
+        result = work()
+    except BaseException as exc:  # for whoever wants the result
+        outcome.set_exception(exc)
+        # The error has this frame, so they would be a circle.
+        del outcome
+    else:
+        outcome.set_result(result)
+
+
+def wait(outcomes: Iterable[futures.Future[Any]], seconds: float) -> None:
+    """Wait until one of some outcomes is there, but so long at most."""
+    futures.wait(outcomes, seconds, futures.FIRST_COMPLETED)

@@ -109,7 +109,28 @@ private: never Nova's, Cinder's or Glance's own.
         max=DAY,
         help="""
 Seconds to wait for one answer of one glance-api, unless ``[glance] timeout``
-is set. After that, the next endpoint is asked.
+is set: for the whole answer, not only for its next byte.
+
+Related options:
+
+* ``glance_patience``: when another glance-api is asked as well
+""",
+    ),
+    cfg.FloatOpt(
+        'glance_patience',
+        default=1.0,
+        min=0.1,
+        max=DAY,
+        help="""
+Seconds after which a question that one glance-api has not answered is put to
+another as well; whichever answers first is heard. Requests for a copy are not:
+they have ``glance_request_timeout``. Where there is one endpoint only, so have
+all questions.
+
+This is what a boot loses when it is the first to meet a glance-api that hangs:
+the boots after it do not ask that one. Where answers take longer than this, it
+costs requests that nobody needed: raise it if Glance is far away. While
+answers are slow, twice the time of the last one is waited.
 """,
     ),
     cfg.IntOpt(
@@ -118,8 +139,11 @@ is set. After that, the next endpoint is asked.
         min=1,
         max=DAY,
         help="""
-Seconds for which a glance-api that failed is asked only if all others have
-failed too. As long, a good answer of ``/healthcheck`` is believed.
+Seconds after which a glance-api that failed, hangs or is sick (its
+``/healthcheck`` says 5xx, or nothing) is tried again. Boots do not wait for
+that: it is tried beside one, and boots ask it when it is well again, or if all
+others have failed too. A good answer of ``/healthcheck`` is believed for
+equally long before it is asked for again, before a request for a copy.
 """,
     ),
     cfg.IntOpt(

@@ -191,6 +191,7 @@ class Copy:
                         self._image, self._store, exc.fault
                     )
                 )
+            self._pace.poll_not_within(exc.wait)
             return
         match reply.verdict:
             case task_values.Verdict.ACCEPTED:
@@ -318,10 +319,11 @@ class Copy:
                 self._judge_ours()
             else:
                 self._request_copy()
-        except exceptions.GlanceUnavailable:
+        except exceptions.GlanceUnavailable as exc:
             # It may come back, and a copy goes on without being polled.
             self._pace.settled()
             self._poll_later()
+            self._pace.poll_not_within(exc.wait)
         return False
 
     def _follow_holder(self) -> None:

@@ -529,6 +529,8 @@ class GlanceUnavailable(HostError):
 
     :ivar fault: what one of them said that is there and failed (5xx), with
         its status; None if none did
+    :ivar wait: seconds until one may be asked again by its own word (header
+        Retry-After), 0 if none has said so
     """
 
     msg_fmt = (
@@ -536,9 +538,12 @@ class GlanceUnavailable(HostError):
         'nova-compute for what each said.'
     )
 
-    def __init__(self, asked: int, fault: str | None = None) -> None:
+    def __init__(
+        self, asked: int, fault: str | None = None, wait: float = 0.0
+    ) -> None:
         super().__init__(asked=asked)
         self.fault = fault
+        self.wait = wait
 
 
 class KeystoneUnavailable(GlanceUnavailable):

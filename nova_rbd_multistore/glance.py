@@ -34,9 +34,10 @@ from oslo_log import log as logging
 from nova_rbd_multistore import answers
 from nova_rbd_multistore import asking
 from nova_rbd_multistore import beside
-from nova_rbd_multistore import endpoints
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import image as image_values
+from nova_rbd_multistore import needs as need_values
+from nova_rbd_multistore import rounds
 from nova_rbd_multistore import source
 from nova_rbd_multistore import task as task_values
 from nova_rbd_multistore import text
@@ -159,7 +160,7 @@ class Glance:
         locations: Locations = functools.partial(self.locations, image)
         # A deputy asks nothing before the user's own question is answered.
         if self._deputy is None and self._records.hide_locations:
-            locations = beside.start(locations)
+            locations = beside.start(locations).result
         record = self.record(image)
         shown = record.locations
         return record, locations if shown is None else lambda: shown
@@ -231,14 +232,14 @@ class Glance:
             )
             return list(accepted.request_ids), asking.endpoint_of(client)
 
-        needs = endpoints.Needs(store, sources, avoid)
+        needs = need_values.Needs(store, sources, avoid)
         forbidden = exceptions.CopyForbidden(image, store)
         try:
             with _refusals(image, forbidden=forbidden):
                 return self._ask_for_user(
                     image, start, _accepted, needs, _COPY_REFUSALS
                 )
-        except asking.SourcesMissing as exc:
+        except rounds.SourcesMissing as exc:
             raise exceptions.SourceOutOfReach(
                 image, store, sources, exc.stores
             ) from exc
@@ -268,7 +269,7 @@ class Glance:
         image: str,
         fetch: Callable[[Any], Raw],
         read: Callable[[Raw], Answer],
-        needs: endpoints.Needs = endpoints.NOTHING,
+        needs: need_values.Needs = need_values.NOTHING,
         refusals: tuple[type[asking.Refused], ...] = asking.COMMON,
     ) -> Answer:
         """Ask what Glance's policies may deny the user.
@@ -313,7 +314,7 @@ def log_in(
     try:
         with asking.only_answers(refusals=()):
             deputy.get_token(session)
-    except asking.NoAnswer as exc:
+    except rounds.NoAnswer as exc:
         reason = str(exc)
         away = isinstance(exc.__cause__, _KEYSTONE_AWAY)
     else:

@@ -72,6 +72,7 @@ class Pace:
         self._time = time
         self._began = time.clock()
         self._moved = self._poll_at = self._check_at = self._began
+        self._not_before = self._began
         # The last possible end of an interval, drift and all, in that time.
         self._longest_pause = limits.poll_interval * (
             LONGEST_PAUSE - 1 - JITTER
@@ -151,10 +152,14 @@ class Pace:
         # Poll once more at the moment a stall would be declared.
         self._poll_at = min(now + pause, max(self._ends_at, now + interval))
 
+    def poll_not_within(self, seconds: float) -> None:
+        """Do not poll for so long: Glance wants a pause."""
+        self._not_before = self._time.clock() + seconds
+
     @property
     def poll_is_due(self) -> bool:
         """Whether to poll now."""
-        return self._time.clock() >= self._poll_at
+        return self._time.clock() >= max(self._poll_at, self._not_before)
 
     @property
     def poll_may_wait(self) -> bool:
@@ -202,7 +207,8 @@ class Pace:
         :param look: seconds until the next look into the cluster
         """
         now = self._time.clock()
-        due = min(self._poll_at, self._check_at, self._ends_at)
+        poll_at = max(self._poll_at, self._not_before)
+        due = min(poll_at, self._check_at, self._ends_at)
         return max(min(due - now, look), 0.0)
 
     @property

@@ -13,13 +13,19 @@
 """Virtual time, shared by thousands of synchronous programs."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent import futures
 import contextlib
 import datetime
 import heapq
 import itertools
+from typing import Any, TypeVar
 
 import greenlet
+
+from nova_rbd_multistore import beside
+
+Result = TypeVar('Result')
 
 _EPOCH = datetime.datetime(2026, 1, 1)
 
@@ -96,3 +102,37 @@ class Workers:
                 self._clock.after(0.0, self._line.popleft().switch)
             else:
                 self._idle += 1
+
+
+class Programs:
+    """Work beside a program, each piece a program of its own."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def start(self, work: Callable[[], Result]) -> futures.Future[Result]:
+        """Begin ``work`` at this moment."""
+        outcome: futures.Future[Result] = futures.Future()
+        self._clock.start(lambda: beside.settle(outcome, work))
+        return outcome
+
+    def wait(
+        self, awaited: Iterable[futures.Future[Any]], seconds: float
+    ) -> None:
+        """Let other programs run until one has ended, or for some seconds."""
+        wanted = list(awaited)
+        if not wanted or any(one.done() for one in wanted):
+            return
+        waiting = greenlet.getcurrent()
+        woken = False
+
+        def wake(_: object = None) -> None:
+            nonlocal woken
+            if not woken:
+                woken = True
+                self._clock.after(0.0, waiting.switch)
+
+        for one in wanted:
+            one.add_done_callback(wake)
+        self._clock.after(seconds, wake)
+        self._clock.wait()

@@ -26,12 +26,15 @@ from nova_rbd_multistore import finding
 from nova_rbd_multistore import glance
 from nova_rbd_multistore import location
 from nova_rbd_multistore import pace
+from nova_rbd_multistore import rounds
 
 #: The defaults of Nova's options and ours.
 LIMITS = pace.Limits(
     poll_interval=15.0, probe_interval=0.5, timeout=600.0, stall_timeout=300.0
 )
 ENDPOINT_REST = 30.0
+PATIENCE = 1.0
+REQUEST_TIMEOUT = 60.0
 RETRIES = 3
 
 
@@ -54,6 +57,7 @@ class Cluster(finding.Cluster, Protocol):
 class Compute:
     """Boots one server from an image that its site does not have.
 
+    :param workers: in which it asks Glance
     :param rng: chooses endpoints, and spaces polls
     """
 
@@ -67,6 +71,7 @@ class Compute:
         urls: Sequence[str],
         limits: pace.Limits,
         clock: Clock,
+        workers: rounds.Workers,
         rng: random.Random,
     ) -> None:
         self.name = name
@@ -84,8 +89,17 @@ class Compute:
                 session,
                 auth,
                 urls,
-                endpoints.Endpoints(
-                    ENDPOINT_REST, clock.monotonic, rng.shuffle
+                rounds.Means(
+                    endpoints.Endpoints(
+                        ENDPOINT_REST,
+                        clock.monotonic,
+                        rng.shuffle,
+                        rng.uniform,
+                    ),
+                    workers,
+                    clock.monotonic,
+                    PATIENCE,
+                    REQUEST_TIMEOUT,
                 ),
                 sleep=clock.sleep,
                 retries=RETRIES,

@@ -36,6 +36,7 @@ from benchmarks.fleet import trace
 from lab import cloud
 from lab import credentials
 from lab import layout
+from nova_rbd_multistore import beside
 from nova_rbd_multistore import ceph
 from tests.rig import clusters
 from tests.rig import image_files
@@ -118,6 +119,7 @@ def _boot(
         [f'{api.url}/' for api in where.glance_apis],
         dataclasses.replace(ours.LIMITS, poll_interval=POLL_INTERVAL),
         time,
+        beside,
         random.Random(host.seed),
     )
     time.sleep(max(began + host.boots_at - time.monotonic(), 0.0))

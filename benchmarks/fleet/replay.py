@@ -89,6 +89,7 @@ def replay(recorded: trace.Trace) -> trace.Trace:
                 ours.LIMITS, poll_interval=recorded.poll_interval
             ),
             clock,
+            clocks.Programs(clock),
             random.Random(host.seed),
         )
         clock.after(

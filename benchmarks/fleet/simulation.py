@@ -161,7 +161,15 @@ def run(cloud: Cloud) -> Outcome:
         host = f'compute-{number}', store, sites[store], session
         chance = random.Random(rng.random())
         compute = (
-            ours.Compute(*host, AUTH, apis.urls, cloud.limits, clock, chance)
+            ours.Compute(
+                *host,
+                AUTH,
+                apis.urls,
+                cloud.limits,
+                clock,
+                clocks.Programs(clock),
+                chance,
+            )
             if cloud.backend == 'ours'
             else stock.Compute(*host, apis, cloud.limits, clock, chance)
         )

@@ -17,6 +17,8 @@ import datetime
 import heapq
 import itertools
 
+import greenlet
+
 from nova_rbd_multistore import pace
 
 _EPOCH = datetime.datetime(2026, 1, 1)
@@ -55,6 +57,30 @@ class Clock:
             event()
         # An event may have slept itself, and for longer.
         self.now = max(self.now, end)
+
+    def idle(self, seconds: float) -> None:
+        """Wait in a greenlet, while others let time pass."""
+        waiting = greenlet.getcurrent()
+        starter = waiting.parent
+        assert starter is not None
+
+        def go_on() -> None:
+            waiting.parent = greenlet.getcurrent()
+            waiting.switch()
+
+        self.after(seconds, go_on)
+        starter.switch()
+
+    def advance_until(
+        self, condition: Callable[[], bool], seconds: float
+    ) -> None:
+        """Let time pass until something is so, but so much at most."""
+        end = self.now + seconds
+        while not condition():
+            if not self._events or self._events[0][0] > end:
+                self.advance(max(end - self.now, 0.0))
+                return
+            self.advance(max(self._events[0][0] - self.now, 0.0))
 
     def after(self, seconds: float, event: Callable[[], None]) -> None:
         """Have ``event`` run when so much time has passed."""

@@ -22,11 +22,13 @@ from keystoneauth1 import token_endpoint
 from nova_rbd_multistore import asking
 from nova_rbd_multistore import endpoints
 from nova_rbd_multistore import glance
+from nova_rbd_multistore import rounds
 from tests.fakes import clock as clocks
 from tests.fakes import cluster as clusters
 from tests.fakes import endpoint as endpoint_fakes
 from tests.fakes import glance_api
 from tests.fakes import network
+from tests.fakes import workers
 
 
 class Cloud:
@@ -46,14 +48,28 @@ class Cloud:
         self.network = network.Network()
         names = [f'glance-{letter}' for letter in 'abcdefgh'[:count]]
         self.endpoints = [
-            endpoint_fakes.Endpoint(self.api, name) for name in names
+            endpoint_fakes.Endpoint(self.api, name, self.clock)
+            for name in names
         ]
         hosts = [f'{name}:9292' for name in names]
         self.urls = [f'http://{host}/' for host in hosts]
         self.network.servers.update(zip(hosts, self.endpoints, strict=True))
         self.session = ksa_session.Session(session=self.network.session())
         self.known = endpoints.Endpoints(
-            30, self.clock.monotonic, shuffle=_as_given
+            30,
+            self.clock.monotonic,
+            shuffle=_as_given,
+            uniform=lambda least, _: least,
+        )
+        self.means = rounds.Means(
+            self.known,
+            workers.Workers(
+                self.clock,
+                lambda: any(endpoint.seconds for endpoint in self.endpoints),
+            ),
+            self.clock.monotonic,
+            patience=1.0,
+            timeout=endpoint_fakes.TIMEOUT,
         )
 
     def glance(
@@ -85,7 +101,7 @@ class Cloud:
             self.session,
             auth,
             self.urls if urls is None else urls,
-            self.known,
+            self.means,
             sleep=sleep or self.clock.sleep,
             request_id=request_id,
             retries=retries,

@@ -16,6 +16,9 @@ import json
 from typing import Any
 import uuid
 
+import requests
+
+from tests.fakes import clock as clocks
 from tests.fakes import glance_api
 from tests.fakes import network
 
@@ -55,6 +58,12 @@ def error_page(status: int, explanation: str) -> network.Answer:
     return network.Answer(status, page.encode(), 'text/html; charset=UTF-8')
 
 
+#: Seconds after which the client gives a request up.
+TIMEOUT = 60.0
+
+#: Of an endpoint that hangs: no answer comes.
+FOR_EVER = float('inf')
+
 #: A Glance without a health check takes the path for an unknown version.
 NO_HEALTHCHECK = network.Answer(300, b'{"versions": []}')
 
@@ -67,19 +76,28 @@ class Endpoint:
 
     :param api: what it answers from
     :param name: by which that knows it
+    :param clock: that runs on while it takes its time
     :ivar answers: answers or exceptions of its own, by the end of the path
+    :ivar seconds: that an answer takes, by the end of the path
     :ivar fault: answer or exception to everything, None to be well
     :ivar expired: whether the user's token is good beside a service token
         only
     :ivar asked: requests so far
     """
 
-    def __init__(self, api: glance_api.GlanceApi, name: str = '') -> None:
+    def __init__(
+        self,
+        api: glance_api.GlanceApi,
+        name: str = '',
+        clock: clocks.Clock | None = None,
+    ) -> None:
         self._api = api
         self._name = name
+        self._clock = clock
         self.answers: dict[str, network.Answer | Exception] = {
             '/healthcheck': HEALTHY
         }
+        self.seconds: dict[str, float] = {}
         self.fault: network.Answer | Exception | None = None
         self.expired = False
         self.asked: list[network.Request] = []
@@ -95,6 +113,7 @@ class Endpoint:
     def __call__(self, request: network.Request) -> network.Answer:
         self.asked.append(request)
         path = network.address(request).path
+        self._take_time(path)
         own = self.fault or next(
             (
                 answer
@@ -111,6 +130,18 @@ class Endpoint:
             return self._answer(request, path.partition('/v2/')[2])
         except glance_api.Refusal as refusal:
             return error_page(refusal.status, refusal.explanation)
+
+    def _take_time(self, path: str) -> None:
+        seconds = sum(
+            seconds
+            for end, seconds in self.seconds.items()
+            if path.endswith(end)
+        )
+        if seconds:
+            assert self._clock is not None
+            self._clock.idle(min(seconds, TIMEOUT))
+        if seconds >= TIMEOUT:
+            raise requests.ReadTimeout('no answer in time')
 
     def _answer(self, request: network.Request, path: str) -> network.Answer:
         requester = self._requester(request)

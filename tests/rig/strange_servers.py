@@ -15,6 +15,7 @@
 from collections.abc import Callable, Iterator
 import contextlib
 import http.server
+import socketserver
 import threading
 import time
 
@@ -57,7 +58,7 @@ def answering(
         def log_message(self, *_args: object) -> None:
             """Say nothing."""
 
-    with _serving(Handler) as address:
+    with serving(Handler) as address:
         yield address, lambda: len(asked)
 
 
@@ -136,19 +137,23 @@ def late(url: str, seconds: float) -> Iterator[tuple[str, LateServer]]:
         def log_message(self, *_args: object) -> None:
             """Say nothing."""
 
-    with _serving(Handler) as address:
+    with serving(Handler) as address:
         yield address, glance
 
 
 @contextlib.contextmanager
-def _serving(
-    handler: type[http.server.BaseHTTPRequestHandler],
+def serving(
+    handler: type[socketserver.BaseRequestHandler],
+    kind: type[socketserver.TCPServer] = http.server.ThreadingHTTPServer,
 ) -> Iterator[str]:
-    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler)
+    """Serve until the end; the URL."""
+    server = kind(('127.0.0.1', 0), handler)
+    # Or its end would wait for clients that keep their connections.
+    server.daemon_threads = True  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
-        yield f'http://127.0.0.1:{server.server_port}'
+        yield f'http://127.0.0.1:{server.server_address[1]}'
     finally:
         server.shutdown()
         thread.join()

@@ -25,6 +25,7 @@ import pytest
 import requests
 
 from nova_rbd_multistore import access as access_module
+from nova_rbd_multistore import connections
 from nova_rbd_multistore import exceptions
 from tests.fakes import endpoint as endpoints
 from tests.fakes import network
@@ -621,7 +622,22 @@ def test_one_answer_is_waited_for_as_long_as_configured(
 ):
     options.config(group='glance', timeout=of_nova)
     options.config(group='rbd_multistore', glance_request_timeout=ours)
-    assert access_module.GlanceAccess()._session.timeout == wanted
+    access = access_module.GlanceAccess()
+    assert access._session.timeout == wanted
+    assert access._means.timeout == wanted
+
+
+def test_another_endpoint_is_asked_as_soon_as_configured(options):
+    options.config(group='rbd_multistore', glance_patience=2.5)
+    assert access_module.GlanceAccess()._means.patience == 2.5
+
+
+def test_a_whole_answer_has_to_come_in_time(options):
+    del options
+    session = access_module.GlanceAccess()._session.session
+    for adapter in session.adapters.values():
+        pool = adapter.poolmanager.connection_from_url('https://glance:9292')
+        assert pool.ConnectionCls.__module__ == connections.__name__
 
 
 def test_the_certificates_of_glance_are_novas(options):

@@ -38,8 +38,8 @@ def test_it_goes_on_while_its_outcome_is_not_wanted():
     outcome = beside.start(work)
     assert begun.wait(DEADLINE)
     go_on.set()
-    assert outcome() == 'done'
-    assert outcome() == 'done'
+    assert outcome.result() == 'done'
+    assert outcome.result() == 'done'
 
 
 def test_what_it_raised_is_raised_by_whoever_wants_the_outcome():
@@ -48,18 +48,35 @@ def test_what_it_raised_is_raised_by_whoever_wants_the_outcome():
 
     outcome = beside.start(work)
     with pytest.raises(LookupError, match='not there'):
-        outcome()
+        outcome.result()
 
 
 def test_it_serves_the_request_that_its_thread_serves():
     context = oslo_context.RequestContext()
-    assert beside.start(oslo_context.get_current)() is context
+    assert beside.start(oslo_context.get_current).result() is context
 
 
 def test_it_serves_no_request_if_its_thread_serves_none():
     with futures.ThreadPoolExecutor(1) as pool:
         outcome = pool.submit(beside.start, oslo_context.get_current).result()
-    assert outcome() is None
+    assert outcome.result() is None
+
+
+def test_a_wait_ends_with_the_first_outcome():
+    go_on = threading.Event()
+    stuck, quick = beside.start(go_on.wait), beside.start(lambda: None)
+    beside.wait([stuck, quick], DEADLINE)
+    assert quick.done()
+    assert not stuck.done()
+    go_on.set()
+
+
+def test_a_wait_ends_in_time():
+    go_on = threading.Event()
+    stuck = beside.start(go_on.wait)
+    beside.wait([stuck], 0.01)
+    assert not stuck.done()
+    go_on.set()
 
 
 def test_a_process_that_ends_waits_for_no_outcome():

@@ -54,6 +54,7 @@ def test_help_fits_a_line(option):
         'copy_stall_timeout',
         'copy_probe_interval',
         'glance_request_timeout',
+        'glance_patience',
         'glance_endpoint_rest',
         'rados_mon_op_timeout',
         'rados_osd_op_timeout',

@@ -1892,6 +1892,35 @@ def test_a_server_deleted_while_glance_is_away_ends_the_wait_too(site):
         site.copy()
 
 
+@pytest.mark.parametrize('question', ['record', 'request_copy'])
+def test_a_pause_that_glance_wants_is_made(site, question):
+    ask = getattr(site.glance, question)
+    asked = []
+    refused = [exceptions.GlanceUnavailable(1, wait=40)]
+
+    def busy(*arguments):
+        asked.append(site.clock.now)
+        if refused:
+            raise refused.pop()
+        return ask(*arguments)
+
+    setattr(site.glance, question, busy)
+    # The copy is seen to be done meanwhile, which is no reason to ask.
+    site.copy()
+    assert asked[1] - asked[0] >= 40
+
+
+def test_a_pause_that_glance_wants_does_not_outlast_the_wait(site):
+    def busy(_image):
+        raise exceptions.GlanceUnavailable(1, wait=40)
+
+    site.glance.record = busy
+    began = site.clock.now
+    with pytest.raises(exceptions.GlanceUnavailable):
+        site.copy(timeout=60)
+    assert site.clock.now - began == 60
+
+
 # The cluster
 
 

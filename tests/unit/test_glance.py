@@ -13,10 +13,12 @@
 """Glance over HTTP: real keystoneauth, real glanceclient, no network."""
 
 import contextlib
+import itertools
 import json
 import logging
 import threading
 
+import greenlet
 from keystoneauth1 import exceptions as ksa_exc
 from keystoneauth1 import plugin
 from keystoneauth1 import token_endpoint
@@ -28,6 +30,7 @@ from nova_rbd_multistore import asking
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import glance
 from nova_rbd_multistore import image as image_values
+from nova_rbd_multistore import rounds
 from nova_rbd_multistore import task as task_values
 from tests.fakes import endpoint as endpoints
 from tests.fakes import glance_api
@@ -486,9 +489,44 @@ def test_an_endpoint_that_failed_rests(cloud, image):
     cloud.endpoints[0].fault = None
     images.record(image)
     assert len(cloud.endpoints[0].asked) == 1
+
+
+def test_one_that_has_rested_is_tried_beside_a_boot(cloud, image, caplog):
+    caplog.set_level(logging.INFO)
+    cloud.endpoints[0].fault = requests.ConnectionError('refused')
+    images = cloud.glance()
+    images.record(image)
+    cloud.endpoints[0].fault = None
     cloud.clock.advance(30)
     images.record(image)
+    # Whoever asked has its answer of the other.
+    assert cloud.endpoints[1].paths[-1] == f'GET /v2/images/{image}'
+    assert cloud.endpoints[0].paths[1:] == [
+        'GET /healthcheck',
+        f'GET /v2/images/{image}',
+    ]
+    assert 'http://glance-a:9292/ answers again' in caplog.text
+    images.record(image)
+    assert cloud.endpoints[0].paths[-1] == f'GET /v2/images/{image}'
+
+
+def test_one_that_still_fails_is_said_to_once(cloud, image, caplog):
+    cloud.endpoints[0].fault = requests.ConnectionError('refused')
+    images = cloud.glance()
+    for _ in range(3):
+        images.record(image)
+        cloud.clock.advance(30)
     assert len(cloud.endpoints[0].asked) == 3
+    assert caplog.text.count('http://glance-a:9292/ failed') == 1
+
+
+def test_a_request_for_a_copy_is_not_used_to_try_others(cloud, image):
+    cloud.endpoints[0].fault = requests.ConnectionError('refused')
+    images = cloud.glance()
+    images.record(image)
+    cloud.clock.advance(30)
+    images.request_copy(image, 'west')
+    assert len(cloud.endpoints[0].asked) == 1
 
 
 def test_an_endpoint_that_rests_is_asked_when_the_others_fail(cloud, image):
@@ -521,6 +559,251 @@ def test_a_copy_accepted_by_a_glance_that_then_dies_is_busy(cloud, image):
     reply = cloud.glance().request_copy(image, 'west')
     assert reply.verdict is task_values.Verdict.BUSY
     assert [status for _, _, status in cloud.api.requests] == [202, 409]
+
+
+# One that hangs
+
+#: Seconds after which another is asked as well.
+PATIENCE = 1.0
+
+
+def seconds(cloud, ask):
+    began = cloud.clock.now
+    ask()
+    return cloud.clock.now - began
+
+
+def met(caplog):
+    return caplog.text.count('no answer within')
+
+
+@pytest.fixture
+def known_good(cloud, image):
+    """All endpoints have answered, a while ago."""
+    cloud.glance().record(image)
+    for url in cloud.urls:
+        cloud.known.note_healthy(url)
+        cloud.known.answered(url)
+    for endpoint in cloud.endpoints:
+        endpoint.asked.clear()
+    cloud.clock.advance(20)
+
+
+@pytest.mark.usefixtures('known_good')
+@pytest.mark.parametrize('question', ['record', 'locations', 'tasks'])
+def test_the_first_that_meets_one_that_hangs_loses_a_moment(
+    cloud, image, question, caplog
+):
+    cloud.endpoints[0].seconds[''] = endpoints.FOR_EVER
+    ask = questions(cloud.glance(), image)[question]
+    assert seconds(cloud, ask) == PATIENCE
+    assert 'http://glance-a:9292/ failed: no answer within 1.0 s' in (
+        caplog.text
+    )
+
+
+@pytest.mark.usefixtures('known_good')
+def test_all_others_lose_nothing_for_as_long_as_it_hangs(cloud, image, caplog):
+    cloud.endpoints[0].seconds[''] = endpoints.FOR_EVER
+    cloud.glance().record(image)
+    for _ in range(100):
+        cloud.clock.advance(7)
+        for question in ('record', 'locations'):
+            ask = questions(cloud.glance(), image)[question]
+            assert seconds(cloud, ask) == 0
+    assert met(caplog) == 1
+
+
+@pytest.mark.usefixtures('known_good')
+def test_one_that_hangs_has_one_request_at_a_time(cloud, image):
+    cloud.endpoints[0].seconds[''] = endpoints.FOR_EVER
+    moments = []
+    cloud.network.servers['glance-a:9292'] = lambda request: (
+        moments.append(cloud.clock.now),
+        cloud.endpoints[0](request),
+    )[1]
+    for _ in range(100):
+        cloud.glance().record(image)
+        cloud.clock.advance(7)
+    gaps = [after - before for before, after in itertools.pairwise(moments)]
+    # The time-out of the one before, and a rest.
+    assert min(gaps) >= 90
+    assert max(gaps) <= 105
+
+
+@pytest.mark.usefixtures('known_good')
+def test_one_that_hangs_on_images_alone_does_not_come_back(
+    cloud, image, caplog
+):
+    cloud.endpoints[0].seconds[image] = endpoints.FOR_EVER
+    for _ in range(50):
+        cloud.glance().record(image)
+        cloud.clock.advance(20)
+    # Its health check is good all the while.
+    assert cloud.endpoints[0].paths.count('GET /healthcheck') > 5
+    assert met(caplog) == 1
+
+
+@pytest.mark.usefixtures('known_good')
+def test_one_that_answers_late_is_good_again(cloud, image):
+    cloud.endpoints[0].seconds[''] = 5.0
+    assert seconds(cloud, lambda: cloud.glance().record(image)) == PATIENCE
+    cloud.endpoints[0].seconds.clear()
+    cloud.endpoints[0].asked.clear()
+    cloud.clock.advance(5)
+    cloud.glance().record(image)
+    assert cloud.endpoints[0].paths == [f'GET /v2/images/{image}']
+
+
+@pytest.mark.usefixtures('known_good')
+@pytest.mark.parametrize(
+    ('a', 'b', 'took'), [(3.0, 8.0, 3.0), (8.0, 3.0, 4.0)]
+)
+def test_where_all_are_slow_the_first_to_answer_is_heard(
+    cloud, image, a, b, took
+):
+    for endpoint, takes in zip(cloud.endpoints, (a, b), strict=True):
+        endpoint.seconds[''] = takes
+    assert seconds(cloud, lambda: cloud.glance().record(image)) == took
+    assert [len(endpoint.asked) for endpoint in cloud.endpoints] == [1, 1]
+
+
+@pytest.mark.usefixtures('known_good')
+def test_where_answers_are_slow_no_more_is_asked_than_before(cloud, image):
+    for endpoint in cloud.endpoints:
+        endpoint.seconds[''] = 3.0
+    images = cloud.glance()
+    images.record(image)
+    cloud.clock.advance(3)
+    for _ in range(5):
+        images.record(image)
+    assert sum(len(endpoint.asked) for endpoint in cloud.endpoints) == 2 + 5
+
+
+@pytest.mark.usefixtures('known_good')
+def test_where_all_hang_all_have_the_whole_time_of_a_request(
+    cloud, image, caplog
+):
+    for endpoint in cloud.endpoints:
+        endpoint.seconds[''] = endpoints.FOR_EVER
+
+    def ask():
+        with pytest.raises(exceptions.GlanceUnavailable):
+            cloud.glance().record(image)
+
+    assert seconds(cloud, ask) == PATIENCE + endpoints.TIMEOUT
+    assert [len(endpoint.asked) for endpoint in cloud.endpoints] == [1, 1]
+    assert 'http://glance-a:9292/: ' in caplog.text
+
+
+def test_the_only_endpoint_has_the_whole_time_of_a_request(cloud, image):
+    cloud.endpoints[0].seconds[''] = endpoints.TIMEOUT - 1
+    images = cloud.glance(urls=cloud.urls[:1])
+    assert images.record(image).id == image
+    assert cloud.endpoints[0].paths == [f'GET /v2/images/{image}']
+
+
+@pytest.mark.usefixtures('known_good')
+def test_a_request_for_a_copy_has_it_too(cloud, image):
+    cloud.glance().record(image)
+    cloud.endpoints[0].seconds['/import'] = 2.5
+    reply = cloud.glance().request_copy(image, 'west')
+    assert reply.verdict is task_values.Verdict.ACCEPTED
+    assert not cloud.endpoints[1].asked
+
+
+@pytest.mark.usefixtures('known_good')
+def test_a_copy_is_requested_of_whoever_has_just_answered(cloud, image):
+    cloud.endpoints[0].seconds[''] = endpoints.FOR_EVER
+    images = cloud.glance()
+    images.record(image)
+    cloud.known.answered(cloud.urls[0])
+    cloud.clock.advance(0.1)
+    cloud.known.answered(cloud.urls[1])
+    assert seconds(cloud, lambda: images.request_copy(image, 'west')) == 0
+
+
+@pytest.mark.usefixtures('known_good')
+def test_whoever_has_not_answered_lately_is_asked_for_little_first(
+    cloud, image
+):
+    for url in cloud.urls:
+        cloud.known.learn_stores(url, frozenset({'west'}))
+        cloud.known.note_healthy(url)
+    cloud.endpoints[0].seconds[''] = endpoints.FOR_EVER
+    images = cloud.glance()
+    assert seconds(cloud, lambda: images.request_copy(image, 'west')) == (
+        PATIENCE
+    )
+    assert cloud.endpoints[0].paths == ['GET /v2/info/stores']
+
+
+def test_one_that_hangs_from_the_start_is_met_once(cloud, image, caplog):
+    cloud.endpoints[0].seconds[''] = endpoints.FOR_EVER
+    assert seconds(cloud, lambda: cloud.glance().record(image)) == PATIENCE
+    for _ in range(50):
+        cloud.clock.advance(9)
+        assert seconds(cloud, lambda: cloud.glance().record(image)) == 0
+    assert met(caplog) == 1
+
+
+def test_one_that_hangs_unmet_is_found_out_beside_the_boots(
+    cloud, image, caplog
+):
+    cloud.endpoints[1].seconds[''] = endpoints.FOR_EVER
+    for _ in range(50):
+        assert seconds(cloud, lambda: cloud.glance().record(image)) == 0
+        cloud.clock.advance(9)
+    assert met(caplog) == 0
+
+
+@pytest.mark.usefixtures('known_good')
+def test_a_keystone_that_is_slow_is_not_taken_for_a_glance_that_is(
+    cloud, image, caplog
+):
+    class Keystone(token_endpoint.Token):
+        token_is_here = False
+
+        def get_headers(self, session):
+            if not self.token_is_here:
+                beside = greenlet.getcurrent().parent is not None
+                wait = cloud.clock.idle if beside else cloud.clock.advance
+                wait(5)
+            self.token_is_here = True
+            return super().get_headers(session)
+
+    # Nothing of this, but then questions go on beside who asks.
+    cloud.endpoints[0].seconds['/no-such-thing'] = 1
+
+    slow = Keystone('http://not-from-here', endpoints.USER)
+    asker = cloud.glance()._asker
+    asked = asking.Asker(
+        cloud.session, slow, cloud.urls, cloud.means, sleep=asker._sleep
+    )
+    assert glance.Glance(asked).record(image).id == image
+    assert met(caplog) == 0
+
+
+@pytest.mark.usefixtures('known_good')
+def test_where_no_thread_is_left_for_a_trial_another_boot_tries(cloud, image):
+    cloud.known.failed(cloud.urls[0])
+    cloud.clock.advance(30)
+    images = cloud.glance()
+    start = cloud.means.workers.start
+    left = [start]
+
+    def start_one(work):
+        return left.pop()(work) if left else no_more()
+
+    def no_more():
+        raise RuntimeError("can't start new thread")
+
+    cloud.means.workers.start = start_one
+    assert images.record(image).id == image
+    assert not cloud.endpoints[0].asked
+    cloud.means.workers.start = start
+    images.record(image)
+    assert cloud.endpoints[0].asked
 
 
 # Rounds
@@ -579,17 +862,75 @@ def test_an_endpoint_that_says_503_is_passed_over(cloud, image, caplog):
     assert 'FILE PATH MISSING' in caplog.text
 
 
+def test_where_all_are_sick_all_are_asked(cloud, image):
+    for endpoint in cloud.endpoints:
+        endpoint.answers['/healthcheck'] = endpoints.SICK
+    images = cloud.glance()
+    for ask in questions(images, image).values():
+        ask()
+    assert cloud.api.requests[0][2] == 202
+
+
+def test_where_all_are_sick_a_failure_leads_to_the_next(cloud, image):
+    for endpoint in cloud.endpoints:
+        endpoint.answers['/healthcheck'] = endpoints.SICK
+    cloud.endpoints[0].answers[image] = requests.ConnectionError('refused')
+    assert cloud.glance().record(image).id == image
+
+
+def test_a_sick_one_is_asked_when_the_others_fail(cloud, image):
+    cloud.endpoints[0].answers['/healthcheck'] = endpoints.SICK
+    images = cloud.glance()
+    images.record(image)
+    cloud.endpoints[1].fault = requests.ConnectionError('refused')
+    assert images.record(image).id == image
+    assert cloud.endpoints[0].paths[-1] == f'GET /v2/images/{image}'
+
+
+def test_a_sick_one_is_asked_again_for_its_health_beside_a_boot(cloud, image):
+    cloud.endpoints[0].answers['/healthcheck'] = endpoints.SICK
+    images = cloud.glance()
+    images.record(image)
+    cloud.clock.advance(29)
+    images.record(image)
+    assert cloud.endpoints[0].paths == ['GET /healthcheck']
+    cloud.clock.advance(1)
+    cloud.endpoints[0].answers['/healthcheck'] = endpoints.HEALTHY
+    images.record(image)
+    assert cloud.endpoints[0].paths == ['GET /healthcheck'] * 2
+    images.record(image)
+    assert cloud.endpoints[0].paths[-1] == f'GET /v2/images/{image}'
+
+
+@pytest.mark.parametrize('count', [1, 2])
+def test_a_health_check_that_hangs_costs_one_boot_a_moment(
+    cloud, image, count
+):
+    for endpoint in cloud.endpoints[:count]:
+        endpoint.seconds['/healthcheck'] = endpoints.FOR_EVER
+    assert seconds(cloud, lambda: cloud.glance().record(image)) == PATIENCE
+    for _ in range(50):
+        cloud.clock.advance(9)
+        for question in ('record', 'locations'):
+            ask = questions(cloud.glance(), image)[question]
+            assert seconds(cloud, ask) == 0
+
+
 @pytest.mark.parametrize(
     'answer',
     [
         endpoints.HEALTHY,
+        page(b'no', 405, 'text/plain'),
+        page(b'{"no": "json"}', 406),
+        page(b'slow down', 429, 'text/plain'),
+        page(b'short and stout', 418, 'text/plain'),
         endpoints.NO_HEALTHCHECK,
         endpoints.error_page(404, 'The resource could not be found'),
         endpoints.error_page(401, 'This server could not verify'),
         endpoints.error_page(403, 'no'),
         page(b'{"detailed": false, "reasons": []}'),
     ],
-    ids=['200', '300', '404', '401', '403', 'JSON'],
+    ids=lambda answer: f'{answer.status} {answer.content_type}',
 )
 def test_an_endpoint_without_a_health_check_is_healthy(cloud, image, answer):
     cloud.endpoints[0].answers['/healthcheck'] = answer
@@ -604,7 +945,20 @@ def test_good_health_is_believed_for_a_while(cloud, image):
     assert cloud.endpoints[0].paths.count('GET /healthcheck') == 1
     cloud.clock.advance(30)
     images.record(image)
+    assert cloud.endpoints[0].paths.count('GET /healthcheck') == 1
+    # What may need its file store.
+    images.request_copy(image, 'west')
     assert cloud.endpoints[0].paths.count('GET /healthcheck') == 2
+
+
+def test_one_that_falls_sick_gets_no_request_for_a_copy(cloud, image):
+    images = cloud.glance()
+    images.record(image)
+    cloud.endpoints[0].answers['/healthcheck'] = endpoints.SICK
+    cloud.clock.advance(30)
+    reply = images.request_copy(image, 'west')
+    assert reply.verdict is task_values.Verdict.ACCEPTED
+    assert not any('import' in path for path in cloud.endpoints[0].paths)
 
 
 # Stores
@@ -707,7 +1061,7 @@ def test_after_a_409_the_stores_are_looked_at_unless_the_image_is_locked(
 
 
 def test_a_store_taken_away_later_is_unknown_at_the_next_request(cloud, image):
-    images = cloud.glance()
+    images = cloud.glance(urls=cloud.urls[:1])
     images.request_copy(image, 'west')
     cloud.clock.advance(60)
     other = cloud.api.add_image('file').id
@@ -907,6 +1261,93 @@ def test_the_stores_of_an_endpoint_that_has_them_are_asked_for_once(
     assert cloud.endpoints[0].paths.count('GET /v2/info/stores') == 1
 
 
+# Endpoints that want a pause
+
+
+def busy(retry_after, status=429):
+    return page(
+        b'slow down',
+        status,
+        'text/plain',
+        headers={'Retry-After': retry_after},
+    )
+
+
+def calm(endpoint):
+    endpoint.fault = None
+
+
+@pytest.mark.parametrize('status', [429, 503])
+@pytest.mark.parametrize('count', [1, 2])
+def test_a_pause_that_all_want_is_made(cloud, image, status, count, caplog):
+    for endpoint in cloud.endpoints:
+        endpoint.fault = busy('7', status)
+    before = cloud.clock.now
+    cloud.clock.after(7, lambda: [calm(each) for each in cloud.endpoints])
+    images = cloud.glance(urls=cloud.urls[:count], retries=1)
+    asked = []
+    for host, server in dict(cloud.network.servers).items():
+        cloud.network.servers[host] = lambda request, server=server: (
+            asked.append(cloud.clock.now - before),
+            server(request),
+        )[1]
+    assert images.record(image).id == image
+    assert cloud.clock.naps == [7]
+    assert asked[:count] == [0] * count
+    assert set(asked[count:]) == {7}
+    assert (
+        f'wants no question for 7.0 s: HTTP {status} slow down' in caplog.text
+    )
+
+
+def test_a_pause_that_one_wants_is_spent_with_the_other(cloud, image):
+    cloud.endpoints[0].fault = busy('7')
+    images = cloud.glance()
+    for _ in range(6):
+        images.record(image)
+        cloud.clock.advance(1)
+    assert cloud.clock.naps == []
+    assert len(cloud.endpoints[0].asked) == 1
+
+
+def test_pauses_are_no_rounds_but_end(cloud, image):
+    cloud.endpoints[0].fault = busy('7')
+    images = cloud.glance(urls=cloud.urls[:1], retries=1)
+    with pytest.raises(exceptions.GlanceUnavailable):
+        images.record(image)
+    assert cloud.clock.naps == [7] * 8  # a minute, as one answer may take
+
+
+def test_whoever_asks_again_by_themselves_is_told_of_the_pause(cloud, image):
+    cloud.endpoints[0].fault = busy('7')
+    images = cloud.glance(urls=cloud.urls[:1], retries=1).without_retries()
+    for wait in (7, 5):
+        with pytest.raises(exceptions.GlanceUnavailable) as caught:
+            images.record(image)
+        assert caught.value.wait == wait
+        cloud.clock.advance(2)
+    assert cloud.clock.naps == []
+    assert len(cloud.endpoints[0].asked) == 1
+
+
+def test_the_error_tells_no_tenant_what_an_endpoint_wants(cloud, image):
+    cloud.endpoints[0].fault = busy('7')
+    with pytest.raises(exceptions.GlanceUnavailable) as caught:
+        cloud.glance(urls=cloud.urls[:1]).record(image)
+    assert '7' not in str(caught.value)
+
+
+def test_a_refused_request_for_a_copy_is_not_repeated_in_the_pause(
+    cloud, image
+):
+    images = cloud.glance(urls=cloud.urls[:1], retries=1)
+    cloud.endpoints[0].answers['/import'] = busy('7')
+    cloud.clock.after(7, lambda: cloud.endpoints[0].answers.clear())
+    reply = images.request_copy(image, 'west')
+    assert reply.verdict is task_values.Verdict.ACCEPTED
+    assert cloud.clock.naps == [7]
+
+
 # Secrets
 
 
@@ -1034,7 +1475,8 @@ def test_what_records_show_is_learned_from_the_first(cloud, image):
         image
     )
     assert record.id == image
-    assert asked(cloud) == [image, 'healthcheck']
+    # Of the endpoint that it is asked of, and of the other, beside.
+    assert asked(cloud) == [image, 'healthcheck', 'healthcheck']
     assert len(locations()) == 2
     assert records.hide_locations
 
@@ -1157,12 +1599,12 @@ def test_what_is_logged_beside_has_the_id_of_the_request(
     cloud.endpoints[0].answers['/locations'] = endpoints.error_page(500, 'no')
     request = oslo_context.RequestContext()
     handler = Contexts()
-    asking.LOG.logger.addHandler(handler)
+    rounds.LOG.logger.addHandler(handler)
     try:
         _, locations = ask(image)
         locations()
     finally:
-        asking.LOG.logger.removeHandler(handler)
+        rounds.LOG.logger.removeHandler(handler)
     assert 'failed' in caplog.text
     assert found == [request]
 

@@ -34,13 +34,16 @@ LAYERS = [
     ('engine', ('copying', 'request', 'holder', 'watch', 'pace', 'sharing')),
     (
         'two ends',
-        ('glance', 'asking', 'beside', 'endpoints', 'regions', 'ceph'),
+        (
+            *('glance', 'asking', 'rounds', 'beside', 'endpoints'),
+            *('regions', 'connections', 'ceph'),
+        ),
     ),
     (
         'values',
         (
             *('source', 'image', 'task', 'arrival', 'location'),
-            *('progress', 'rbd_class', 'answers'),
+            *('progress', 'rbd_class', 'answers', 'needs'),
         ),
     ),
     ('options and exceptions', ('conf', 'exceptions', 'text')),
