@@ -43,7 +43,7 @@ def replay(recorded: trace.Trace) -> trace.Trace:
     """Have the recorded hosts boot in virtual time."""
     clock = clocks.Clock()
     sites = {
-        host.store: clusters.Cluster(f'fsid-{host.store}')
+        host.store: clusters.Cluster(f'fsid-{host.store}', clock.monotonic)
         for host in recorded.hosts
     }
     apis = glance.Glance(
@@ -199,6 +199,8 @@ class _Cluster:
         self._looks = iter(looks)
         self.fsid = cluster.fsid
         self.clone = cluster.clone
+        self.hold_lease = cluster.hold_lease
+        self.release_lease = cluster.release_lease
 
     def arrival(self, pool: str, image: str) -> arrival.Arrival:
         seen = next(self._looks, None)

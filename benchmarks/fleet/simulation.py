@@ -125,7 +125,9 @@ def run(cloud: Cloud) -> Outcome:
     clock = clocks.Clock()
     rng = random.Random(cloud.seed)
     sites = {
-        f'site-{number + 1:02}': clusters.Cluster(f'fsid-{number + 1:02}')
+        f'site-{number + 1:02}': clusters.Cluster(
+            f'fsid-{number + 1:02}', clock.monotonic
+        )
         for number in range(cloud.sites)
     }
     apis = glance.Glance(

@@ -271,6 +271,14 @@ class Cluster:
     ) -> None:
         self._cluster.clone(source, pool, name)
 
+    def hold_lease(
+        self, pool: str, name: str, owner: str, seconds: int
+    ) -> bool:
+        return self._cluster.hold_lease(pool, name, owner, seconds)
+
+    def release_lease(self, pool: str, name: str) -> None:
+        self._cluster.release_lease(pool, name)
+
     def arrival(self, pool: str, image: str) -> arrival.Arrival:
         began = self._recorder.now()
         arrival = self._cluster.arrival(pool, image)
