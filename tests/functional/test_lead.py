@@ -76,11 +76,11 @@ def test_the_second_of_two_sites_does_not_wait_for_a_poll_interval(
     ended, began = moment(first['updated_at']), moment(second['created_at'])
     assert ended <= began
     # Where all four polled once an interval, none would have done so yet.
-    print(f'free for {(began - ended).total_seconds()} s')
     assert began - ended < POLL_INTERVAL / 2
-    # One of the site that waited.
-    leaders = [host for host in making if LEADS in host.log]
-    assert len(leaders) == 1
+    waiting = (
+        making[:2] if second['input']['backend'] == ['east'] else making[2:]
+    )
+    assert any(LEADS in host.log for host in waiting)
     assert leases() == set()
 
 
