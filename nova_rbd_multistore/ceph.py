@@ -35,6 +35,13 @@ from nova_rbd_multistore import text
 
 LOG = logging.getLogger(__name__)
 
+#: Name of the lock that makes an object a lease.
+LEASE = 'lease'
+
+#: Flag of a lock: whoever has it may take it again (LIBRADOS_LOCK_FLAG_RENEW,
+#: which librados' bindings do not name).
+_MAY_RENEW = 1
+
 
 class SourceMissing(Exception):
     """There is no such snapshot, or we may not read it: try another.
@@ -178,6 +185,55 @@ class Cluster:
                 if _readable(parent, source):
                     raise exceptions.PoolUnusable(pool, exc) from exc
                 raise SourceDenied(exc) from exc
+
+    def hold_lease(
+        self, pool: str, name: str, owner: str, seconds: int
+    ) -> bool:
+        """Take or renew a lease; return whether ``owner`` has it now.
+
+        A lease is a RADOS lock on an empty object, which the OSD lets go of
+        when its time is over.
+
+        :param name: of the object
+        :param owner: one of this process and of this connection
+        :raises PoolUnusable: if there is no such pool, or not for us
+        :raises ClusterUnreachable: if the cluster fails, or is too slow
+        """
+        with self.errors():
+            _, ioctx = self.open_pool(pool)
+            try:
+                with ioctx:
+                    ioctx.lock_exclusive(
+                        name,
+                        LEASE,
+                        owner,
+                        desc='polls Glance for its site',
+                        duration=seconds,
+                        flags=_MAY_RENEW,
+                    )
+                    return True
+            except rados.ObjectBusy:
+                return False
+            except rados.PermissionError as exc:
+                raise exceptions.PoolUnusable(pool, exc) from exc
+
+    def release_lease(self, pool: str, name: str) -> None:
+        """Remove a lease that is ours, with its object.
+
+        :raises PoolUnusable: if there is no such pool, or not for us
+        :raises ClusterUnreachable: if the cluster fails, or is too slow
+        """
+        with self.errors():
+            _, ioctx = self.open_pool(pool)
+            try:
+                with ioctx:
+                    # Not unlock, then remove: the lock may be another's then.
+                    ioctx.remove_object(name)
+            except rados.ObjectNotFound:
+                # Somebody has cleaned up.
+                return
+            except rados.PermissionError as exc:
+                raise exceptions.PoolUnusable(pool, exc) from exc
 
     def arrival(self, pool: str, image: str) -> arrival.Arrival:
         """How far a copy of ``image`` into ``pool`` has come.

@@ -28,6 +28,8 @@ Glance's rules, from its API reference and its source:
 
 What a copy writes is seen in the local cluster first, at no cost to Glance:
 so we look there often, and poll Glance seldom, but at once when it is done.
+While the image is copied to another site, there is nothing to be seen: one
+host of each site then polls for all (:mod:`lead`).
 """
 
 from collections.abc import Callable
@@ -39,6 +41,7 @@ from nova_rbd_multistore import arrival
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import holder as holders
 from nova_rbd_multistore import image as image_values
+from nova_rbd_multistore import lead
 from nova_rbd_multistore import pace
 from nova_rbd_multistore import progress
 from nova_rbd_multistore import request
@@ -78,6 +81,8 @@ class Copy:
     :param probe: tells how much has arrived in the local cluster
     :param check: raises if the boot need not wait any longer
     :param server: uuid of the server to be booted, for the log
+    :param lease: of the lead among the hosts of this site, None if each of
+        them is to poll for itself
     """
 
     def __init__(
@@ -90,6 +95,7 @@ class Copy:
         time: pace.Time,
         check: Callable[[], None],
         server: str | None = None,
+        lease: lead.Lease | None = None,
     ) -> None:
         self._log = logging.KeywordArgumentAdapter(
             LOG.logger, {'instance_uuid': server} if server else {}
@@ -106,6 +112,7 @@ class Copy:
             probe, record.size, limits.probe_interval, time.clock
         )
         self._request = request.Request(store)
+        self._lead = lead.Lead(lease, time)
         self._holding: task_values.CopyTask | None = None
         self._told_of: tuple[str, task_values.TaskStatus] | None = None
         self._obstacle: exceptions.CopyError | exceptions.HostError | None
@@ -134,6 +141,13 @@ class Copy:
         :raises ImageError: if the image is no longer there for this user
         :raises HostError: if Glance, or the store in it, is not there
         """
+        try:
+            return self._run()
+        finally:
+            # Whatever ended the wait: if others wait on, another host leads.
+            self._lead.resign()
+
+    def _run(self) -> image_values.ImageRecord:
         # Another boot may have followed the copy until now.
         read_long_ago = self._pace.waited >= self._limits.poll_interval
         self._pace.watch()
@@ -141,6 +155,7 @@ class Copy:
         self._look_into_cluster()
         # What lay there before may be the rest of a copy that died.
         self._watch.distrust_bytes()
+        self._pace.saw_holder(self._record.lock)
         if self._record.lock and not read_long_ago:
             self._log_holder(f'task {self._record.lock} holds it')
             self._poll_as_due()
@@ -150,7 +165,9 @@ class Copy:
             if self._pace.is_over and self._look_last():
                 break
             self._time.sleep(
-                self._pace.until_next(self._watch.until_next_look)
+                self._pace.until_next(
+                    self._watch.until_next_look, self._lead.until_due
+                )
             )
         self._log.info(
             'Image %s is in store %s, %.1f s after the boot asked for it',
@@ -180,6 +197,7 @@ class Copy:
                 # Not for long: those that answer have failed.
                 self._meet(self._failure(exc.fault or 'it does not answer'))
             elif exc.fault is None:
+                self._lead.resign()
                 self._poll_later()
             else:
                 # Of imports of several images at once, Glance answers some
@@ -210,6 +228,8 @@ class Copy:
                     reply.endpoint,
                 )
                 self._watch.await_new_copy()
+                # So that nobody of this site polls for what is on its way.
+                self._lead.take()
                 self._poll_as_due()
             case task_values.Verdict.BUSY:
                 self._pace.settled()
@@ -242,6 +262,7 @@ class Copy:
             self._store,
             reason,
         )
+        self._lead.strive()
 
     def _log_quiet(self, holder: holders.Holder) -> None:
         """Say once what an image waits for that shows no progress."""
@@ -261,11 +282,15 @@ class Copy:
     def _look(self) -> bool:
         """See whether the image is there, in the cluster or in Glance."""
         self._look_into_cluster()
+        self._keep_up_lead()
         poll, check = self._pace.poll_is_due, self._pace.check_is_due
         may_wait = self._pace.poll_may_wait
         if not (poll or check):
             return False
-        if check or self._watch.sign is not watch.Sign.DUE:
+        if check or (
+            self._pace.check_goes_with_poll
+            and self._watch.sign is not watch.Sign.DUE
+        ):
             # Otherwise the boot is about to go on, and Nova itself checks.
             self._check()
             self._pace.checked()
@@ -274,8 +299,8 @@ class Copy:
         if self._watch.sign is watch.Sign.ARRIVING and may_wait:
             # Whoever writes there is alive, and not done: no news in Glance,
             # except that the user may have lost the right to the image.
-            self._watch.distrust_bytes()
             self._poll_later()
+            self._watch.distrust_bytes()
             return False
         return self._poll()
 
@@ -291,6 +316,8 @@ class Copy:
                 exc,
                 self._limits.poll_interval,
             )
+            # A follower has to see what its leader has brought about.
+            self._lead.withdraw()
             return
         except exceptions.ClusterUnreachable as exc:
             self._log.debug('Cannot look for image %s: %s', self._image, exc)
@@ -302,6 +329,27 @@ class Copy:
             self._pace.poll_at_once()
         self._log_progress()
 
+    def _keep_up_lead(self) -> None:
+        before = self._lead.role
+        self._lead.keep_up()
+        if (
+            self._lead.role is before
+            or self._request.accepted
+            or self._watch.sign is watch.Sign.DUE
+        ):
+            return
+        if self._lead.role is lead.Role.LEADER:
+            self._log.info(
+                'Polling Glance for all hosts of this site until store %s can '
+                'have image %s',
+                self._store,
+                self._image,
+            )
+            # The image may be free since the last leader's last poll.
+            self._pace.poll_now()
+        elif self._lead.role is lead.Role.FOLLOWER:
+            self._poll_later()
+
     def _poll(self) -> bool:
         self._pace.polled()
         try:
@@ -310,6 +358,7 @@ class Copy:
             if record != self._record:
                 self._pace.moved()
             self._record = record
+            self._pace.saw_holder(record.lock)
             if record.holds(self._store):
                 return True
             if record.lock:
@@ -321,6 +370,8 @@ class Copy:
                 self._request_copy()
         except exceptions.GlanceUnavailable as exc:
             # It may come back, and a copy goes on without being polled.
+            # Another host may have a better way to it.
+            self._lead.resign()
             self._pace.settled()
             self._poll_later()
             self._pace.poll_not_within(exc.wait)
@@ -330,8 +381,9 @@ class Copy:
         """Look after the task that holds the image."""
         self._pace.settled()
         self._poll_as_due()
-        if not self._pace.stands_still:
+        if not (self._pace.stands_still and self._pace.inquiry_is_due):
             return
+        self._pace.inquired()
         if self._request.state is request.State.NONE:
             # Its glance-api may be long dead: then Glance lets our request
             # take the lock over.
@@ -442,9 +494,37 @@ class Copy:
     # Pace
 
     def _poll_later(self) -> None:
-        self._pace.poll_later(
-            patiently=not self._request.accepted and self._watch.sees
-        )
+        self._pace.poll_later(self._rhythm)
+
+    @property
+    def _rhythm(self) -> pace.Rhythm:
+        if not self._request.accepted:
+            match self._lead.role:
+                case lead.Role.LEADER if self._waits_for_lock:
+                    return pace.Rhythm.EAGER
+                case lead.Role.LEADER:
+                    return pace.Rhythm.STEADY
+                case lead.Role.FOLLOWER:
+                    return pace.Rhythm.RARE
+        return self._rhythm_alone
+
+    @property
+    def _rhythm_alone(self) -> pace.Rhythm:
+        """That of a host which polls for itself."""
+        if self._request.accepted or not self._watch.sees:
+            return pace.Rhythm.STEADY
+        return pace.Rhythm.PATIENT
+
+    @property
+    def _waits_for_lock(self) -> bool:
+        """Whether nothing but a poll shows when we can have our copy."""
+        if self._watch.sign is watch.Sign.ARRIVING:
+            return False
+        if self._record.lock and self._store in self._record.importing:
+            # Somebody's copy to our own store: the cluster will show it.
+            return False
+        # Glance also gives the answer of a lock for other reasons.
+        return self._request.refusals <= 1
 
     def _poll_as_due(self) -> None:
         if self._watch.sign is watch.Sign.DUE:

@@ -19,6 +19,7 @@ has turned out to be another cluster.
 from collections.abc import Callable, Collection, Hashable
 import functools
 from typing import Protocol
+import uuid
 
 from nova_rbd_multistore import arrival
 from nova_rbd_multistore import copying
@@ -33,6 +34,9 @@ from nova_rbd_multistore import source
 #: another cluster than ours: each would fill a store in vain.
 MISMATCH_REMEMBERED = 300.0
 
+#: Objects in Nova's pool that are the leases of images begin so.
+LEASE_PREFIX = 'nova-rbd-multistore.lead.'
+
 
 class Cluster(Protocol):
     """What finding needs of the local cluster; see :class:`ceph.Cluster`."""
@@ -40,6 +44,12 @@ class Cluster(Protocol):
     def fsid(self) -> str: ...
 
     def arrival(self, pool: str, image: str) -> arrival.Arrival: ...
+
+    def hold_lease(
+        self, pool: str, name: str, owner: str, seconds: int
+    ) -> bool: ...
+
+    def release_lease(self, pool: str, name: str) -> None: ...
 
 
 class Images(copying.ImageService, Protocol):
@@ -65,6 +75,7 @@ class Finder:
     :param store: name of the host's store in Glance, '' if copies are not
         wanted
     :param pool: of the cluster, in which that store keeps its images
+    :param own_pool: in which Nova keeps its disks
     :param trusted_pools: pools from which an image may be cloned or copied
         under any name
     """
@@ -74,6 +85,7 @@ class Finder:
         cluster: Cluster,
         store: str,
         pool: str,
+        own_pool: str,
         trusted_pools: Collection[str],
         limits: pace.Limits,
         time: pace.Time,
@@ -81,6 +93,7 @@ class Finder:
         self._cluster = cluster
         self.store = store
         self._pool = pool
+        self._own_pool = own_pool
         self._trusted_pools = trusted_pools
         self._limits = limits
         self._time = time
@@ -89,6 +102,7 @@ class Finder:
         )
         self._fsid: str | None = None
         self._mismatch: tuple[float, frozenset[str]] | None = None
+        self._owner = str(uuid.uuid4())
 
     @property
     def fsid(self) -> str:
@@ -177,6 +191,7 @@ class Finder:
             self._time,
             check,
             server,
+            _Lease(self._cluster, self._own_pool, record.id, self._owner),
         )
 
         def copy() -> list[location.RbdLocation]:
@@ -260,3 +275,23 @@ class Finder:
         return source.local_sources(
             record, locations, self.fsid, self._trusted_pools
         )
+
+
+class _Lease:
+    """Of the lead in the wait for one image, in the cluster of the site."""
+
+    def __init__(
+        self, cluster: Cluster, pool: str, image: str, owner: str
+    ) -> None:
+        self._cluster = cluster
+        self._pool = pool
+        self._name = LEASE_PREFIX + image
+        self._owner = owner
+
+    def hold(self, seconds: int) -> bool:
+        return self._cluster.hold_lease(
+            self._pool, self._name, self._owner, seconds
+        )
+
+    def release(self) -> None:
+        self._cluster.release_lease(self._pool, self._name)

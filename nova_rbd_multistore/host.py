@@ -74,6 +74,7 @@ def make_finder(cluster: finding.Cluster, time: pace.Time) -> finding.Finder:
         cluster,
         CONF.libvirt.images_rbd_glance_store_name,
         CONF.rbd_multistore.glance_rbd_pool,
+        CONF.libvirt.images_rbd_pool,
         CONF.rbd_multistore.trusted_clone_pools,
         pace.Limits(
             poll_interval=CONF.libvirt.images_rbd_glance_copy_poll_interval,

@@ -14,6 +14,8 @@
 
 from collections.abc import Callable
 import dataclasses
+import enum
+import math
 
 #: Seconds until Glance is polled, first, when its answer must be due: its
 #: record says within 0.1 s what the cluster shows.
@@ -32,6 +34,36 @@ PATIENCE = 0.5
 
 #: Intervals that pass between two polls at most.
 LONGEST_PAUSE = 4
+
+#: Seconds between two polls of a host that polls for its whole site, at first.
+EAGER_PAUSE = 0.6
+
+#: Later this fraction of the time already waited, so that a long wait costs
+#: few polls more than a short one.
+EAGERNESS = 0.03
+
+#: No copy of an image is taken to be done before this fraction of the time
+#: that the quickest one took.
+QUICKEST = 0.7
+
+#: In place of a task's id.
+_UNSEEN = ''
+
+
+class Rhythm(enum.Enum):
+    """How soon the next poll comes."""
+
+    #: As soon as makes a difference: one host does that for all of its site.
+    EAGER = enum.auto()
+    #: After an interval.
+    STEADY = enum.auto()
+    #: After more intervals, the longer the wait. Thousands may wait for one
+    #: lock, and the first of a site to find it free requests a copy for all of
+    #: the site. So each polls ever less often: what all ask then grows with
+    #: their number, hardly with the wait.
+    PATIENT = enum.auto()
+    #: As late after the last one as may be: another host polls for this one.
+    RARE = enum.auto()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -71,13 +103,14 @@ class Pace:
         self._limits = limits
         self._time = time
         self._began = time.clock()
-        self._moved = self._poll_at = self._check_at = self._began
+        self._moved = self._poll_at = self._began
+        self._check_at = self._check_from = self._began
+        self._inquired_at = -math.inf
+        self._held_by: str | None = _UNSEEN
+        self._held_since: float | None = None
+        self._quickest: float | None = None
+        self._polled_at = self._began
         self._not_before = self._began
-        # The last possible end of an interval, drift and all, in that time.
-        self._longest_pause = limits.poll_interval * (
-            LONGEST_PAUSE - 1 - JITTER
-        )
-        self._poll_by = self._began + self._longest_pause
         self._recheck = FIRST_RECHECK
         self._unsettled_since: float | None = None
 
@@ -97,13 +130,34 @@ class Pace:
 
     def checked(self) -> None:
         """Note a check of the boot; the next is due in an interval or so."""
-        self._check_at = self._time.clock() + self._limits.poll_interval * (
-            1 + JITTER
-        )
+        now, interval = self._time.clock(), self._limits.poll_interval
+        self._check_from = now + interval * (1 - JITTER)
+        self._check_at = now + interval * (1 + JITTER)
+
+    def inquired(self) -> None:
+        """Note that Glance is asked why nothing moves."""
+        self._inquired_at = self._time.clock()
+
+    def saw_holder(self, task: str | None) -> None:
+        """Note which task holds the image, to learn how long that takes."""
+        if task == self._held_by:
+            return
+        now = self._time.clock()
+        if self._held_since is not None:
+            took = now - self._held_since
+            self._quickest = min(took, self._quickest or took)
+        # Nobody has seen when the first one began.
+        began = task is not None and self._held_by != _UNSEEN
+        self._held_since = now if began else None
+        self._held_by = task
 
     def polled(self) -> None:
         """Note that Glance is being polled."""
-        self._poll_by = self._time.clock() + self._longest_pause
+        self._polled_at = self._time.clock()
+
+    def poll_now(self) -> None:
+        """Poll with the next step."""
+        self._poll_at = self._time.clock()
 
     def poll_soon(self) -> None:
         """Poll when an answer may be there; each time, wait twice as long."""
@@ -134,23 +188,32 @@ class Pace:
         """Note that Glance has said something else."""
         self._unsettled_since = None
 
-    def poll_later(self, *, patiently: bool) -> None:
-        """Poll after an interval.
-
-        :param patiently: or after more of them, the longer the wait. Thousands
-            may wait for one lock, and the first of a site to find it free asks
-            for all of the site. So each polls ever less often: what all ask
-            then grows with their number, hardly with the wait
-        """
+    def poll_later(self, rhythm: Rhythm) -> None:
+        """Poll after a while."""
         self._recheck = FIRST_RECHECK
         now = self._time.clock()
-        interval = pause = self._limits.poll_interval
-        if patiently:
-            pause = max(interval, PATIENCE * (now - self._began))
-            pause = min(pause, LONGEST_PAUSE * interval)
+        # Who follows one leader after another does not put its poll off.
+        since = self._polled_at if rhythm is Rhythm.RARE else now
+        pause = self._pause(rhythm)
         pause *= self._time.uniform(1 - JITTER, 1 + JITTER)
         # Poll once more at the moment a stall would be declared.
-        self._poll_at = min(now + pause, max(self._ends_at, now + interval))
+        latest = max(self._ends_at, now + self._limits.poll_interval)
+        self._poll_at = min(since + pause, latest)
+
+    def _pause(self, rhythm: Rhythm) -> float:
+        interval = self._limits.poll_interval
+        match rhythm:
+            case Rhythm.EAGER:
+                pause = max(EAGER_PAUSE, EAGERNESS * self.waited)
+                pause = max(min(pause, interval), self._until_free)
+                return min(pause, LONGEST_PAUSE * interval)
+            case Rhythm.STEADY:
+                return interval
+            case Rhythm.PATIENT:
+                pause = max(interval, PATIENCE * self.waited)
+                return min(pause, LONGEST_PAUSE * interval)
+            case Rhythm.RARE:
+                return LONGEST_PAUSE * interval
 
     def poll_not_within(self, seconds: float) -> None:
         """Do not poll for so long: Glance wants a pause."""
@@ -164,12 +227,19 @@ class Pace:
     @property
     def poll_may_wait(self) -> bool:
         """Whether a poll is not overdue, so that it may be left out once."""
-        return self._time.clock() < self._poll_by
+        # The last possible end of an interval, drift and all, in that time.
+        longest = self._limits.poll_interval * (LONGEST_PAUSE - 1 - JITTER)
+        return self._time.clock() < self._polled_at + longest
 
     @property
     def check_is_due(self) -> bool:
         """Whether to check, poll or not, that the boot is still wanted."""
         return self._time.clock() >= self._check_at
+
+    @property
+    def check_goes_with_poll(self) -> bool:
+        """Whether to check that with a poll; not with each of eager ones."""
+        return self._time.clock() >= self._check_from
 
     @property
     def waited(self) -> float:
@@ -192,6 +262,12 @@ class Pace:
         return self.still_for >= self._limits.poll_interval * (1 - JITTER)
 
     @property
+    def inquiry_is_due(self) -> bool:
+        """Whether that was an interval ago: not with each of eager polls."""
+        since = self._time.clock() - self._inquired_at
+        return since >= self._limits.poll_interval * (1 - JITTER)
+
+    @property
     def is_over(self) -> bool:
         """Whether to give up."""
         return self._time.clock() >= self._ends_at
@@ -201,15 +277,23 @@ class Pace:
         """Whether the whole time is over, and not only that of a stall."""
         return self.left <= 0
 
-    def until_next(self, look: float) -> float:
+    def until_next(self, *others: float) -> float:
         """Seconds until the next step of any kind is due.
 
-        :param look: seconds until the next look into the cluster
+        :param others: seconds until steps that are not of this pace
         """
         now = self._time.clock()
         poll_at = max(self._poll_at, self._not_before)
         due = min(poll_at, self._check_at, self._ends_at)
-        return max(min(due - now, look), 0.0)
+        return max(min(due - now, *others), 0.0)
+
+    @property
+    def _until_free(self) -> float:
+        """Seconds for which the image is not going to be free, at least."""
+        if self._held_since is None or self._quickest is None:
+            return 0.0
+        likely = self._held_since + QUICKEST * self._quickest
+        return likely - self._time.clock()
 
     @property
     def _ends_at(self) -> float:

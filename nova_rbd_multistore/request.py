@@ -48,6 +48,7 @@ class Request:
     :ivar id: of the last request that was accepted, where Glance told it
     :ivar endpoint: name of the glance-api that accepted it
     :ivar losses: how often it was accepted, and lost
+    :ivar refusals: how often it was refused since the image was seen locked
     :ivar failures: what became of each copy that a glance-api had begun, and
         could not make
     :ivar tried: names of these glance-apis
@@ -62,6 +63,7 @@ class Request:
         self.id: str | None = None
         self.endpoint = ''
         self.losses = 0
+        self.refusals = 0
         self.failures: list[str] = []
         self.tried: frozenset[str] = frozenset()
 
@@ -72,6 +74,7 @@ class Request:
     def refuse(self) -> None:
         """Note that Glance did not accept it."""
         self.state = State.REFUSED
+        self.refusals += 1
 
     def accept(
         self,
@@ -93,6 +96,7 @@ class Request:
     def saw_lock(self, holder: str) -> None:
         """Note which task holds the image."""
         self._locks.add(holder)
+        self.refusals = 0
 
     def task(
         self, tasks: Iterable[task_values.CopyTask]

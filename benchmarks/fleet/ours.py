@@ -80,6 +80,7 @@ class Compute:
             cluster,
             store,
             'images',
+            'vms',
             trusted_pools=(),
             limits=limits,
             time=pace.Time(clock.monotonic, clock.sleep, rng.uniform),

@@ -13,9 +13,9 @@
 """A trace of the lab, told again by the simulator.
 
 Glance's part is played by the simulator's Glance, whose copies take as long
-as the recorded ones; the hosts' part by the engine. Ceph shows what it showed
-in the lab, and each answer comes when it came there. What is asked of Glance,
-of which API and in which order, and what it answers, comes out of the
+as the recorded ones; the hosts' part by the engine. Ceph shows and grants what
+it did in the lab, and each answer comes when it came there. What is asked of
+Glance, of which API and in which order, and what it answers, comes out of the
 simulation.
 """
 
@@ -43,7 +43,7 @@ def replay(recorded: trace.Trace) -> trace.Trace:
     """Have the recorded hosts boot in virtual time."""
     clock = clocks.Clock()
     sites = {
-        host.store: clusters.Cluster(f'fsid-{host.store}')
+        host.store: clusters.Cluster(f'fsid-{host.store}', clock.monotonic)
         for host in recorded.hosts
     }
     apis = glance.Glance(
@@ -67,16 +67,14 @@ def replay(recorded: trace.Trace) -> trace.Trace:
         recorder = trace.Recorder(
             replayed, host.name, names, clock.monotonic, 0.0
         )
-        looks = [
-            event
-            for event in recorded.events
-            if event.host == host.name and event.question == trace.PROBE
+        of_host = [
+            event for event in recorded.events if event.host == host.name
         ]
         booting = ours.Compute(
             host.name,
             host.store,
             trace.Cluster(
-                _Cluster(sites[host.store], clock, looks),
+                _Cluster(sites[host.store], clock, of_host),
                 recorder,
             ),
             trace.Session(
@@ -184,22 +182,36 @@ class _Copy:
 
 
 class _Cluster:
-    """A cluster that shows what was seen of the lab's, as long as that goes.
+    """A cluster that says what the lab's said, as long as that goes.
 
-    How the bytes of a copy drip in is Ceph's affair.
+    How the bytes of a copy drip in is Ceph's affair, and who of two hosts that
+    want the lead at once is the first.
     """
 
     def __init__(
         self,
         cluster: clusters.Cluster,
         clock: clocks.Clock,
-        looks: Iterable[trace.Event],
+        events: list[trace.Event],
     ) -> None:
         self._cluster = cluster
         self._clock = clock
-        self._looks = iter(looks)
+        self._looks, self._leases = (
+            iter([event for event in events if event.question == question])
+            for question in (trace.PROBE, trace.LEASE)
+        )
         self.fsid = cluster.fsid
         self.clone = cluster.clone
+        self.release_lease = cluster.release_lease
+
+    def hold_lease(
+        self, pool: str, name: str, owner: str, seconds: int
+    ) -> bool:
+        held = next(self._leases, None)
+        if held is None:
+            return self._cluster.hold_lease(pool, name, owner, seconds)
+        self._clock.sleep(max(held.ended - self._clock.now, 0.0))
+        return bool(held.answer)
 
     def arrival(self, pool: str, image: str) -> arrival.Arrival:
         seen = next(self._looks, None)

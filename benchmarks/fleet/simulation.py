@@ -92,6 +92,7 @@ class Outcome:
     :ivar last_clone: second at which the last clone was there
     :ivar last_boot: second at which the last disk was there
     :ivar asked: second of each request to Glance
+    :ivar idle: seconds that the image was free before each copy but the first
     :ivar slowest: seconds for an answer of Glance, at most
     :ivar looks: probes of the clusters
     """
@@ -106,6 +107,7 @@ class Outcome:
     last_clone: float = 0.0
     last_boot: float = 0.0
     asked: list[float] = dataclasses.field(default_factory=list)
+    idle: list[float] = dataclasses.field(default_factory=list)
     slowest: float = 0.0
     looks: int = 0
 
@@ -125,7 +127,9 @@ def run(cloud: Cloud) -> Outcome:
     clock = clocks.Clock()
     rng = random.Random(cloud.seed)
     sites = {
-        f'site-{number + 1:02}': clusters.Cluster(f'fsid-{number + 1:02}')
+        f'site-{number + 1:02}': clusters.Cluster(
+            f'fsid-{number + 1:02}', clock.monotonic
+        )
         for number in range(cloud.sites)
     }
     apis = glance.Glance(
@@ -183,9 +187,20 @@ def run(cloud: Cloud) -> Outcome:
 
     outcome.copies = len(image.locations) - 1
     outcome.asked = apis.asked
+    outcome.idle = _idle(apis.rules)
     outcome.slowest = apis.slowest
     outcome.looks = sum(cluster.looks for cluster in sites.values())
     return outcome
+
+
+def _idle(rules: glance_api.GlanceApi) -> list[float]:
+    now = rules.clock.utcnow()
+    ends = sorted(
+        rules.clock.now - (now - task.updated_at).total_seconds()
+        for task in rules.tasks.values()
+    )
+    begins = [at for at, _, status in rules.requests if status == 202]
+    return [begin - end for end, begin in zip(ends, begins[1:], strict=False)]
 
 
 def _latency(rng: random.Random, path_end: str) -> float:

@@ -36,12 +36,15 @@ from nova_rbd_multistore import task as task_values
 #: What a look into the local cluster is called among the questions.
 PROBE = 'probe'
 
+#: And an attempt at the lead among the hosts of a site.
+LEASE = 'lease'
+
 
 @dataclasses.dataclass(frozen=True)
 class Event:
     """One question of one host, and its answer.
 
-    :ivar api: the glance-api that was asked, '' for a probe
+    :ivar api: the glance-api that was asked, '' for one to the cluster
     :ivar began: seconds from the beginning of the trace; ``ended`` likewise
     :ivar answer: what our backend reads of it
     """
@@ -109,7 +112,7 @@ class Trace:
         return [
             event
             for event in self.events
-            if event.host == host and event.question != PROBE
+            if event.host == host and event.question not in (PROBE, LEASE)
         ]
 
 
@@ -171,6 +174,10 @@ class Recorder:
     def looked(self, began: float, arrival: arrival.Arrival) -> None:
         """Note a look into the cluster."""
         self._note(PROBE, '', began, 0, dataclasses.asdict(arrival))
+
+    def held(self, began: float, held: bool) -> None:
+        """Note an attempt to get the lead."""
+        self._note(LEASE, '', began, 0, held)
 
     def _note(
         self, question: str, api: str, began: float, status: int, told: Any
@@ -257,7 +264,7 @@ class Session(ksa_session.Session):
 
 
 class Cluster:
-    """Another cluster, with notes of the looks into it."""
+    """Another cluster, with notes of what it shows and grants."""
 
     def __init__(self, cluster: ours.Cluster, recorder: Recorder) -> None:
         self._cluster = cluster
@@ -270,6 +277,17 @@ class Cluster:
         self, source: location.RbdLocation, pool: str, name: str
     ) -> None:
         self._cluster.clone(source, pool, name)
+
+    def hold_lease(
+        self, pool: str, name: str, owner: str, seconds: int
+    ) -> bool:
+        began = self._recorder.now()
+        held = self._cluster.hold_lease(pool, name, owner, seconds)
+        self._recorder.held(began, held)
+        return held
+
+    def release_lease(self, pool: str, name: str) -> None:
+        self._cluster.release_lease(pool, name)
 
     def arrival(self, pool: str, image: str) -> arrival.Arrival:
         began = self._recorder.now()

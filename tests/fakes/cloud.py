@@ -40,8 +40,8 @@ class Cloud:
 
     def __init__(self, count: int = 2) -> None:
         self.clock = clocks.Clock()
-        self.east = clusters.Cluster('fsid-east')
-        self.west = clusters.Cluster('fsid-west')
+        self.east = clusters.Cluster('fsid-east', self.clock.monotonic)
+        self.west = clusters.Cluster('fsid-west', self.clock.monotonic)
         self.api = glance_api.GlanceApi(
             self.clock, {'file': None, 'east': self.east, 'west': self.west}
         )

@@ -33,22 +33,32 @@ class Image:
 class Cluster:
     """What :class:`ceph.Cluster` shows of a cluster, without the cluster.
 
+    :param clock: in seconds, by which leases run out
     :ivar images: by pool and name
     :ivar disks: the source that each boot disk is a clone of, None if flat,
         by pool and name
     :ivar away: whether the cluster does not answer
     :ivar hidden: whether Nova's user may not read Glance's pool
     :ivar looks: how often the cluster was probed
+    :ivar leases: owner and end of each, by pool and name
+    :ivar claims: how often a lease was to be taken or renewed
+    :ivar read_only: pools that Nova's user may not write to
     :ivar while_cloning: called in the middle of each clone
     """
 
-    def __init__(self, fsid: str) -> None:
+    def __init__(
+        self, fsid: str, clock: Callable[[], float] = lambda: 0.0
+    ) -> None:
         self._fsid = fsid
+        self._clock = clock
         self.images: dict[tuple[str, str], Image] = {}
         self.disks: dict[tuple[str, str], location.RbdLocation | None] = {}
         self.away = False
         self.hidden = False
         self.looks = 0
+        self.leases: dict[tuple[str, str], tuple[str, float]] = {}
+        self.claims = 0
+        self.read_only: set[str] = set()
         self.while_cloning: Callable[[], None] = lambda: None
 
     def write(self, name: str, size: int, pool: str = 'images') -> None:
@@ -88,6 +98,23 @@ class Cluster:
             return arrival.Arrival(exists=True, complete=True)
         return arrival.Arrival(exists=True, allocated=found.size)
 
+    def hold_lease(
+        self, pool: str, name: str, owner: str, seconds: int
+    ) -> bool:
+        self.claims += 1
+        self._answer()
+        self._check_writable(pool)
+        holder, until = self.leases.get((pool, name), (owner, 0.0))
+        if holder != owner and self._clock() < until:
+            return False
+        self.leases[pool, name] = owner, self._clock() + seconds
+        return True
+
+    def release_lease(self, pool: str, name: str) -> None:
+        self._answer()
+        self._check_writable(pool)
+        self.leases.pop((pool, name), None)
+
     def clone(
         self, source: location.RbdLocation, pool: str, name: str
     ) -> None:
@@ -105,3 +132,7 @@ class Cluster:
     def _answer(self) -> None:
         if self.away:
             raise exceptions.ClusterUnreachable('[errno 110] timed out')
+
+    def _check_writable(self, pool: str) -> None:
+        if pool in self.read_only:
+            raise exceptions.PoolUnusable(pool, '[errno 1] not permitted')

@@ -50,6 +50,9 @@ class Librados:
     :ivar pools: images by name, by pool
     :ivar unreadable: pools that our user may not read
     :ivar read_only: pools that our user may not write to
+    :ivar locks: of objects other than images': who has each, as client and
+        cookie, and until when, by pool, object and name
+    :ivar now: seconds, by which locks run out
     :ivar faults: exceptions to raise instead of doing, by operation
     :ivar answers: of methods of the OSDs' class, in place of the true ones
     :ivar features: Ceph's option rbd_default_features
@@ -63,6 +66,10 @@ class Librados:
         self.pools: dict[str, dict[str, Image]] = {'images': {}, 'vms': {}}
         self.unreadable: set[str] = set()
         self.read_only: set[str] = {'images'}
+        self.locks: dict[
+            tuple[str, str], dict[str, tuple[tuple[int, str], float]]
+        ] = {}
+        self.now = 1000.0
         self.faults: dict[str, Exception] = {}
         self.answers: dict[str, bytes] = {}
         self.features = '61'
@@ -143,15 +150,56 @@ class Handle:
         self._library.reach('pool')
         if pool not in self._library.pools:
             raise rados.ObjectNotFound('error opening pool', errno=2)
-        return Ioctx(self._library, pool)
+        return Ioctx(self._library, pool, id(self))
 
 
 class Ioctx(_Closed):
-    """As ``rados.Ioctx``."""
+    """As ``rados.Ioctx``.
 
-    def __init__(self, library: Librados, pool: str) -> None:
+    :param client: whose connection it is of
+    """
+
+    def __init__(self, library: Librados, pool: str, client: int) -> None:
         super().__init__(library)
         self.pool = pool
+        self._client = client
+
+    def lock_exclusive(
+        self,
+        key: str,
+        name: str,
+        cookie: str,
+        desc: str,
+        duration: int,
+        flags: int,
+    ) -> None:
+        """As the OSDs' class ``lock``; a lock makes its object, too.
+
+        :param duration: in whole seconds, for ever if 0
+        :param flags: 1 to renew what the same client has by the same cookie
+        """
+        assert desc.isprintable()
+        self._write('lock_exclusive')
+        locks = self.library.locks.setdefault((self.pool, key), {})
+        ours = self._client, cookie
+        holder, until = locks.get(name, (None, 0.0))
+        if holder is not None and (not until or until > self.library.now):
+            if holder != ours:
+                raise rados.ObjectBusy(f'failed to lock {key}', errno=16)
+            if not flags & 1:
+                raise rados.ObjectExists(f'failed to lock {key}', errno=17)
+        locks[name] = ours, duration and self.library.now + duration
+
+    def remove_object(self, key: str) -> bool:
+        self._write('remove_object')
+        if self.library.locks.pop((self.pool, key), None) is None:
+            raise rados.ObjectNotFound(f'failed to remove {key}', errno=2)
+        return True
+
+    def _write(self, operation: str) -> None:
+        self.library.reach(operation)
+        if self.pool in self.library.read_only:
+            raise rados.PermissionError(f'error calling {operation}', errno=1)
 
     def stat(self, name: str) -> None:
         self._find(name, 'stat')

@@ -76,6 +76,11 @@ class Cluster:
         with self.pool(pool) as ioctx:
             return set(rbd.RBD().list(ioctx))
 
+    def objects(self, pool: str) -> set[str]:
+        """The names of all objects in a pool."""
+        with self.pool(pool) as ioctx:
+            return {found.key for found in ioctx.list_objects()}
+
     def parent(self, disk: str) -> Parent | None:
         """What a disk in Nova's pool was cloned from; None if it is flat."""
         with (

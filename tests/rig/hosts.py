@@ -19,6 +19,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import time
@@ -239,6 +240,17 @@ class Host:
         """Boot a server from each image, all at once, and wait."""
         self.start(user, images, root_gib=root_gib)
         return self.outcomes()
+
+    def freeze(self) -> None:
+        """Have its process stand still."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
 
     def kill(self) -> None:
         if self._process is not None and self._process.poll() is None:

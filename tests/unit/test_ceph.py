@@ -400,11 +400,100 @@ def test_a_connection_that_fails_hides_no_arrivals(cluster, library, fault):
         cluster.arrival('images', IMAGE)
 
 
+# Leases
+
+
+def hold(cluster, owner='one', seconds=10):
+    return cluster.hold_lease('vms', 'lease-of-an-image', owner, seconds)
+
+
+@pytest.fixture
+def another(library):
+    """The cluster, as another host has it."""
+    del library
+    return ceph.Cluster('/etc/ceph/west.conf', 'nova', 5, {})
+
+
+def test_a_lease_is_one_hosts_at_a_time(cluster, another):
+    assert hold(cluster)
+    assert not hold(another)
+
+
+def test_two_hosts_that_call_themselves_alike_are_two(cluster, another):
+    assert hold(cluster, 'one')
+    assert not hold(another, 'one')
+
+
+def test_whoever_has_a_lease_may_renew_it(cluster, another, library):
+    assert hold(cluster)
+    library.now += 6
+    assert hold(cluster)
+    library.now += 6
+    assert not hold(another)
+
+
+def test_a_lease_that_is_not_renewed_runs_out(cluster, another, library):
+    assert hold(cluster)
+    library.now += 10
+    assert hold(another)
+    assert not hold(cluster)
+
+
+def test_a_lease_that_is_given_back_is_free_and_its_object_gone(
+    cluster, another, library
+):
+    assert hold(cluster)
+    cluster.release_lease('vms', 'lease-of-an-image')
+    assert library.locks == {}
+    assert hold(another)
+
+
+def test_a_lease_that_somebody_has_removed_may_be_given_back(cluster):
+    cluster.release_lease('vms', 'lease-of-an-image')
+
+
+def release(cluster):
+    cluster.release_lease('vms', 'lease-of-an-image')
+
+
+@pytest.mark.parametrize('call', [hold, release])
+def test_a_lease_in_a_pool_that_we_may_not_write_to_names_the_cap(
+    cluster, library, call
+):
+    library.read_only.add('vms')
+    with pytest.raises(exceptions.PoolUnusable, match='profile rbd pool=vms'):
+        call(cluster)
+
+
+@pytest.mark.parametrize('call', [hold, release])
+def test_a_lease_in_a_pool_that_is_not_there_names_it(cluster, library, call):
+    del library.pools['vms']
+    with pytest.raises(exceptions.PoolUnusable, match='vms'):
+        call(cluster)
+
+
+@pytest.mark.parametrize(
+    'fault',
+    [*FAULTS.values(), rados.OSError('no such class', errno=95)],
+    ids=[*FAULTS, 'unknown class'],
+)
+@pytest.mark.parametrize('operation', ['pool', 'lock_exclusive'])
+def test_a_lease_that_cannot_be_had_now_is_the_hosts_fault(
+    cluster, library, operation, fault
+):
+    library.faults[operation] = fault
+    with pytest.raises(exceptions.HostError):
+        hold(cluster)
+
+
 # What is opened is closed
 
 
 @pytest.mark.parametrize('fault', [None, *FAULTS.values()])
-@pytest.mark.parametrize('operation', ['clone', 'stat', 'get_snapcontext'])
+@pytest.mark.parametrize(
+    'operation',
+    ['clone', 'stat', 'get_snapcontext', 'lock_exclusive', 'remove_object'],
+)
 def test_whatever_happens_all_is_closed(cluster, library, operation, fault):
     if fault is not None:
         library.faults[operation] = fault
@@ -412,10 +501,10 @@ def test_whatever_happens_all_is_closed(cluster, library, operation, fault):
         lambda: cluster.clone(SOURCE, 'vms', DISK),
         lambda: cluster.arrival('images', IMAGE),
         lambda: cluster.has_image('images', IMAGE),
+        lambda: hold(cluster),
+        lambda: release(cluster),
     ):
-        with contextlib.suppress(
-            exceptions.ClusterUnreachable, arrival.ArrivalsHidden
-        ):
+        with contextlib.suppress(exceptions.HostError, arrival.ArrivalsHidden):
             call()
     assert library.open == 0
 

@@ -48,12 +48,13 @@ class Site:
     """A host on site west, whose store the image is to be copied to.
 
     :ivar waited: for how long another boot of this host was at it before
+    :ivar lease: of the lead among the hosts of the site, None if there is none
     """
 
     def __init__(self, task_threads=16):
         self.clock = clocks.Clock()
         self.east = clusters.Cluster('fsid-east')
-        self.west = clusters.Cluster('fsid-west')
+        self.west = clusters.Cluster('fsid-west', self.clock.monotonic)
         self.api = glance_api.GlanceApi(
             self.clock,
             {'file': None, 'east': self.east, 'west': self.west},
@@ -64,6 +65,7 @@ class Site:
         self.waited = 0
         self.checks = []
         self.deleted = False
+        self.lease = None
         self.uniform = lambda low, high: (low + high) / 2
 
     def copy(self, record=None, **limits):
@@ -83,6 +85,7 @@ class Site:
             pace.Limits(**wanted),
             self.clock.time(self.uniform),
             self.check,
+            lease=self.lease,
         )
         self.clock.advance(self.waited)
         began = self.clock.now
@@ -104,6 +107,21 @@ class Site:
     def somebody_copies(self, body=TO_WEST):
         self.api.import_image(SOMEBODY, self.image.id, body)
 
+    def hosts_lease(self, host):
+        """The lead among the hosts of the site, for one of them."""
+        return Lease(self.west, host)
+
+    def is_led_by(self, host, seconds):
+        """Have another host lead for so long."""
+        lease = self.hosts_lease(host)
+        for second in range(seconds):
+            self.clock.after(second, lambda: lease.hold(2))
+
+    @property
+    def leader(self):
+        """Whoever has the lead now."""
+        return next((owner for owner, _ in self.west.leases.values()), None)
+
     @property
     def statuses(self):
         """What Glance answered to the requests for a copy to our store."""
@@ -117,9 +135,26 @@ class Site:
         return list(self.api.tasks.values())[-1]
 
 
+class Lease:
+    """That of one host, in the cluster of the site."""
+
+    def __init__(self, cluster, owner):
+        self.hold = functools.partial(
+            cluster.hold_lease, 'vms', 'lease', owner
+        )
+        self.release = functools.partial(cluster.release_lease, 'vms', 'lease')
+
+
 @pytest.fixture
 def site():
     return Site()
+
+
+@pytest.fixture
+def led(site):
+    """The site, whose hosts agree on one that polls for all."""
+    site.lease = site.hosts_lease('ours')
+    return site
 
 
 def gaps(moments):
@@ -576,6 +611,345 @@ def test_a_409_without_a_lock_is_repeated_at_the_pace_of_polls(site):
     asked = [at for at, _, _ in site.api.requests]
     assert min(gaps(asked)) >= LIMITS.poll_interval
     assert len(asked) <= LIMITS.stall_timeout / LIMITS.poll_interval + 1
+
+
+# One host of a site polls for all
+
+
+@pytest.mark.parametrize('seconds', [0.5, 3, 10, 40])
+def test_the_leader_requests_its_copy_soon_after_the_others_end(led, seconds):
+    led.api.pace.upload = seconds
+    ends = 1000 + 0.2 + 2 + seconds + 0.04 + 0.01
+    led.somebody_copies(TO_EAST)
+    led.copy()
+    (*_, (at, _, status)) = led.api.requests
+    assert status == 202
+    # At most a second, or a share of the wait.
+    assert at - ends <= max(1, pace.EAGERNESS * (seconds + 2.25))
+
+
+def test_a_leader_s_wait_four_times_as_long_costs_less_than_twice_the_polls():
+    def polls(seconds):
+        site = Site()
+        site.lease = site.hosts_lease('ours')
+        return len(polls_while_others_copy(site, seconds))
+
+    assert polls(600) < 2 * polls(150)
+
+
+def test_the_leader_lets_the_others_lead_when_it_has_its_copy(led):
+    led.somebody_copies(TO_EAST)
+    led.copy()
+    assert led.west.leases == {}
+
+
+def hosts_that_led(site):
+    """Who leads at each second from now on, a list that grows."""
+    seen = []
+
+    def look():
+        seen.append(site.leader)
+        site.clock.after(1, look)
+
+    site.clock.after(0.5, look)
+    return seen
+
+
+def test_who_has_a_copy_made_leads_so_that_nobody_polls_meanwhile(led):
+    led.api.pace.upload = 60
+    seen = hosts_that_led(led)
+    led.copy()
+    assert set(seen[:61]) == {'ours'}
+    assert led.west.leases == {}
+
+
+def test_who_leads_and_copies_polls_no_more_than_who_is_alone():
+    alone, leading = Site(), Site()
+    leading.lease = leading.hosts_lease('ours')
+    for site in (alone, leading):
+        site.api.pace.staging = 100
+        site.copy()
+    assert leading.glance.polls == alone.glance.polls
+
+
+def test_a_follower_polls_as_seldom_as_may_be(led):
+    led.is_led_by('another', 1300)
+    polls = polls_while_others_copy(led, 600)
+    assert min(gaps(polls)) >= 4 * LIMITS.poll_interval
+    assert max(gaps(polls)) <= 4 * LIMITS.poll_interval + 1
+
+
+def test_a_follower_sees_the_copy_that_its_leader_has_requested(led):
+    led.is_led_by('another', 100)
+    led.somebody_copies(TO_EAST)
+    led.clock.after(11, led.somebody_copies)
+    began = led.clock.now
+    led.copy()
+    assert led.clock.now - began < 11 + 10.3 + LIMITS.probe_interval
+    assert led.statuses == [202]
+
+
+def test_of_a_follower_a_right_that_goes_is_missed_in_time(led):
+    led.api.pace.upload = 400
+    led.is_led_by('another', 500)
+    led.somebody_copies(TO_EAST)
+    led.clock.after(10, lambda: setattr(led.image, 'status', 'deactivated'))
+    began = led.clock.now
+    with pytest.raises(exceptions.NotActive):
+        led.copy()
+    assert led.clock.now - began <= 4 * LIMITS.poll_interval + 1
+
+
+def test_who_follows_one_leader_after_another_polls_in_time(led):
+    for number in range(30):
+        lease = led.hosts_lease(f'host-{number}')
+        # Each leads for a while, then nobody for as long as can be missed.
+        for second in range(12):
+            led.clock.after(
+                20 * number + second, functools.partial(lease.hold, 2)
+            )
+    polls = polls_while_others_copy(led, 600)
+    assert max(gaps(polls)) <= 4 * LIMITS.poll_interval + 1
+
+
+def test_of_a_follower_a_deleted_server_ends_the_wait_as_soon_as_ever(led):
+    led.api.pace.upload = 400
+    led.is_led_by('another', 500)
+    led.somebody_copies(TO_EAST)
+    led.clock.after(100, lambda: setattr(led, 'deleted', True))
+    began = led.clock.now
+    with pytest.raises(RuntimeError, match='the server was deleted'):
+        led.copy()
+    assert led.clock.now - began <= 100 + 1.2 * LIMITS.poll_interval + 1
+
+
+def test_a_follower_leads_when_its_leader_is_gone(led):
+    led.api.pace.upload = 60
+    led.is_led_by('another', 30)
+    led.somebody_copies(TO_EAST)
+    led.copy()
+    # Somebody else's copy ends at 62 s, a follower's poll comes at 60 s.
+    (*_, (at, _, status)) = led.api.requests
+    assert status == 202
+    assert at - 1000 < 62.3 + 2
+
+
+def test_who_becomes_leader_polls_at_once(led):
+    led.api.pace.upload = 20
+    led.is_led_by('another', 45)
+    led.somebody_copies(TO_EAST)
+    led.copy()
+    # The image was free all the time that the other did nothing about it.
+    (*_, (at, _, status)) = led.api.requests
+    assert status == 202
+    assert 1045 < at < 1000 + 60
+
+
+def test_the_leader_of_whom_the_image_is_hidden_leaves_the_lead(led):
+    led.api.pace.upload = 100
+    led.somebody_copies(TO_EAST)
+    led.clock.after(50, lambda: setattr(led.image, 'status', 'deactivated'))
+    with pytest.raises(exceptions.NotActive):
+        led.copy()
+    assert led.west.leases == {}
+
+
+def test_the_leader_whose_server_is_deleted_leaves_the_lead(led):
+    led.api.pace.upload = 100
+    led.somebody_copies(TO_EAST)
+    led.clock.after(50, lambda: setattr(led, 'deleted', True))
+    with pytest.raises(RuntimeError, match='the server was deleted'):
+        led.copy()
+    assert led.west.leases == {}
+
+
+def test_the_leader_whom_glance_does_not_answer_leaves_the_lead(led):
+    led.api.pace.upload = 100
+    led.somebody_copies(TO_EAST)
+    led.clock.after(20, lambda: setattr(led.glance, 'away', True))
+    led.clock.after(40, lambda: setattr(led.glance, 'away', False))
+    seen = hosts_that_led(led)
+    led.copy()
+    assert seen[10] == 'ours'
+    assert None in seen[20:40]
+    assert seen[70] == 'ours'
+    # It is asked no oftener than by a host that is alone.
+    away = [at for at in led.glance.polls if 1020 < at <= 1040]
+    assert len(away) <= 3
+
+
+def test_a_leader_checks_its_server_no_oftener_than_once_an_interval(led):
+    polls_while_others_copy(led, 200)
+    assert min(gaps(led.checks)) >= LIMITS.poll_interval * 0.8
+
+
+def test_a_leader_polls_tasks_no_oftener_than_once_an_interval(led):
+    led.api.pace.staging = 200
+    led.api.import_image(led.glance.requester, led.image.id, TO_EAST)
+    led.copy()
+    assert len(led.glance.task_polls) > 3
+    assert min(gaps(led.glance.task_polls)) >= LIMITS.poll_interval * 0.8
+
+
+def test_behind_a_copy_to_its_own_store_a_leader_is_not_eager(led):
+    # Its bytes will be seen; until then, Glance has only bad news to tell.
+    led.api.pace.staging = 200
+    led.somebody_copies()
+    led.copy()
+    # The first poll tells it so.
+    before_due = [at for at in led.glance.polls[1:] if at < 1200]
+    assert min(gaps(before_due)) == LIMITS.poll_interval
+
+
+def test_a_leader_does_not_repeat_a_409_without_a_lock_at_each_poll(led):
+    led.glance.request_copy = lambda *_question: (
+        led.api.requests.append((led.clock.now, 'west', 409))
+        or task_values.CopyReply(task_values.Verdict.BUSY, reason='whatever')
+    )
+    with pytest.raises(exceptions.CopyRefused, match='whatever'):
+        led.copy()
+    asked = [at for at, _, _ in led.api.requests]
+    assert min(gaps(asked)[1:]) >= LIMITS.poll_interval
+    assert len(asked) <= LIMITS.stall_timeout / LIMITS.poll_interval + 2
+
+
+def test_a_leader_whose_tasks_vanish_requests_at_the_pace_of_polls(led):
+    request = led.glance.request_copy
+
+    def forgetful(*question):
+        reply = request(*question)
+        led.api.kill()
+        led.api.tasks.clear()
+        del led.image.properties[glance_api.LOCK]
+        return reply
+
+    led.glance.request_copy = forgetful
+    with pytest.raises(exceptions.CopyTimedOut):
+        led.copy()
+    asked = [at for at, _, _ in led.api.requests]
+    assert min(gaps(asked)[1:]) >= LIMITS.poll_interval
+
+
+def test_no_copy_is_taken_to_be_done_long_before_the_quickest_was(led):
+    led.api.pace.upload = 28
+    stores = [f'north-{number}' for number in range(3)]
+    led.api.stores.update(dict.fromkeys(stores))
+    begins = []
+
+    def next_one():
+        if stores:
+            begins.append(led.clock.now)
+            led.somebody_copies({**TO_EAST, 'stores': [stores.pop()]})
+            led.clock.after(30.26, next_one)
+
+    led.clock.after(1, next_one)
+    led.clock.advance(1)
+    led.copy()
+    # The first one's beginning was not seen.
+    for began in begins[2:]:
+        polls = [at - began for at in led.glance.polls]
+        assert not [at for at in polls if 3 < at < 30 * pace.QUICKEST]
+
+
+def test_a_copy_quicker_than_all_before_is_missed_for_a_while_only(led):
+    led.api.pace.upload = 28
+    led.api.stores['north'] = None
+    led.clock.after(1, lambda: led.somebody_copies(TO_EAST))
+
+    def a_quick_one():
+        led.api.pace.upload = 1
+        led.somebody_copies({**TO_EAST, 'stores': ['north']})
+
+    led.clock.after(31.26, a_quick_one)
+    led.clock.advance(1)
+    led.copy()
+    assert led.statuses[-1] == 202
+    (*_, (at, _, _)) = led.api.requests
+    assert at - 1000 <= 31.26 + 30.25
+
+
+def test_a_follower_of_a_leader_that_does_nothing_is_not_stalled_too_soon(
+    led,
+):
+    led.is_led_by('another', 1000)
+    led.api.pace.upload = 40
+    for number in range(8):
+        store = f'north-{number}'
+        led.api.stores[store] = None
+        body = {**TO_EAST, 'stores': [store]}
+        led.clock.after(
+            1 + 45 * number, lambda body=body: led.somebody_copies(body)
+        )
+    led.clock.advance(2)
+    led.copy(stall_timeout=60)
+    assert 'west' in led.record().stores
+
+
+def test_a_follower_behind_a_copy_that_died_stalls_in_time(led):
+    led.is_led_by('another', 1000)
+    led.somebody_copies()
+    led.clock.after(4, led.api.kill)
+    began = led.clock.now
+    with pytest.raises(exceptions.CopyStalled):
+        led.copy()
+    assert led.clock.now - began <= LIMITS.stall_timeout + 5 * 15 + 10
+
+
+def test_a_leader_takes_an_expired_lock_over_within_an_interval(led):
+    led.somebody_copies()
+    led.clock.after(1, led.api.kill)
+    led.clock.advance(3700)
+    assert led.copy() <= LIMITS.poll_interval + 10.2 + 1
+    assert led.statuses == [202, 202]
+
+
+@pytest.mark.parametrize('fault', ['away', 'read-only'])
+def test_where_there_can_be_no_lead_each_polls_as_if_alone(fault):
+    polls = []
+    for lease in (None, 'ours'):
+        site = Site()
+        site.lease = lease and site.hosts_lease(lease)
+        if fault == 'away':
+            site.west.away = True
+        else:
+            site.west.read_only.add('vms')
+        polls.append(polls_while_others_copy(site, 200))
+    assert polls[0] == polls[1]
+
+
+def test_who_cannot_watch_images_arrive_neither_leads_nor_follows(led):
+    led.west.hidden = True
+    polls = polls_while_others_copy(led, 200)
+    assert led.west.claims == 0
+    assert max(gaps(polls)) == LIMITS.poll_interval
+
+
+def test_a_leader_that_cannot_watch_images_arrive_any_more_resigns(led):
+    led.clock.after(20, lambda: setattr(led.west, 'hidden', True))
+    polls = polls_while_others_copy(led, 200)
+    assert led.west.leases == {}
+    assert max(gaps([at for at in polls if at > 1030])) == 15
+
+
+def test_a_leader_says_so_once(led, caplog):
+    caplog.set_level(logging.INFO)
+    polls_while_others_copy(led, 100)
+    lines = [line for line in caplog.messages if 'for all hosts' in line]
+    assert len(lines) == 1
+    assert led.image.id in lines[0]
+
+
+def test_a_leader_with_rare_looks_keeps_its_lead(led):
+    led.api.pace.upload = 100
+    led.somebody_copies(TO_EAST)
+    seen = hosts_that_led(led)
+    led.copy(probe_interval=60, timeout=2000)
+    assert None not in seen[2:100]
+
+
+def test_a_leader_never_spins(led):
+    polls_while_others_copy(led, 100)
+    assert led.clock.naps.count(0) <= 2
 
 
 # Answers that do not fit together

@@ -25,6 +25,7 @@ from nova_rbd_multistore import glance
 from nova_rbd_multistore import image as image_values
 from nova_rbd_multistore import sharing
 from tests.fakes import endpoint as endpoints
+from tests.fakes import host as hosts
 
 DEADLINE = 30
 
@@ -455,6 +456,47 @@ def test_the_same_user_has_the_same_project_and_roles(
         'demo',
         frozenset({'member', 'reader'}),
     )
+
+
+def leases_held(cloud):
+    """Who leads after each second of a boot, by the lease's place."""
+    seen = []
+
+    def look():
+        seen.append(dict(cloud.west.leases))
+        cloud.clock.after(1, look)
+
+    cloud.clock.after(0.5, look)
+    return seen
+
+
+def test_the_lead_is_had_in_novas_own_pool_by_the_images_id(
+    this_host, options, cloud, context, image
+):
+    options.config(group='libvirt', images_rbd_pool='disks')
+    seen = leases_held(cloud)
+    bring(this_host, context, image)
+    place = 'disks', f'nova-rbd-multistore.lead.{image.id}'
+    assert {tuple(leases) for leases in seen[:10]} == {(place,)}
+    assert cloud.west.leases == {}
+
+
+def test_two_hosts_of_a_site_are_told_apart(this_host, cloud, context, image):
+    owners = set()
+    for found in (this_host, hosts.Host(cloud)):
+        seen = leases_held(cloud)
+        bring(found, context, image)
+        owners |= {owner for owner, _ in seen[5].values()}
+        cloud.api.kill()
+        image.locations.pop('west')
+        cloud.west.remove(image.id)
+    assert len(owners) == 2
+
+
+def test_a_copy_needs_no_lead(this_host, cloud, context, image):
+    cloud.west.read_only.add('vms')
+    bring(this_host, context, image)
+    assert statuses(cloud) == [202]
 
 
 @pytest.fixture

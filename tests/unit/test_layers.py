@@ -31,7 +31,13 @@ LAYERS = [
         ('driver', 'backend', 'host', 'access', 'disks', 'compat'),
     ),
     ('finding', ('finding',)),
-    ('engine', ('copying', 'request', 'holder', 'watch', 'pace', 'sharing')),
+    (
+        'engine',
+        (
+            *('copying', 'request', 'holder', 'watch', 'lead', 'pace'),
+            'sharing',
+        ),
+    ),
     (
         'two ends',
         (

@@ -53,6 +53,31 @@ def test_a_wait_four_times_as_long_costs_about_twice_the_requests():
     assert slow.per_compute < 2.25 * fast.per_compute
 
 
+@pytest.mark.parametrize('computes', [20, 100, 250])
+def test_20_sites_take_hardly_longer_than_their_copies(computes):
+    outcome = simulation.run(simulation.Cloud(computes))
+    assert not outcome.errors
+    assert outcome.last_clone <= 1.15 * 20 * outcome.cloud.copy_seconds
+
+
+@pytest.mark.parametrize('seed', range(8))
+def test_the_second_of_two_sites_waits_no_second_for_its_turn(seed):
+    outcome = simulation.run(simulation.Cloud(2, sites=2, seed=seed))
+    (idle,) = outcome.idle
+    assert 0 <= idle <= 1
+
+
+# What each host asked when it polled for itself.
+@pytest.mark.parametrize(
+    ('computes', 'sites', 'requests'), [(16, 1, 6.94), (250, 20, 11.02)]
+)
+def test_hosts_that_have_one_of_them_poll_ask_no_more_than_they_did_alone(
+    computes, sites, requests
+):
+    outcome = simulation.run(simulation.Cloud(computes, sites))
+    assert outcome.per_compute <= requests
+
+
 def test_of_stock_computes_one_clones_and_the_others_download():
     outcome = run(backend='stock')
     assert (outcome.copies, outcome.clones, outcome.flat) == (1, 1, 19)
