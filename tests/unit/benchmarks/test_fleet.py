@@ -70,7 +70,7 @@ def test_the_second_of_two_sites_waits_no_second_for_its_turn(seed):
 # What each host asked when it polled for itself; of the first, 0.06 are for
 # the health of a second endpoint, which is looked at beside the boot.
 @pytest.mark.parametrize(
-    ('computes', 'sites', 'requests'), [(16, 1, 6.94 + 0.06), (250, 20, 11.02)]
+    ('computes', 'sites', 'requests'), [(16, 1, 6.94 + 0.06), (250, 20, 9.7)]
 )
 def test_hosts_that_have_one_of_them_poll_ask_no_more_than_they_did_alone(
     computes, sites, requests
