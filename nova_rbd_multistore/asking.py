@@ -35,6 +35,7 @@ from keystoneauth1 import plugin as ksa_plugin
 from keystoneauth1 import session as ksa_session
 from oslo_log import log as logging
 import requests
+import tenacity
 
 from nova_rbd_multistore import answers
 from nova_rbd_multistore import endpoints
@@ -133,6 +134,35 @@ def only_answers(
         raise rounds.NoAnswer(said) from exc
 
 
+class _Enough(tenacity.stop.stop_base):
+    """Ends the rounds of a question.
+
+    :param retries: further rounds when no endpoint answers; one in which they
+        want a pause is none
+    :param longest: seconds of all pauses
+    """
+
+    def __init__(self, retries: int, longest: float) -> None:
+        self._retries = retries
+        self._longest = longest
+        self._paused = 0.0
+
+    def __call__(self, state: tenacity.RetryCallState) -> bool:
+        pause = _wanted_pause(state)
+        self._paused += pause
+        if not self._retries or self._paused > self._longest:
+            return True
+        if not pause:
+            self._retries -= 1
+        return False
+
+
+def _wanted_pause(state: tenacity.RetryCallState) -> float:
+    """Seconds for which all endpoints want no question, 0 if they do."""
+    failed = state.outcome.exception() if state.outcome else None
+    return getattr(failed, 'wait', 0.0)
+
+
 class Asker:
     """Puts questions to Glance's endpoints.
 
@@ -212,21 +242,18 @@ class Asker:
 
         self._log_in(auth or self._auth)
         question = _Question(self, self._known, put, needs)
-        retries = self._retries
-        paused = 0.0
-        while True:
-            try:
-                answer = rounds.Round(self._means, self._urls, question).run()
-                break
-            except exceptions.GlanceUnavailable as exc:
-                pause = exc.wait
-                paused += pause
-                if not retries or paused > self._means.timeout:
-                    raise
-            if not pause:
-                # A round in which endpoints want a pause is none.
-                retries -= 1
-            self._sleep(pause or PAUSE)
+        attempts = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(
+                exceptions.GlanceUnavailable
+            ),
+            stop=_Enough(self._retries, self._means.timeout),
+            wait=lambda state: _wanted_pause(state) or PAUSE,
+            sleep=self._sleep,
+            reraise=True,
+        )
+        answer: Answer = attempts(
+            lambda: rounds.Round(self._means, self._urls, question).run()
+        )
         if needs.store is None:
             self._try_others(question)
         return answer
