@@ -293,6 +293,7 @@ class Asker:
         when it is asked for an image.
         """
         rank = self._known.rank(url)
+        reason = None
         try:
             with contextlib.suppress(rounds.Sick):
                 question.check_health(url)
@@ -302,10 +303,12 @@ class Asker:
                     question.answer(url)
                 LOG.info('glance-api %s answers again', rounds.shown(url))
         except (rounds.NoAnswer, answers.MalformedAnswer) as exc:
-            if rank is not self._known.rank(url):
-                LOG.warning('glance-api %s failed: %s', rounds.shown(url), exc)
+            reason = str(exc)
         finally:
             self._known.end_trial(url)
+        # Not in the handler: oslo.log would say it twice.
+        if reason is not None and rank is not self._known.rank(url):
+            LOG.warning('glance-api %s failed: %s', rounds.shown(url), reason)
 
     def stores(self, url: str) -> frozenset[str]:
         """The stores that one endpoint has.

@@ -225,13 +225,16 @@ class Round(Generic[Answer]):
                 self._check_health(url)
             if not self._is_small:
                 return self._has_stores(url)
-        except Sick as exc:
-            LOG.warning('glance-api %s failed: %s', shown(url), exc)
-            self._ask_later(url)
-        except (NoAnswer, answers.MalformedAnswer) as exc:
-            self._fail(url, exc)
+        except (Sick, NoAnswer, answers.MalformedAnswer) as exc:
+            reason = exc.with_traceback(None)
         else:
             return True
+        # Not in the handler: oslo.log would say it twice.
+        if isinstance(reason, Sick):
+            LOG.warning('glance-api %s failed: %s', shown(url), reason)
+            self._ask_later(url)
+        else:
+            self._fail(url, reason)
         return False
 
     def _wants_health(self, url: str) -> bool:
@@ -327,7 +330,7 @@ class Round(Generic[Answer]):
                 try:
                     outcome.result()
                 except (NoAnswer, answers.MalformedAnswer) as exc:
-                    self._fail(url, exc)
+                    reason = exc.with_traceback(None)
                 except BaseException:
                     # The error has this frame: they would be a circle.
                     del outcome, asked
@@ -336,6 +339,8 @@ class Round(Generic[Answer]):
                     if self._is_small:
                         self._known.took = self._means.clock() - began
                     return outcome
+                # Not in the handler: oslo.log would say it twice.
+                self._fail(url, reason)
         return None
 
     @property
