@@ -182,7 +182,7 @@ class Endpoints:
     # Who asks
 
     def take(
-        self, urls: Sequence[str], claim: futures.Future[None]
+        self, urls: Sequence[str], claim: futures.Future[None], since: float
     ) -> str | None:
         """The one of ``urls`` to ask now, None to await others' answers.
 
@@ -193,10 +193,14 @@ class Endpoints:
 
         :param urls: in the order to ask
         :param claim: a new one, for others to wait for
+        :param since: when whoever asks began: who has answered since then is
+            there, however long it took to hear of it
         """
         choice = [url for url in urls if self._is_able(url)] or urls
         for url in choice:
-            open_to_all = len(choice) == 1 or self.answered_within(url, FRESH)
+            open_to_all = len(choice) == 1 or self.answered_within(
+                url, max(self._clock() - since, FRESH)
+            )
             if open_to_all and not self.is_limited(url):
                 return url
             if self._claims.setdefault(url, claim) is claim:

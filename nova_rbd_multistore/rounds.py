@@ -193,7 +193,7 @@ class Round(Generic[Answer]):
 
     def _next(self) -> str | None:
         """Which to ask now, None if all that are left want a pause."""
-        deadline = self._means.clock() + self._shortest
+        began = self._means.clock()
         while True:
             ready = [url for url in self._left if not self._known.wait(url)]
             if not ready:
@@ -203,20 +203,25 @@ class Round(Generic[Answer]):
             else:
                 ready = self._known.latest_first(ready)[:1]
             claim: futures.Future[None] = futures.Future()
-            url = self._known.take(ready, claim)
+            url = self._known.take(ready, claim, began)
             if url is None:
-                limited = all(map(self._known.is_limited, ready))
-                end = deadline + self._means.timeout if limited else deadline
-                seconds = end - self._means.clock()
-                if seconds > 0:
-                    self._means.workers.wait(
-                        self._known.awaited(ready), seconds
-                    )
+                left = began + self._longest(ready) - self._means.clock()
+                if left > 0:
+                    self._means.workers.wait(self._known.awaited(ready), left)
                     continue
-                url = ready[0]
+                url = self._known.latest_first(ready)[0]
             self._left.remove(url)
             self._claims[url] = claim
             return url
+
+    def _longest(self, urls: Sequence[str]) -> float:
+        """Seconds to await the answers that others wait for.
+
+        Longer than those wait themselves: then it is known who hangs.
+        """
+        if all(map(self._known.is_limited, urls)):
+            return self._means.timeout
+        return 2 * self._shortest
 
     def _is_usable(self, url: str) -> bool:
         """Whether to put the question to an endpoint now."""

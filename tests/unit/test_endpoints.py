@@ -30,8 +30,8 @@ def as_given(_urls):
     """In place of a shuffle."""
 
 
-def take(known, urls):
-    return known.take(urls, futures.Future())
+def take(known, urls, since=float('inf')):
+    return known.take(urls, futures.Future(), since)
 
 
 @pytest.fixture
@@ -175,6 +175,16 @@ def test_an_answer_is_fresh_for_a_moment(known, clock):
     assert [take(known, URLS) for _ in range(4)] == [A, B, C, None]
 
 
+def test_whoever_was_slow_to_hear_of_an_answer_may_ask_too(known, clock):
+    began = clock.now
+    known.take([A, B], futures.Future(), began)
+    known.take([B], futures.Future(), began)
+    known.answered(B)
+    clock.advance(100 * endpoints.FRESH)
+    order = known.latest_first([A, B])
+    assert [take(known, order, began) for _ in range(2)] == [B, B]
+
+
 def test_for_one_that_failed_nobody_leaves_a_good_one(known, clock):
     known.failed(A)
     known.answered(B)
@@ -209,7 +219,7 @@ def test_whoever_waits_hears_of_any_end(known, ends):
 
 def test_whoever_waits_hears_of_a_release(known):
     claim = futures.Future()
-    known.take([A, B], claim)
+    known.take([A, B], claim, 0.0)
     known.release(A, claim)
     assert claim.done()
     assert take(known, [A, B]) == A
@@ -217,10 +227,10 @@ def test_whoever_waits_hears_of_a_release(known):
 
 def test_nobody_releases_what_is_another_s(known):
     mine, theirs = futures.Future(), futures.Future()
-    known.take([A, B], mine)
+    known.take([A, B], mine, 0.0)
     known.failed(A)
     known.failed(B)
-    known.take([A, B], theirs)
+    known.take([A, B], theirs, 0.0)
     known.release(A, mine)
     assert known.awaited([A]) == [theirs]
 
@@ -339,7 +349,7 @@ class AnyStory(stateful.RuleBasedStateMachine):
         ranks = [self.known.rank(url) for url in order]
         assert ranks == sorted(ranks)
         claim = futures.Future()
-        url = self.known.take(order, claim)
+        url = self.known.take(order, claim, self.clock.now)
         if url is None:
             awaited = self.known.awaited(order)
             assert awaited

@@ -33,6 +33,7 @@ PATIENCE = 0.5
 class Glances:
     """Three glance-apis as a question meets them.
 
+    :ivar seconds: that an answer takes
     :ivar hanging: those that do not answer before the end
     :ivar failing: those that give no good answer
     :ivar asked: how often each was
@@ -49,6 +50,7 @@ class Glances:
             patience=PATIENCE,
             timeout=60.0,
         )
+        self.seconds = 0.02
         self.hanging = set()
         self.failing = set()
         self.asked = []
@@ -59,7 +61,7 @@ class Glances:
         if url in self.hanging:
             self.over.wait()
             raise rounds.NoAnswer('too late')
-        time.sleep(0.02)
+        time.sleep(self.seconds)
         if url in self.failing:
             self.known.failed(url)
             raise rounds.NoAnswer('not today')
@@ -107,6 +109,23 @@ def test_the_same_where_all_have_answered_before(glances):
     glances.hanging = {B}
     assert glances.boots() == 1
     assert glances.boots() == 0
+
+
+def test_the_same_where_answers_are_slow(glances):
+    for url in (A, B):
+        glances.known.note_healthy(url)
+        glances.known.answered(url)
+    time.sleep(2 * endpoints.FRESH)
+    glances.seconds = 0.7 * PATIENCE
+    glances.hanging = {A}
+    with futures.ThreadPoolExecutor(16) as pool:
+        list(
+            pool.map(
+                lambda _: rounds.Round(glances.means, [A, B], glances).run(),
+                range(16),
+            )
+        )
+    assert glances.asked.count(A) == 1
 
 
 def test_the_same_where_another_fails_at_once(glances):
