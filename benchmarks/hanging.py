@@ -39,9 +39,6 @@ BOOTS = 10
 #: Boots by which one of ours has met it: each asks one of two, twice.
 ENOUGH = 12
 
-#: What a boot of ours says that meets it.
-MET = 'no answer within'
-
 
 def hanging_endpoint(run: runs.Run) -> list[report.Figure]:
     """Boot disks of a local image, with two glance-apis."""
@@ -135,16 +132,16 @@ class _Story:
                 self.first += boots[:1]
                 self.later += boots[1:]
                 return
-            before = contender.log.count(MET)
+            before = _met(contender, hanging)
             for _ in range(ENOUGH):
                 (boot,) = self._boot(contender, image, 1)
-                if contender.log.count(MET) > before:
+                if _met(contender, hanging) > before:
                     self.first.append(boot)
                     break
             self.later += self._boot(contender, image, BOOTS, pause=0.3)
         self._recover(contender, image)
         with _frozen(hanging):
-            before = contender.log.count(MET)
+            before = _met(contender, hanging)
             at = time.time() + 0.1
             started = [
                 contender.start(self._run.ground.user, image, at=at)
@@ -152,7 +149,7 @@ class _Story:
             ]
             for one in started:
                 contenders.boot_of(one).require_success()
-            self.met.append(contender.log.count(MET) - before)
+            self.met.append(_met(contender, hanging) - before)
         self._recover(contender, image)
 
     def _recover(self, contender: contenders.Contender, image: str) -> None:
@@ -172,6 +169,15 @@ class _Story:
             found.append(boot.require_success().seconds * MS)
             time.sleep(pause)
         return found
+
+
+def _met(contender: contenders.Contender, hanging: apis.GlanceApi) -> int:
+    """How many boots of ours have said that they waited for it in vain."""
+    return sum(
+        f'glance-api {hanging.url} failed' in line
+        and 'no answer within' in line
+        for line in contender.log.splitlines()
+    )
 
 
 @contextlib.contextmanager

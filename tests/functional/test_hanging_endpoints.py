@@ -21,9 +21,6 @@ from tests.rig import clusters
 from tests.rig import hosts
 from tests.rig import relays
 
-#: What a boot says that has waited in vain.
-MET = 'no answer within'
-
 #: Seconds that no boot of a local image takes, unless it waits for a request's
 #: time-out, which is 60.
 LONG = 15
@@ -35,6 +32,17 @@ RESTLESS = {'rbd_multistore__glance_endpoint_rest': 2}
 @pytest.fixture
 def urls(where):
     return [api.url for api in where.glance_apis]
+
+
+def met(host, url):
+    """How many boots have waited in vain for this endpoint.
+
+    On a busy machine, others may be slow, too.
+    """
+    return sum(
+        f'glance-api {url} failed' in line and 'no answer within' in line
+        for line in host.log.splitlines()
+    )
 
 
 @pytest.mark.both_modes
@@ -53,7 +61,7 @@ def test_one_that_freezes_is_met_by_one_boot(
     boots = host.outcomes()
 
     assert {boot.error for boot in boots} == {None}
-    assert host.log.count(MET) == 1
+    assert met(host, freezing.url) == 1
     assert max(boot.seconds for boot in boots) < LONG
     assert {west.parent(boot.disk) for boot in boots} == {
         clusters.of_glance(image.id)
@@ -73,7 +81,7 @@ def test_of_16_boots_at_once_one_meets_it(
     boots = host.boot(demo_user, *[image.id] * 16)
 
     assert {boot.error for boot in boots} == {None}
-    assert host.log.count(MET) == 1
+    assert met(host, frozen.url) == 1
     assert max(boot.seconds for boot in boots) < LONG
 
 
@@ -91,7 +99,7 @@ def test_one_that_never_ends_an_answer_is_met_by_one_boot(
         boots = host.outcomes()
 
     assert {boot.error for boot in boots} == {None}
-    assert host.log.count(MET) <= 1
+    assert met(host, url) <= 1
     assert max(boot.seconds for boot in boots) < LONG
 
 
@@ -127,7 +135,7 @@ def test_one_whose_health_check_alone_hangs_is_met_by_one_boot(
         boots = host.outcomes()
 
     assert {boot.error for boot in boots} == {None}
-    assert host.log.count(MET) <= 1
+    assert met(host, unwell.url) <= 1
     assert max(boot.seconds for boot in boots) < LONG
 
 
