@@ -17,6 +17,7 @@ run is an error, never a skip.
 """
 
 from tests.fixtures.faults import freeze as freeze
+from tests.fixtures.faults import freeze_glance as freeze_glance
 from tests.fixtures.faults import full_cluster as full_cluster
 from tests.fixtures.faults import hold_copy as hold_copy
 from tests.fixtures.faults import stop as stop

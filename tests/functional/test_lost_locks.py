@@ -44,6 +44,7 @@ def test_a_lock_that_another_takes_over_after_the_202_is_waited_for(
     queueing_glance,
     make_host,
     make_glance,
+    freeze_glance,
     admin,
     demo_user,
     west,
@@ -60,9 +61,11 @@ def test_a_lock_that_another_takes_over_after_the_202_is_waited_for(
 
     (ours,) = copy_tasks(image.id)
     assert ours['status'] == 'pending'
+    freeze_glance(queueing_glance, image.id)
     database.hide_task(where, ours['id'])
     theirs.request_copy(admin, image.id, 'east')
     database.show_task(where, ours['id'])
+    queueing_glance.thaw()
     (boot,) = host.outcomes()
 
     assert boot.error is None, boot.message
