@@ -23,6 +23,7 @@ from lab import cloud
 from lab import credentials
 from tests.rig import clusters
 from tests.rig import database
+from tests.rig import hosts
 from tests.rig import polling
 from tests.rig import strange_servers
 
@@ -231,7 +232,7 @@ def test_a_boot_that_joins_late_has_its_own_time(
     host = make_host(
         'west-1', libvirt__images_rbd_glance_copy_timeout=20, **POLL
     )
-    host.start(demo_user, [image.id, image.id], apart=15)
+    host.start(demo_user, [image.id, image.id], hosts.soon(), apart=15)
 
     host.wait_for_log('DISK-OUTCOME')
     theirs.thaw()
