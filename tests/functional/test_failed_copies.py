@@ -236,7 +236,8 @@ def test_the_timeout_is_a_hard_limit_and_the_late_copy_serves_the_next_boot(
     polling.until(lambda: 'west' in stores_of(image.id), 'the copy has ended')
     (again,) = make_host('west-1').boot(demo_user, image.id)
 
-    assert boot.error == 'CopyTimedOut'
+    # ImageHeld is one, for it was stopped perhaps before it began.
+    assert 'CopyTimedOut' in boot.classes
     assert west.parent(again.disk) == clusters.of_glance(image.id)
 
 
