@@ -14,6 +14,7 @@
 
 from concurrent import futures
 import threading
+import time
 
 from keystoneauth1 import token_endpoint
 import pytest
@@ -23,6 +24,7 @@ from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import finding
 from nova_rbd_multistore import glance
 from nova_rbd_multistore import image as image_values
+from nova_rbd_multistore import pace
 from nova_rbd_multistore import sharing
 from tests.fakes import endpoint as endpoints
 from tests.fakes import host as hosts
@@ -336,6 +338,71 @@ def test_a_boots_own_time_begins_when_it_does(
     this_host.finder._copies = Copies()
     bring(this_host, context, image)
     assert left == [300, 200]
+
+
+class Clock:
+    """A clock that a test moves on, for threads that sleep by it."""
+
+    def __init__(self):
+        self._now = 0.0
+        self._moved = threading.Condition()
+
+    def now(self):
+        return self._now
+
+    def sleep(self, seconds):
+        due = self._now + seconds
+        with self._moved:
+            assert self._moved.wait_for(lambda: self._now >= due, DEADLINE)
+
+    def move_to(self, now):
+        with self._moved:
+            self._now = now
+            self._moved.notify_all()
+
+
+def test_a_boot_that_joins_late_goes_on_when_the_first_has_timed_out(
+    this_host, cloud, context, image
+):
+    clock = Clock()
+    finder = finding.Finder(
+        cloud.west,
+        'west',
+        'images',
+        'vms',
+        (),
+        # A poll for each move of the clock.
+        pace.Limits(
+            poll_interval=0.01,
+            probe_interval=0.01,
+            timeout=600,
+            stall_timeout=10_000,
+        ),
+        pace.Time(clock.now, clock.sleep, lambda low, _high: low),
+    )
+    images = this_host.access.as_user_of(context)
+    record = images.record(image.id)
+    joined = threading.Event()
+    cloud.api.pace.start = 1000
+    with futures.ThreadPoolExecutor(2) as pool:
+        first = pool.submit(finder.bring, images, record, 'demo')
+        while not cloud.api.requests:
+            time.sleep(0.001)
+        clock.move_to(590)
+        second = pool.submit(
+            finder.bring, images, record, 'demo', check=joined.set
+        )
+        assert joined.wait(DEADLINE)
+        clock.move_to(600)
+        error = first.exception(DEADLINE)
+        cloud.clock.advance(2000)
+        while not second.done():
+            clock.move_to(clock.now() + 0.05)
+            time.sleep(0.001)
+    assert isinstance(error, exceptions.CopyTimedOut)
+    (found,) = second.result()
+    assert found.image == image.id
+    assert statuses(cloud).count(202) == 1
 
 
 def test_boots_that_want_the_same_copy_at_once_have_it_made_once(
