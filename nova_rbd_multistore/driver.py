@@ -42,6 +42,9 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
         check_configuration()
         super().__init__(virtapi, read_only)
         self.image_backend.BACKEND['rbd'] = backend.Rbd
+        # Of two boots that begin at once, each would make one of its own, and
+        # share its copies with nobody.
+        host.this_host()
 
     def init_host(self, host: str) -> None:
         """Start the driver, and say what it will do.

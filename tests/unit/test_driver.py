@@ -22,6 +22,7 @@ import pytest
 from nova_rbd_multistore import backend
 from nova_rbd_multistore import driver
 from nova_rbd_multistore import exceptions
+from nova_rbd_multistore import host
 
 INTERVAL = 'images_rbd_glance_copy_poll_interval'
 TIMEOUT = 'images_rbd_glance_copy_timeout'
@@ -139,6 +140,11 @@ def test_the_driver_refuses_before_it_starts_anything(options):
     options.config(group='libvirt', images_type='qcow2')
     with pytest.raises(exception.InvalidConfiguration):
         driver.LibvirtDriver(None)
+
+
+def test_the_one_host_is_made_before_any_boot(libvirt):
+    # Boots that begin at once would each make one, and share no copy.
+    assert host.this_host.cache_info().currsize == 1
 
 
 # What is said at start
