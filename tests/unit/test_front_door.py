@@ -98,8 +98,8 @@ def test_the_layers_have_one_name_each():
 
 def test_the_lab_needs_what_the_readme_says():
     figures = re.compile(
-        r'(\S+(?: GiB)?) of free memory and (\S+(?: GiB)?) of free disk '
-        r'\(measured by ``(.+?)`` and ``(.+?)``\)'
+        r'(\S+ GiB) of free memory and (\S+ GiB) of free disk '
+        r'\(``(tools/peak .+?)`` shows (\S+ GiB) and (\S+ GiB) used\)'
     )
     first, lab = (
         figures.findall(words(ROOT / page))
