@@ -135,16 +135,12 @@ class Cluster:
         :raises PoolUnusable: if there is no such pool, or not for us
         :raises ClusterUnreachable: if the cluster fails, or is too slow
         """
-        with self.errors():
-            _, ioctx = self.open_pool(pool)
+        with self._own_pool(pool) as ioctx:
             try:
-                with ioctx:
-                    ioctx.stat(f'rbd_id.{name}')
-                    return True
+                ioctx.stat(f'rbd_id.{name}')
             except rados.ObjectNotFound:
                 return False
-            except rados.PermissionError as exc:
-                raise exceptions.PoolUnusable(pool, exc) from exc
+            return True
 
     def clone(
         self, source: location.RbdLocation, pool: str, name: str
@@ -199,23 +195,19 @@ class Cluster:
         :raises PoolUnusable: if there is no such pool, or not for us
         :raises ClusterUnreachable: if the cluster fails, or is too slow
         """
-        with self.errors():
-            _, ioctx = self.open_pool(pool)
+        with self._own_pool(pool) as ioctx:
             try:
-                with ioctx:
-                    ioctx.lock_exclusive(
-                        name,
-                        LEASE,
-                        owner,
-                        desc='polls Glance for its site',
-                        duration=seconds,
-                        flags=_MAY_RENEW,
-                    )
-                    return True
+                ioctx.lock_exclusive(
+                    name,
+                    LEASE,
+                    owner,
+                    desc='polls Glance for its site',
+                    duration=seconds,
+                    flags=_MAY_RENEW,
+                )
             except rados.ObjectBusy:
                 return False
-            except rados.PermissionError as exc:
-                raise exceptions.PoolUnusable(pool, exc) from exc
+            return True
 
     def release_lease(self, pool: str, name: str) -> None:
         """Remove a lease that is ours, with its object.
@@ -223,15 +215,22 @@ class Cluster:
         :raises PoolUnusable: if there is no such pool, or not for us
         :raises ClusterUnreachable: if the cluster fails, or is too slow
         """
+        # Somebody may have cleaned up.
+        with (
+            self._own_pool(pool) as ioctx,
+            contextlib.suppress(rados.ObjectNotFound),
+        ):
+            # Not unlock, then remove: the lock may be another's then.
+            ioctx.remove_object(name)
+
+    @contextlib.contextmanager
+    def _own_pool(self, pool: str) -> Iterator[Any]:
+        """An I/O context of a pool that is Nova's own, closed at the end."""
         with self.errors():
             _, ioctx = self.open_pool(pool)
             try:
                 with ioctx:
-                    # Not unlock, then remove: the lock may be another's then.
-                    ioctx.remove_object(name)
-            except rados.ObjectNotFound:
-                # Somebody has cleaned up.
-                return
+                    yield ioctx
             except rados.PermissionError as exc:
                 raise exceptions.PoolUnusable(pool, exc) from exc
 
