@@ -15,76 +15,17 @@
 Run by ``tox -e packaging``, in whose environment Nova is not.
 """
 
-import os
-import pathlib
-import subprocess
-import sysconfig
 import tarfile
 import zipfile
 
 import pytest
 
-ROOT = pathlib.Path(__file__).parents[2]
-PROGRAMS = pathlib.Path(sysconfig.get_path('scripts'))
-CONSTRAINTS = ROOT / 'lab' / 'constraints.txt'
-SHIM = 'nova/virt/rbd_multistore/__init__.py'
+from tests.packaging.programs import PROGRAMS
+from tests.packaging.programs import ROOT
+from tests.packaging.programs import run
+from tests.packaging.programs import succeed
 
-
-def run(*command):
-    """Run a program; its output is both, the standard one and the errors."""
-    return subprocess.run(
-        [str(word) for word in command],
-        cwd='/',
-        env={**os.environ, 'UV_CONSTRAINT': str(CONSTRAINTS)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def succeed(*command):
-    done = run(*command)
-    assert done.returncode == 0, done.stdout
-    return done.stdout
-
-
-@pytest.fixture(scope='session')
-def built(tmp_path_factory):
-    """Where the distributions lie: the wheel is built from the sdist."""
-    where = tmp_path_factory.mktemp('dist')
-    succeed(
-        *(PROGRAMS / 'pyproject-build', '--installer=uv'),
-        *('--outdir', where, ROOT),
-    )
-    return where
-
-
-@pytest.fixture(scope='session')
-def sdist(built):
-    (path,) = built.glob('*.tar.gz')
-    return path
-
-
-@pytest.fixture(scope='session')
-def wheel(built):
-    (path,) = built.glob('*.whl')
-    return path
-
-
-@pytest.fixture
-def environment(tmp_path):
-    """Makes a fresh environment with packages; where its programs are."""
-
-    def make(*packages):
-        where = tmp_path / 'environment'
-        succeed(PROGRAMS / 'uv', 'venv', where)
-        succeed(
-            *(PROGRAMS / 'uv', 'pip', 'install', '--python', where),
-            *packages,
-        )
-        return where / 'bin'
-
-    return make
+STARTUP = 'nova_rbd_multistore.pth'
 
 
 def test_pypi_would_take_the_distributions(sdist, wheel):
@@ -109,13 +50,14 @@ def test_sdist_has_what_git_has_and_its_history(sdist):
 def test_wheel_has_our_modules_and_no_other(wheel):
     ours = {
         str(path.relative_to(ROOT))
-        for path in (ROOT / 'nova_rbd_multistore').rglob('*.py')
+        for package in ('nova_rbd_multistore', 'nova_rbd_multistore_client')
+        for path in (ROOT / package).rglob('*.py')
     }
     with zipfile.ZipFile(wheel) as archive:
         packed = {
             name for name in archive.namelist() if '.dist-info/' not in name
         }
-    assert packed == ours | {SHIM}
+    assert packed == ours | {STARTUP}
 
 
 @pytest.mark.parametrize('distribution', ['sdist', 'wheel'])
@@ -133,9 +75,19 @@ def test_without_nova_only_the_driver_is_missing(
 
     assert '[rbd_multistore]' in sample
     assert driver.returncode
-    assert driver.stdout.splitlines()[-1].startswith(
-        'ImportError: Nova is not installed where nova-rbd-multistore is'
+    assert driver.stdout.splitlines()[-1] == (
+        "ModuleNotFoundError: No module named 'nova'"
     )
+
+
+def test_a_workstation_has_the_commands_without_nova(wheel, environment):
+    programs = environment(f'nova-rbd-multistore[client] @ file://{wheel}')
+
+    said = succeed(programs / 'openstack', 'image', 'replica', 'list', '-h')
+
+    assert 'Show which image lies in which store' in said
+    for missing in ('nova', 'rados', 'libvirt'):
+        assert run(programs / 'python', '-c', f'import {missing}').returncode
 
 
 def test_it_comes_to_nova_and_goes_again(wheel, environment):
@@ -157,3 +109,34 @@ def test_it_comes_to_nova_and_goes_again(wheel, environment):
     succeed(python, '-c', 'import nova.virt.libvirt')
     missing = run(python, '-c', 'import nova.virt.rbd_multistore')
     assert "No module named 'nova.virt.rbd_multistore'" in missing.stdout
+
+
+def test_a_start_of_python_imports_little_of_ours(wheel, environment):
+    imported = 'import sys; print(*sorted(sys.modules))'
+    bare = succeed(environment() / 'python', '-c', imported).split()
+    python = environment(wheel, options=['--no-deps']) / 'python'
+    ours = succeed(python, '-c', imported).split()
+    # site reads our file as UTF-8.
+    assert set(ours) - set(bare) - {'encodings.utf_8_sig', '__future__'} == {
+        'nova_rbd_multistore',
+        'nova_rbd_multistore.address',
+    }
+
+
+def test_git_is_not_needed_where_the_version_is_given(
+    checkout, tmp_path, environment
+):
+    succeed(
+        *(PROGRAMS / 'pyproject-build', '--installer=uv', '--wheel'),
+        *('--outdir', tmp_path, checkout),
+        PBR_VERSION='0.1.0',
+        PATH='/nowhere',
+    )
+    (wheel,) = tmp_path.glob('*.whl')
+    python = environment(wheel, options=['--no-deps']) / 'python'
+    version = succeed(
+        *(python, '-c'),
+        'from importlib import metadata\n'
+        "print(metadata.version('nova-rbd-multistore'))",
+    )
+    assert version == '0.1.0\n'

@@ -10,19 +10,20 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""The driver's address: Nova imports ``compute_driver`` below nova.virt.
+"""What Nova imports as nova.virt.rbd_multistore.
 
-:raises ImportError: without Nova, of which this is but a part
+:raises ImportError: without Ceph's bindings
 """
 
-import nova
-
-if nova.__file__ is None:
+try:
+    from nova_rbd_multistore.driver import LibvirtDriver
+except ModuleNotFoundError as exc:
+    if exc.name not in ('rados', 'rbd'):
+        raise
     raise ImportError(
-        'Nova is not installed where nova-rbd-multistore is: install both '
-        'into the environment of nova-compute'
-    )
-
-from nova_rbd_multistore.driver import LibvirtDriver
+        f"There is no module {exc.name} for nova-compute's Python: install "
+        "Ceph's bindings for it (packages python3-rados and python3-rbd, "
+        'which are not on PyPI) where a virtual environment sees them'
+    ) from exc
 
 __all__ = ['LibvirtDriver']
