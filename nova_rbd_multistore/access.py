@@ -24,14 +24,17 @@ import re
 import time
 from typing import Any
 
+from keystoneauth1 import access as ksa_access
 from keystoneauth1 import exceptions as ksa_exc
 from keystoneauth1 import loading as ksa_loading
 from keystoneauth1 import plugin as ksa_plugin
 from keystoneauth1 import service_token
 from keystoneauth1 import session as ksa_session
 from keystoneauth1.access import service_catalog
+from keystoneauth1.identity import v3
 from nova import context as nova_context
 import nova.conf
+from nova.image import glance as nova_glance
 from oslo_log import log as logging
 
 from nova_rbd_multistore import asking
@@ -42,6 +45,8 @@ from nova_rbd_multistore import connections
 from nova_rbd_multistore import endpoints
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import glance
+from nova_rbd_multistore import meter as meters
+from nova_rbd_multistore import probing
 from nova_rbd_multistore import regions
 from nova_rbd_multistore import rounds
 from nova_rbd_multistore import text
@@ -65,13 +70,21 @@ class GlanceAccess:
 
     The session, and with it the connections that are kept alive, is shared.
 
+    :param timeout: seconds for an answer, if not those of the options
+    :param meter: hears of each answer
     :raises ValueError: if the separate identity lacks an option
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        timeout: float | None = None,
+        meter: meters.Meter = meters.DEAF,
+    ) -> None:
         self._deputy = conf.load_identity(CONF)
         timeout = (
-            CONF.glance.timeout or CONF.rbd_multistore.glance_request_timeout
+            timeout
+            or CONF.glance.timeout
+            or CONF.rbd_multistore.glance_request_timeout
         )
         self._session: ksa_session.Session = (
             ksa_loading.load_session_from_conf_options(
@@ -79,12 +92,15 @@ class GlanceAccess:
             )
         )
         connections.limit(self._session.session)
+        connections.refuse_redirects(self._session.session)
+        connections.read_environment_once(self._session.session)
         self._means = rounds.Means(
             endpoints.Endpoints(CONF.rbd_multistore.glance_endpoint_rest),
             beside,
             time.monotonic,
             patience=CONF.rbd_multistore.glance_patience,
             timeout=timeout,
+            meter=meter,
         )
         self._records = glance.Records()
         self._region = regions.Region(
@@ -107,6 +123,83 @@ class GlanceAccess:
             retries=CONF.glance.num_retries,
         )
         return glance.Glance(asker, self._deputy, self._records)
+
+    def endpoints_are_well(self) -> dict[str, bool]:
+        """Whether each endpoint that was asked is, by its URL."""
+        return self._means.known.are_well()
+
+    @property
+    def separate_identity(self) -> ksa_plugin.BaseAuthPlugin | None:
+        """The separate identity, if there is one."""
+        return self._deputy
+
+    def known_of(
+        self, who: ksa_plugin.BaseAuthPlugin
+    ) -> ksa_access.AccessInfo:
+        """What Keystone says of somebody.
+
+        :raises NoAnswer: if it does not log them in
+        """
+        # Any, for not each kind of plugin has it.
+        plugin: Any = who
+        with asking.only_answers(refusals=()):
+            known: ksa_access.AccessInfo = plugin.get_access(self._session)
+        return known
+
+    def without_roles(
+        self, who: ksa_plugin.BaseAuthPlugin
+    ) -> ksa_plugin.BaseAuthPlugin:
+        """The same user in no project, and so without any role.
+
+        :raises NoAnswer: if Keystone does not do that
+        """
+        token = self.known_of(who).auth_token
+        with asking.only_answers(refusals=()):
+            keystone = who.get_endpoint(
+                self._session,
+                service_type='identity',
+                interface=ksa_plugin.AUTH_INTERFACE,
+                version=(3, 0),
+            )
+        nobody: ksa_plugin.BaseAuthPlugin = v3.Token(
+            keystone or '', token or '', unscoped=True
+        )
+        self.known_of(nobody)
+        return nobody
+
+    def probes(self, who: ksa_plugin.BaseAuthPlugin) -> list[probing.Probe]:
+        """Each endpoint of Glance, to be asked as somebody.
+
+        :raises RegionAmbiguous: if it is not clear which there are
+        :raises NoAnswer: if Keystone does not answer
+        """
+        urls = _listed_urls()
+        if not urls:
+            service_user = load_service_user()
+            catalog = self.known_of(service_user or who).service_catalog
+            urls = self._region.urls(catalog, whole=True)
+        context = nova_context.RequestContext(user_auth_plugin=who)
+        beside = (
+            who
+            if who is self._deputy
+            else compat.get_service_user_token_auth_plugin(context)
+        )
+        urls = [_VERSION.sub('/', url) for url in urls]
+        with_service, alone = (
+            asking.Asker(
+                self._session,
+                auth,
+                urls,
+                self._means,
+                sleep=time.sleep,
+                request_id=context.global_id,
+            )
+            for auth in (beside, who)
+        )
+        return [
+            probing.Probe(url, with_service, alone)
+            for url in dict.fromkeys(urls)
+        ]
 
     def check_region(self) -> None:
         """Log which region's Glance is asked, if that is known yet.
@@ -200,6 +293,26 @@ class GlanceAccess:
             reason,
         )
         return None
+
+
+def load_service_user() -> ksa_plugin.BaseAuthPlugin | None:
+    """Nova's ``[service_user]``, None if nobody is configured there."""
+    user: ksa_plugin.BaseAuthPlugin | None = (
+        ksa_loading.load_auth_from_conf_options(
+            CONF, nova.conf.service_token.SERVICE_USER_GROUP
+        )
+    )
+    return user
+
+
+def refuse_novas_redirects() -> None:
+    """Have Nova's own client of Glance, which downloads, follow none either.
+
+    An error, for it would take what a redirect says for the image.
+    """
+    # Nova makes the session with it, and nobody logs in.
+    session, _ = nova_glance._session_and_auth(nova_context.RequestContext())
+    connections.refuse_redirects(session.session)
 
 
 def _listed_urls() -> list[str]:

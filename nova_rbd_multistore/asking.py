@@ -48,6 +48,7 @@ from nova_rbd_multistore import text
 LOG = logging.getLogger(__name__)
 
 Raw = TypeVar('Raw')
+Result = TypeVar('Result')
 Answer = TypeVar('Answer')
 
 #: Seconds between two rounds over all endpoints, when none has answered.
@@ -207,6 +208,17 @@ class Asker:
             request_id=self._request_id,
         )
 
+    def begin(self, work: Callable[[], Result]) -> Callable[[], Result]:
+        """Begin ``work`` beside this thread; what waits for its outcome."""
+        outcome = self._means.workers.start(work)
+
+        def result() -> Result:
+            while not outcome.done():
+                self._means.workers.wait([outcome], self._means.timeout)
+            return outcome.result()
+
+        return result
+
     def forget_stores(self) -> None:
         """Have the next question about a store look at the stores again."""
         for url in self._urls:
@@ -241,7 +253,7 @@ class Asker:
             return read(raw)
 
         self._log_in(auth or self._auth)
-        question = _Question(self, self._known, put, needs)
+        question = _Question(self, self._means, put, needs)
         attempts = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(
                 exceptions.GlanceUnavailable
@@ -310,6 +322,22 @@ class Asker:
         if reason is not None and rank is not self._known.rank(url):
             LOG.warning('glance-api %s failed: %s', rounds.shown(url), reason)
 
+    def ask_one(
+        self,
+        url: str,
+        fetch: Callable[[Any], Raw],
+        refusals: tuple[type[Refused], ...] = COMMON,
+    ) -> Raw:
+        """Ask one endpoint, once, and learn nothing of it for others.
+
+        :param fetch: gets the answer, given a glanceclient
+        :param refusals: that are an answer to this question
+        :raises Refused: one of ``refusals``
+        :raises NoAnswer: if it does not answer
+        """
+        with only_answers(refusals):
+            return fetch(self._client(url, self._auth))
+
     def stores(self, url: str) -> frozenset[str]:
         """The stores that one endpoint has.
 
@@ -355,12 +383,13 @@ class _Question(Generic[Answer]):
     def __init__(
         self,
         asker: Asker,
-        known: endpoints.Endpoints,
+        means: rounds.Means,
         put: Callable[[str], Answer],
         needs: need_values.Needs,
     ) -> None:
         self._asker = asker
-        self._known = known
+        self._known = means.known
+        self._meter = means.meter
         self._put = put
         self.needs = needs
 
@@ -398,21 +427,26 @@ class _Question(Generic[Answer]):
         """Note what is no good answer."""
         try:
             yield
-        except Refused:
+        except Refused as exc:
+            self._meter.answer(url, type(exc).__name__)
             self._known.answered(url)
             raise
         except rounds.WantsPause as exc:
+            self._meter.answer(url, 'WantsPause')
             self._known.told_to_wait(url, exc.seconds)
             raise
         except rounds.Fault:
+            self._meter.answer(url, 'Fault')
             # It may be well but for copies, as with quotas that are half
             # configured. The next poll tells.
             if not self.needs.store:
                 self._known.failed(url)
             raise
-        except (rounds.NoAnswer, answers.MalformedAnswer):
+        except (rounds.NoAnswer, answers.MalformedAnswer) as exc:
+            self._meter.answer(url, type(exc).__name__)
             self._known.failed(url)
             raise
+        self._meter.answer(url, 'Good')
 
 
 class _Session(ksa_session.Session):

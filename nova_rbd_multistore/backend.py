@@ -16,13 +16,15 @@ Find the image in the local cluster; else have Glance copy it there; then make
 the boot disk a copy-on-write clone of it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+import contextlib
 from typing import Any
 
 from nova import context as nova_context
 from nova import exception
 from nova import objects
 from nova.compute import task_states
+from nova.compute import vm_states
 import nova.conf
 from nova.virt.libvirt import imagebackend
 from oslo_db import exception as db_exc
@@ -30,12 +32,16 @@ from oslo_log import log as logging
 import oslo_messaging as messaging
 
 from nova_rbd_multistore import access
+from nova_rbd_multistore import arrival
 from nova_rbd_multistore import ceph
 from nova_rbd_multistore import disks
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import host
 from nova_rbd_multistore import image as image_values
 from nova_rbd_multistore import location
+from nova_rbd_multistore import meter
+from nova_rbd_multistore import moves
+from nova_rbd_multistore import remains
 from nova_rbd_multistore import source
 from nova_rbd_multistore import text
 
@@ -44,6 +50,8 @@ LOG = logging.getLogger(__name__)
 
 _NO_RIGHT_TO_DOWNLOAD = (
     exceptions.SecurityRefusal,
+    # Or the locations that refuse an image would not be seen.
+    exceptions.LocationsForbidden,
     exceptions.ImageGone,
     exceptions.NotActive,
     exceptions.TokenRefused,
@@ -65,6 +73,8 @@ class Rbd(imagebackend.Rbd):
         self._instance = instance
         #: Why this disk was not cloned, if a download may do instead.
         self._not_cloned: exceptions.ImageError | None = None
+        #: How the disk was made, '' if it was there.
+        self._made = ''
 
     def exists(self) -> bool:
         """Whether the disk is there.
@@ -95,20 +105,193 @@ class Rbd(imagebackend.Rbd):
 
         :raises ImageError: if the image cannot be cloned, unless Nova may
             download it
+        :raises DiskMissing: if the server has a disk, and not here
         :raises HostError: if this host cannot do it now
         """
         image_id = kwargs.get('image_id')
         # Nova's own calls to RBD raise what librbd raises.
-        with self._host.cluster.errors(self.driver.pool):
-            if (
-                image_id is not None
-                and not self.exists()
-                and self._clone_first(kwargs['context'], image_id)
-            ):
-                if size:
-                    self._fit(size)
-                return
+        with (
+            self._counted(image_id),
+            self._host.cluster.errors(self.driver.pool),
+        ):
+            if self._is_unshelved:
+                self._make_way(image_id)
+            if image_id is not None and self._is_whole():
+                # It comes from a host whose rights may be others.
+                self._check()
+            elif image_id is not None:
+                self._check_new()
+                if self._clone_first(kwargs['context'], image_id):
+                    if size:
+                        self._fit(size)
+                    return
+                self._made = 'download'
             super().cache(fetch_func, filename, size, safe, *args, **kwargs)
+
+    @contextlib.contextmanager
+    def _counted(self, image_id: str | None) -> Iterator[None]:
+        """Tell the meter what becomes of a disk that is made of an image."""
+        self._made = ''
+        try:
+            yield
+        except BaseException as exc:
+            if image_id is not None:
+                self._host.meter.boot(_outcome(exc), good=False)
+            raise
+        if self._made:
+            self._host.meter.boot(self._made, good=True)
+
+    def _is_whole(self) -> bool:
+        """Whether the disk is there, and not what a clone has left.
+
+        :raises DiskUnusable: if no guest could use it, nor may we remove it
+        """
+        cluster, pool = self._host.cluster, self.driver.pool
+        return cluster.has_image(pool, self.rbd_name) and self._is_usable(
+            self._look()
+        )
+
+    def _look(self) -> remains.Remains | None:
+        return self._host.cluster.remains(self.driver.pool, self.rbd_name)
+
+    def _is_usable(self, seen: remains.Remains | None) -> bool:
+        """Whether there is a disk to go on with; remove what nobody misses.
+
+        :param seen: what there is of it
+        :raises DiskUnusable: if no guest could use it, nor may we remove it
+        """
+        if seen is None:
+            return False
+        pool, name = self.driver.pool, self.rbd_name
+        # Of a server without a record, nothing is certain.
+        ran = self._instance is None or self._instance.launched_at is not None
+        match seen.fate(ran=ran):
+            case remains.Fate.USE:
+                return True
+            case remains.Fate.REFUSE:
+                raise exceptions.DiskUnusable(pool, name, seen)
+        try:
+            self._host.cluster.remove_disk(pool, name)
+        except ceph.DiskInUse as exc:
+            raise exceptions.DiskUnusable(
+                pool, name, 'a client has opened it just now'
+            ) from exc
+        LOG.warning(
+            'Removed disk %s in pool %s, left by a boot of this server that '
+            'broke off: the server has never run, nothing was written to the '
+            'disk, and no client had it open',
+            name,
+            pool,
+            instance=self._instance,
+        )
+        return False
+
+    @property
+    def _is_unshelved(self) -> bool:
+        """Whether the disk is to be made of a shelved server's image."""
+        return (
+            self._instance is not None
+            and self._instance.vm_state == vm_states.SHELVED_OFFLOADED
+        )
+
+    def _make_way(self, image_id: str | None) -> None:
+        """Take a disk away that is not its server's any more.
+
+        A server that left its host when it was shelved has its data in an
+        image, and nowhere a disk. What is there is an attempt to unshelve it
+        that broke off: this one, or an earlier one, and the server has been on
+        another site since; or it was evacuated from here.
+
+        :param image_id: of what the disk is to be made of, None for an
+            ephemeral or swap disk
+        :raises DiskUnusable: if a client has it open
+        """
+        if not self._is_whole():
+            return
+        cluster, pool = self._host.cluster, self.driver.pool
+        name, seen = self.rbd_name, self._look()
+        if seen is None:
+            return
+        in_use = exceptions.DiskUnusable(
+            pool, name, 'its server is shelved, and a client has it open'
+        )
+        if seen.watched:
+            raise in_use
+        if seen.parent and self.driver.parent_info(name)[1] == image_id:
+            # No guest gets it before it is flat.
+            try:
+                cluster.remove_disk(pool, name)
+            except ceph.DiskInUse as exc:
+                raise in_use from exc
+            LOG.warning(
+                'Removed disk %s in pool %s, left by an attempt to unshelve '
+                'this server that broke off',
+                name,
+                pool,
+                instance=self._instance,
+            )
+            return
+        new_name = disks.name_aside(name)
+        cluster.rename_disk(pool, name, new_name)
+        LOG.warning(
+            'Renamed disk %s in pool %s to %s: it was there before its server '
+            'was unshelved, whose data is in an image',
+            name,
+            pool,
+            new_name,
+            instance=self._instance,
+        )
+
+    def _get_parent_pool(
+        self, context: nova_context.RequestContext, image_id: str, fsid: str
+    ) -> str:
+        """The pool for a direct snapshot of this disk.
+
+        Nova goes by the image of the server, which may lie in another pool. Of
+        a flat disk (the server was unshelved) it asks Glance where that image
+        lies, which Glance does not tell by default.
+
+        :raises nova.exception.ImageUnacceptable: if there is none; Nova then
+            makes the other kind of snapshot
+        """
+        if not CONF.rbd_multistore.snapshots_to_own_store:
+            pool: str = super()._get_parent_pool(context, image_id, fsid)
+            return pool
+        pool = CONF.rbd_multistore.glance_rbd_pool
+        try:
+            self._host.cluster.arrival(pool, image_id)
+        except arrival.ArrivalsHidden as exc:
+            raise exception.ImageUnacceptable(
+                image_id=image_id,
+                reason=f'{exc} ([rbd_multistore] glance_rbd_pool)',
+            ) from exc
+        return pool
+
+    def create_snap(self, name: str) -> None:
+        """Make a snapshot; called on the host that a server is resized to.
+
+        :raises DiskMissing: if the disk is not here
+        :raises HostError: if a guest could not use it here
+        """
+        moves.require_disk(self.rbd_name)
+        self._check()
+        super().create_snap(name)
+
+    def _check(self) -> None:
+        """Check that a guest could use the data of the disk on this host.
+
+        :raises PoolUnreadable: if not that of what the disk is a clone of
+        :raises PoolUnusable: if not that of the disk itself
+        """
+        self._host.cluster.check_disk(self.driver.pool, self.rbd_name)
+
+    def _check_new(self) -> None:
+        """Check that the server may get a disk that it has not had before.
+
+        :raises DiskMissing: if it has one, wherever that is
+        """
+        if self._instance and not moves.may_have_new_disk(self._instance):
+            moves.require_disk(self.rbd_name)
 
     def _clone_first(
         self, context: nova_context.RequestContext, image_id: str
@@ -163,21 +346,35 @@ class Rbd(imagebackend.Rbd):
         images = self._host.access.as_user_of(context)
         finder = self._host.finder
 
-        record, sources = finder.find(images, image_id_or_uri)
-        arrived = record.holds(finder.store) or not finder.store
-        if self._clone_from(sources, record, arrived=arrived):
-            return
-        if not (copy_to_store and finder.store):
-            raise exceptions.NotInLocalStore(record.id)
-        sources = finder.bring(
-            images,
-            record,
-            access.user_of(context),
+        with finder.start_wait(
+            image_id_or_uri,
             check=self._check_wanted,
             server=self._instance.uuid if self._instance else None,
-        )
+        ) as waiting:
+            if copy_to_store:
+                finder.wait_for_turn(waiting)
+            record, sources = finder.find(images, image_id_or_uri)
+            arrived = record.holds(finder.store) or not finder.store
+            if self._clone_from(sources, record, arrived=arrived):
+                self._made = 'clone'
+                return
+            if not (copy_to_store and finder.store):
+                raise exceptions.NotInLocalStore(record.id)
+            source.require_copied_on_demand(
+                record,
+                finder.store,
+                # Of whoever evacuates it, the context has another one.
+                self._instance.project_id
+                if self._instance
+                else context.project_id,
+                CONF.rbd_multistore.copy_on_demand,
+            )
+            sources = finder.bring(
+                images, record, access.user_of(context), waiting
+            )
         if not self._clone_from(sources, record, arrived=True):
             raise exceptions.NotInCluster(record.id, finder.store)
+        self._made = 'copy_and_clone'
 
     def _clone_from(
         self,
@@ -195,13 +392,13 @@ class Rbd(imagebackend.Rbd):
         denied: str | None = None
         for parent in sources:
             try:
-                self._host.cluster.clone(
-                    parent, self.driver.pool, self.rbd_name
-                )
+                with self._host.meter.time(meter.Step.CLONE):
+                    self._clone_over_remains(parent)
             except ceph.DiskExists as exc:
-                # Nova has looked for it, and could not open it.
                 raise exceptions.DiskUnusable(
-                    self.driver.pool, self.rbd_name
+                    self.driver.pool,
+                    self.rbd_name,
+                    'it was made during this boot',
                 ) from exc
             except ceph.SourceMissing as exc:
                 LOG.warning(
@@ -213,7 +410,7 @@ class Rbd(imagebackend.Rbd):
                     exc,
                 )
                 if isinstance(exc, ceph.SourceDenied):
-                    denied = parent.pool
+                    denied = exc.pool
                 continue
             LOG.info(
                 'Cloned disk %s from image %s in store %s',
@@ -227,6 +424,23 @@ class Rbd(imagebackend.Rbd):
             # Another copy would be no more readable.
             raise exceptions.PoolUnreadable(record.id, denied)
         return False
+
+    def _clone_over_remains(self, parent: location.RbdLocation) -> None:
+        """Clone, though the name may be taken by what an earlier clone left.
+
+        :raises ceph.DiskExists: if it is taken by a disk
+        :raises DiskUnusable: if we may not remove what it is taken by
+        """
+        cluster, pool = self._host.cluster, self.driver.pool
+        try:
+            cluster.clone(parent, pool, self.rbd_name)
+        except ceph.DiskExists:
+            seen = self._look()
+            if seen is not None and seen.opens:
+                # That may be at this moment's work, on another host.
+                raise
+            self._is_usable(seen)
+            cluster.clone(parent, pool, self.rbd_name)
 
     def _check_wanted(self) -> None:
         """Notice a server that its user has deleted meanwhile.
@@ -261,6 +475,19 @@ class Rbd(imagebackend.Rbd):
                 expected={'task_state': [self._instance.task_state]},
                 actual={'task_state': now.task_state},
             )
+
+
+def _outcome(exc: BaseException) -> str:
+    """Why a disk was not made, in one of few words."""
+    if isinstance(exc, exceptions.ImageError | exceptions.HostError):
+        return type(exc).__name__
+    if isinstance(
+        exc,
+        exception.InstanceNotFound
+        | exception.UnexpectedDeletingTaskStateError,
+    ):
+        return 'deleted'
+    return 'other'
 
 
 def _may_download(exc: exceptions.ImageError) -> bool:

@@ -10,21 +10,30 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Connections whose answers come within a time as a whole, or not at all.
+"""Connections whose answers come in time, and from where they were asked for.
 
 Python's time-outs are for one piece of an answer: a server that trickles bytes
-would hold a thread for ever.
+would hold a thread for ever. keystoneauth follows redirects, with all tokens,
+to another host, and from https to http too. requests reads the whole
+environment twice for each request, to look for proxies: a fifth of what a
+request costs the processor.
 """
 
+from collections.abc import Callable, Iterable
+import functools
 import http.client
 import io
 import socket
 import time
 from typing import Any
+import urllib.parse
 
 import requests
-from urllib3 import connection
-from urllib3 import connectionpool
+
+from nova_rbd_multistore import text
+
+#: What Keystone's tokens go in.
+_TOKENS = ('X-Auth-Token', 'X-Service-Token')
 
 
 class _Pieces(io.RawIOBase):
@@ -63,32 +72,95 @@ class _Response(http.client.HTTPResponse):
             self.fp = io.BufferedReader(pieces)
 
 
-class _Connection(connection.HTTPConnection):
-    response_class = _Response
-
-
-class _TLSConnection(connection.HTTPSConnection):
-    response_class = _Response
-
-
-class HTTPConnectionPool(connectionpool.HTTPConnectionPool):
-    # Named as urllib3's own: errors show the name.
-    ConnectionCls = _Connection
-
-
-class HTTPSConnectionPool(connectionpool.HTTPSConnectionPool):
-    ConnectionCls = _TLSConnection
-
-
 def limit(session: requests.Session) -> None:
-    """Have the time-outs of a session's requests limit whole answers.
+    """Have the time-outs of a session's requests limit whole answers."""
+    adapters: Iterable[Any] = session.adapters.values()
+    for adapter in adapters:
+        if hasattr(adapter, 'poolmanager'):
+            _limit_pools(adapter.poolmanager)
+            adapter.proxy_manager_for = _limiting(adapter.proxy_manager_for)
 
-    Not of those that go through a proxy.
+
+def _limiting(make: Callable[..., Any]) -> Callable[..., Any]:
+    """What makes managers of pools, changed to make limited ones."""
+
+    def make_limited(*args: Any, **kwargs: Any) -> Any:
+        manager = make(*args, **kwargs)
+        _limit_pools(manager)
+        return manager
+
+    return make_limited
+
+
+def _limit_pools(manager: Any) -> None:
+    manager.pool_classes_by_scheme = {
+        scheme: _limited(pool)
+        for scheme, pool in manager.pool_classes_by_scheme.items()
+    }
+
+
+@functools.cache
+def _limited(pool: type[Any]) -> type[Any]:
+    connection = pool.ConnectionCls
+    if connection.response_class is _Response:
+        return pool
+    limited = type(
+        connection.__name__, (connection,), {'response_class': _Response}
+    )
+    # Named as urllib3's own: errors show the name.
+    return type(pool.__name__, (pool,), {'ConnectionCls': limited})
+
+
+def refuse_redirects(session: requests.Session) -> None:
+    """Have a session's requests with a token fail where they are redirected.
+
+    They would take the token to wherever the answer says. Logging in to
+    Keystone takes none along.
     """
-    for adapter in session.adapters.values():
-        manager: Any = getattr(adapter, 'poolmanager', None)
-        if manager is not None:
-            manager.pool_classes_by_scheme = {
-                'http': HTTPConnectionPool,
-                'https': HTTPSConnectionPool,
-            }
+    hooks: list[Any] = session.hooks['response']
+    if _refuse_redirect not in hooks:
+        hooks.append(_refuse_redirect)
+
+
+def _refuse_redirect(
+    response: requests.Response, *_args: Any, **_kwargs: Any
+) -> None:
+    # 300 is Glance's list of its versions, and leads nowhere.
+    if not 300 < response.status_code < 400:
+        return
+    if any(name in response.request.headers for name in _TOKENS):
+        response.close()
+        there = text.without_credentials(response.headers.get('Location', ''))
+        raise requests.TooManyRedirects(
+            f'HTTP {response.status_code}: it redirects to '
+            f'"{text.printable(there, 120)}", where no token goes'
+        )
+
+
+def read_environment_once(session: requests.Session) -> None:
+    """Have a session look for proxies and CAs once for each server.
+
+    What it finds is in the process's environment, and stays as it was when the
+    first request went to that server.
+    """
+    # Any, for it is to be a method.
+    altered: Any = session
+    read = altered.merge_environment_settings
+
+    @functools.cache
+    def found(origin: str, *settings: Any) -> dict[str, Any]:
+        settings_there: dict[str, Any] = read(origin, {}, *settings)
+        return settings_there
+
+    def merge(
+        url: str, proxies: dict[str, str] | None, *settings: Any
+    ) -> dict[str, Any]:
+        if proxies:
+            merged: dict[str, Any] = read(url, proxies, *settings)
+            return merged
+        parts = urllib.parse.urlsplit(url)
+        once = found(f'{parts.scheme}://{parts.netloc}', *settings)
+        # Whoever gets them may alter them.
+        return {**once, 'proxies': dict(once['proxies'])}
+
+    altered.merge_environment_settings = merge

@@ -32,28 +32,23 @@ While the image is copied to another site, there is nothing to be seen: one
 host of each site then polls for all (:mod:`lead`).
 """
 
-from collections.abc import Callable
 from typing import Protocol
-
-from oslo_log import log as logging
 
 from nova_rbd_multistore import arrival
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import holder as holders
 from nova_rbd_multistore import image as image_values
+from nova_rbd_multistore import journal
 from nova_rbd_multistore import lead
+from nova_rbd_multistore import location
+from nova_rbd_multistore import meter
 from nova_rbd_multistore import pace
 from nova_rbd_multistore import progress
 from nova_rbd_multistore import request
 from nova_rbd_multistore import source
 from nova_rbd_multistore import task as task_values
-from nova_rbd_multistore import text
+from nova_rbd_multistore import wait
 from nova_rbd_multistore import watch
-
-LOG = logging.getLogger(__name__)
-
-#: Seconds between two log entries about the progress of one copy.
-LOG_INTERVAL = 10.0
 
 
 class ImageService(Protocol):
@@ -77,47 +72,45 @@ class Copy:
 
     :param record: the image, not in the store when last seen
     :param store: name of the store
+    :param place: where in our cluster the copy will lie; None if it goes to
+        another
     :param images: Glance, as the user of the boot
-    :param probe: tells how much has arrived in the local cluster
-    :param check: raises if the boot need not wait any longer
-    :param server: uuid of the server to be booted, for the log
-    :param lease: of the lead among the hosts of this site, None if each of
-        them is to poll for itself
+    :param waiting: how the boot waits, and for how long it has
     """
 
     def __init__(
         self,
         record: image_values.ImageRecord,
         store: str,
+        place: location.RbdLocation | None,
         images: ImageService,
-        probe: watch.Probe,
-        limits: pace.Limits,
-        time: pace.Time,
-        check: Callable[[], None],
-        server: str | None = None,
-        lease: lead.Lease | None = None,
+        waiting: wait.Wait,
     ) -> None:
-        self._log = logging.KeywordArgumentAdapter(
-            LOG.logger, {'instance_uuid': server} if server else {}
-        )
         self._image = record.id
         self._record = record
         self._store = store
+        self._place = place
         self._images = images
-        self._limits = limits
-        self._time = time
-        self._check = check
-        self._pace = pace.Pace(limits, time)
+        self._limits = waiting.limits
+        self._time = waiting.time
+        self._check = waiting.check
+        self._pace = waiting.pace
+        # The record.
+        self._pace.polled()
         self._watch = watch.Watch(
-            probe, record.size, limits.probe_interval, time.clock
+            waiting.probe,
+            record.size,
+            self._limits.probe_interval,
+            self._time.clock,
         )
         self._request = request.Request(store)
-        self._lead = lead.Lead(lease, time)
+        self._lead = waiting.lead
         self._holding: task_values.CopyTask | None = None
-        self._told_of: tuple[str, task_values.TaskStatus] | None = None
         self._obstacle: exceptions.CopyError | exceptions.HostError | None
         self._obstacle = None
-        self._logged = time.clock()
+        self._journal = journal.Journal(
+            self._image, store, waiting.about_server, self._time.clock
+        )
 
     @property
     def seen_whole(self) -> bool:
@@ -128,6 +121,29 @@ class Copy:
     def time_left(self) -> float:
         """Seconds until the boot gives up, whatever moves."""
         return self._pace.left
+
+    @property
+    def stage(self) -> meter.Stage:
+        """How far it is, as far as the boot has seen."""
+        if self._watch.sign is not watch.Sign.NONE:
+            return meter.Stage.ARRIVING
+        if self._holding is not None and self._holding.queued:
+            return meter.Stage.QUEUED
+        if self._request.accepted or self._store in self._record.importing:
+            return meter.Stage.STAGING
+        if self._record.lock:
+            return meter.Stage.LOCKED
+        return meter.Stage.REQUESTED
+
+    @property
+    def copied(self) -> int:
+        """Bytes that have arrived."""
+        return self._watch.progress.copied
+
+    @property
+    def total(self) -> int | None:
+        """Bytes of the image, None if not known."""
+        return self._watch.progress.total
 
     def run(self) -> image_values.ImageRecord:
         """Return the image's record when the store has the image.
@@ -143,21 +159,27 @@ class Copy:
         """
         try:
             return self._run()
+        except exceptions.ImageGone as exc:
+            gone = exc
         finally:
             # Whatever ended the wait: if others wait on, another host leads.
             self._lead.resign()
+        # Not in the handler: oslo.log would say it twice.
+        if self._request.accepted and self._place is not None:
+            self._journal.gone(self._request, self._place)
+        raise gone
 
     def _run(self) -> image_values.ImageRecord:
         # Another boot may have followed the copy until now.
-        read_long_ago = self._pace.waited >= self._limits.poll_interval
+        read_long_ago = self._pace.polled_long_ago
         self._pace.watch()
-        self._logged = self._time.clock()
+        self._journal.begins()
         self._look_into_cluster()
         # What lay there before may be the rest of a copy that died.
         self._watch.distrust_bytes()
         self._pace.saw_holder(self._record.lock)
         if self._record.lock and not read_long_ago:
-            self._log_holder(f'task {self._record.lock} holds it')
+            self._wait_for_holder(f'task {self._record.lock} holds it')
             self._poll_as_due()
         elif not self._pace.is_timed_out:
             self._request_copy()
@@ -169,12 +191,7 @@ class Copy:
                     self._watch.until_next_look, self._lead.until_due
                 )
             )
-        self._log.info(
-            'Image %s is in store %s, %.1f s after the boot asked for it',
-            self._image,
-            self._store,
-            self._pace.waited,
-        )
+        self._journal.arrived(self._pace.waited)
         return self._record
 
     # Request
@@ -219,14 +236,7 @@ class Copy:
                     reply.request_id, self._record, reply.endpoint
                 )
                 self._pace.moved()
-                self._log.info(
-                    'Glance copies image %s to store %s (its request %s, '
-                    'glance-api %s)',
-                    self._image,
-                    self._store,
-                    reply.request_id,
-                    reply.endpoint,
-                )
+                self._journal.accepted(self._request)
                 self._watch.await_new_copy()
                 # So that nobody of this site polls for what is on its way.
                 self._lead.take()
@@ -237,7 +247,7 @@ class Copy:
                     self._image, self._store, reply.reason
                 )
                 self._request.refuse()
-                self._log_holder(reply.reason)
+                self._wait_for_holder(reply.reason)
                 self._poll_as_due()
             case task_values.Verdict.NOT_NEEDED:
                 self._request.refuse()
@@ -254,28 +264,10 @@ class Copy:
         elif not self._pace.poll_again():
             raise obstacle
 
-    def _log_holder(self, reason: str) -> None:
-        self._log.info(
-            'Waiting for image %s until store %s has it or Glance lets us ask '
-            '(%s)',
-            self._image,
-            self._store,
-            reason,
-        )
+    def _wait_for_holder(self, reason: str) -> None:
+        self._journal.waits(reason)
+        self._journal.has_part(self._lead.role)
         self._lead.strive()
-
-    def _log_quiet(self, holder: holders.Holder) -> None:
-        """Say once what an image waits for that shows no progress."""
-        task = holder.task
-        if task is None or (task.id, task.status) == self._told_of:
-            return
-        self._told_of = task.id, task.status
-        self._log.info(
-            'Image %s is held by %s: waiting for it (Glance task %s)',
-            self._image,
-            text.printable(holder),
-            task.id,
-        )
 
     # Follow
 
@@ -308,26 +300,19 @@ class Copy:
         try:
             changed = self._watch.look()
         except arrival.ArrivalsHidden as exc:
-            self._log.warning(
-                'Cannot watch images arrive (%s): learning of the end of a '
-                'copy from Glance alone, every %.0f s. Check [rbd_multistore] '
-                'glance_rbd_pool and the cephx cap "profile rbd-read-only" '
-                'on that pool',
-                exc,
-                self._limits.poll_interval,
-            )
+            self._journal.hidden(exc, self._limits.poll_interval)
             # A follower has to see what its leader has brought about.
             self._lead.withdraw()
             return
         except exceptions.ClusterUnreachable as exc:
-            self._log.debug('Cannot look for image %s: %s', self._image, exc)
+            self._journal.unseen(exc)
             return
         if not changed:
             return
         self._pace.moved()
         if self._watch.sign is watch.Sign.DUE:
             self._pace.poll_at_once()
-        self._log_progress()
+        self._journal.progress(self._watch.progress)
 
     def _keep_up_lead(self) -> None:
         before = self._lead.role
@@ -338,13 +323,8 @@ class Copy:
             or self._watch.sign is watch.Sign.DUE
         ):
             return
+        self._journal.has_part(self._lead.role)
         if self._lead.role is lead.Role.LEADER:
-            self._log.info(
-                'Polling Glance for all hosts of this site until store %s can '
-                'have image %s',
-                self._store,
-                self._image,
-            )
             # The image may be free since the last leader's last poll.
             self._pace.poll_now()
         elif self._lead.role is lead.Role.FOLLOWER:
@@ -404,13 +384,13 @@ class Copy:
         if holder.task != self._holding or holder.quiet:
             self._pace.moved()
         if holder.quiet:
-            self._log_quiet(holder)
+            self._journal.quiet(holder)
         self._holding = holder.task
         if holder.task is not None:
             copied = progress.bytes_in_message(holder.task.message)
             if copied is not None:
                 self._watch.told(copied)
-        self._log_progress()
+        self._journal.progress(self._watch.progress)
 
     def _judge_ours(self) -> None:
         """The lock is gone and the image not there: what of our request?"""
@@ -435,16 +415,7 @@ class Copy:
             reason = ours.message or 'it gives no reason'
         else:
             reason = 'it says success, but the store does not have the image'
-        self._log.error(
-            'Glance failed to copy image %s to store %s: %s (task %s, '
-            'request %s, glance-api %s)',
-            self._image,
-            self._store,
-            reason,
-            ours.id if ours else 'unknown',
-            self._request.id,
-            self._request.endpoint,
-        )
+        self._journal.failed(self._request, ours, reason)
         self._request.fail(ours, reason)
         self._look_into_cluster()
         if self._watch.sees_anything or (ours is not None and ours.over_quota):
@@ -466,30 +437,10 @@ class Copy:
         """Go on as if our request had not been accepted, if it was lost."""
         if not self._request.is_lost(ours, self._record):
             return False
-        if not self._request.losses:
-            self._log.warning(
-                'Glance accepted the copy of image %s to store %s (request '
-                '%s), and did not make it: %s. Requesting the copy again when '
-                'the image is free',
-                self._image,
-                self._store,
-                self._request.id,
-                self._loss(ours),
-            )
+        self._journal.lost(self._request, ours)
         self._request.lose(ours, image_is_held=bool(self._record.lock))
         self._watch.await_nothing()
         return True
-
-    def _loss(self, ours: task_values.CopyTask | None) -> str:
-        if ours is None:
-            return 'its task is gone'
-        loss = f'its task {ours.id} is {ours.status.value}'
-        if ours.message:
-            loss += f', "{ours.message}"'
-        others = ', '.join(sorted(self._request.others(ours)))
-        if others:
-            loss += f'; task {others} was seen to hold the image'
-        return loss
 
     # Pace
 
@@ -587,16 +538,4 @@ class Copy:
             holds=False,
             since=ours.updated_at,
             until=None,
-        )
-
-    def _log_progress(self) -> None:
-        now = self._time.clock()
-        if now - self._logged < LOG_INTERVAL:
-            return
-        self._logged = now
-        self._log.info(
-            'Copy of image %s to store %s: %s',
-            self._image,
-            self._store,
-            self._watch.progress,
         )

@@ -10,28 +10,112 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Nova's calls to RBD, over the one connection of this host."""
+"""Nova's calls to RBD, over the connections of this host."""
 
+from collections.abc import Callable, Mapping
+import sys
 from typing import Any
+import uuid
 
 from nova.storage import rbd_utils
+from oslo_concurrency import processutils
 
 from nova_rbd_multistore import ceph
+from nova_rbd_multistore import compat
+from nova_rbd_multistore import exceptions
 
 
-class RBDDriver(rbd_utils.RBDDriver):
+def take_the_place_of_novas(cluster: ceph.Cluster) -> None:
+    """Have all of Nova in this process use :class:`RBDDriver`.
+
+    Nova makes its own wherever it needs one: to remove the disks of a server,
+    after a failed build too, for the free space of the pool, for the monitors'
+    addresses in a live migration.
+    """
+
+    def make(*args: Any, **kwargs: Any) -> rbd_utils.RBDDriver:
+        if args or kwargs:
+            # Another user's, of another cluster perhaps: Nova downloads an
+            # image over it ([glance] enable_rbd_download).
+            return _WithLimits(cluster.options, *args, **kwargs)
+        return RBDDriver(cluster)
+
+    rbd_utils.RBDDriver = make
+
+
+class _WithLimits(rbd_utils.RBDDriver):
+    """Nova's RBD driver, whose program ``rbd`` does not wait for ever.
+
+    :param options: those of Ceph that limit it
+    """
+
+    def __init__(
+        self, options: Mapping[str, str], *args: Any, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self._options = options
+
+    def ceph_args(self) -> list[str]:
+        """What a program of Ceph is told on its command line."""
+        return [
+            *super().ceph_args(),
+            *(f'--{name}={value}' for name, value in self._options.items()),
+        ]
+
+
+class _Calls(_WithLimits):
+    """Nova's calls, as they are, over connections of ours.
+
+    :param cluster: the local one
+    :param patient: whether they may take long
+    """
+
+    def __init__(self, cluster: ceph.Cluster, *, patient: bool) -> None:
+        super().__init__(cluster.options)
+        self._cluster = cluster
+        self._patient = patient
+        #: The pools that are open, by their I/O contexts, and the error that
+        #: was being handled when each was opened.
+        self._open: dict[Any, tuple[ceph.Pool, BaseException | None]] = {}
+
+    def _connect_to_rados(self, pool: str | None = None) -> tuple[Any, Any]:
+        opened = self._cluster.open_pool(
+            str(pool or self.pool), patient=self._patient
+        )
+        self._open[opened.ioctx] = opened, sys.exception()
+        return opened.connection, opened.ioctx
+
+    def _disconnect_from_rados(self, client: Any, ioctx: Any) -> None:
+        """End a call of Nova's; its ``__exit__`` comes here, or its except."""
+        del client
+        opened, before = self._open.pop(ioctx)
+        failure = sys.exception()
+        # Nova also cleans up after an error, over a connection that is new.
+        if failure is before:
+            failure = None
+        self._cluster.close_pool(opened, failure)
+
+
+class RBDDriver(_Calls):
     """Nova's RBD driver, without a new connection for every call.
 
     Nova opens one each time (nine for one boot), without a time-out: with the
     cluster away, such a call never returns. And for the monitors' addresses
-    it runs ``ceph mon dump``, which waits as long.
+    and the free space it runs the program ``ceph``, which waits as long.
+
+    What changes a disk as a whole has a connection of its own, with a
+    time-out that outlasts the failure of an OSD: broken off half-way, it would
+    leave the disk half rolled back, say, or a snapshot protected.
 
     :param cluster: the local one
     """
 
     def __init__(self, cluster: ceph.Cluster) -> None:
-        super().__init__()
-        self._cluster = cluster
+        super().__init__(cluster, patient=False)
+        self._removals = _Calls(cluster, patient=True)
+        # Nova opens a disk without tpool: under eventlet, all of nova-compute
+        # would stand still until an OSD answers.
+        self._changes: _Calls = compat.tpool_wrap(self._removals)
 
     def get_mon_addrs(
         self, strip_brackets: bool = True
@@ -47,6 +131,33 @@ class RBDDriver(rbd_utils.RBDDriver):
         ]
         return hosts, [port for _, port in monitors]
 
+    def get_pool_info(self) -> dict[str, int]:
+        """Bytes of Nova's pool, by the names that Nova has for them."""
+        space = self._cluster.space(self.pool)
+        return {'total': space.total, 'free': space.free, 'used': space.used}
+
+    def import_image(self, base: str, name: str) -> None:
+        """Make a disk from a file: a config drive, say, or a swap disk.
+
+        It has its name when it is whole, or another host of the site would
+        take what was broken off for the disk of its server.
+
+        :raises ImportFailed: if that cannot be
+        """
+        # Whoever removes the server's disks finds it by the beginning.
+        broken_off = f'{name}.import-{uuid.uuid4().hex[:8]}'
+        try:
+            super().import_image(base, broken_off)
+        except (processutils.ProcessExecutionError, OSError) as exc:
+            raise exceptions.ImportFailed(
+                self.pool, name, _reason(exc)
+            ) from exc
+        with (
+            self._cluster.errors(self.pool),
+            rbd_utils.RADOSClient(self, self.pool) as client,
+        ):
+            rbd_utils.RbdProxy().rename(client.ioctx, broken_off, name)
+
     def exists(
         self,
         name: str,
@@ -60,14 +171,78 @@ class RBDDriver(rbd_utils.RBDDriver):
         found: bool = super().exists(name, pool, snapshot)
         return found
 
+    def set_aside(self, server: str) -> dict[str, str]:
+        """Rename the disks of a server, so that Nova does not find them.
+
+        :returns: their new names, by the old ones
+        """
+        with self._cluster.errors(self.pool):
+            names = self._names()
+        found = {
+            name: name_aside(name)
+            for name in names
+            if name.startswith(f'{server}_')
+        }
+        for name, aside in found.items():
+            self._cluster.rename_disk(self.pool, name, aside)
+        return found
+
     def opened(self, name: str) -> rbd_utils.RBDVolumeProxy:
         """A disk, open for changes within ``with``."""
         return rbd_utils.RBDVolumeProxy(self, name)
 
-    def _connect_to_rados(self, pool: str | None = None) -> tuple[Any, Any]:
-        return self._cluster.open_pool(str(pool or self.pool))
+    # What changes a disk as a whole, by the arguments that Nova has for it
 
-    def _disconnect_from_rados(self, client: Any, ioctx: Any) -> None:
-        # The connection is everybody's: it stays.
-        del client
-        ioctx.close()
+    def clone(self, *args: Any, **kwargs: Any) -> None:
+        self._changes.clone(*args, **kwargs)
+
+    def flatten(self, *args: Any, **kwargs: Any) -> None:
+        self._changes.flatten(*args, **kwargs)
+
+    def create_snap(self, *args: Any, **kwargs: Any) -> None:
+        self._changes.create_snap(*args, **kwargs)
+
+    def remove_snap(self, *args: Any, **kwargs: Any) -> None:
+        self._changes.remove_snap(*args, **kwargs)
+
+    def rollback_to_snap(self, *args: Any, **kwargs: Any) -> None:
+        self._changes.rollback_to_snap(*args, **kwargs)
+
+    def remove_image(self, *args: Any, **kwargs: Any) -> None:
+        self._removals.remove_image(*args, **kwargs)
+
+    def destroy_volume(self, *args: Any, **kwargs: Any) -> None:
+        self._removals.destroy_volume(*args, **kwargs)
+
+    def cleanup_volumes(self, filter_fn: Callable[[str], bool]) -> None:
+        """Remove the disks that a filter picks by their names.
+
+        Nova does so after a failed build as well: with the cluster away, this
+        fails as soon as other calls do.
+        """
+        for name in filter(filter_fn, self._names()):
+            self.destroy_volume(name)
+
+    def _names(self) -> list[str]:
+        with rbd_utils.RADOSClient(self) as client:
+            names: list[str] = rbd_utils.RbdProxy().list(client.ioctx)
+        return names
+
+
+def name_aside(name: str) -> str:
+    """A new name for a disk that its server has left behind.
+
+    Nova removes what begins with the server's id.
+    """
+    return f'aside.{uuid.uuid4().hex[:8]}.{name}'
+
+
+def _reason(exc: processutils.ProcessExecutionError | OSError) -> str:
+    """What the program ``rbd`` says in the end, beside what librbd logs."""
+    lines = (getattr(exc, 'stderr', None) or str(exc)).splitlines()
+    of_rbd = [
+        line
+        for line in lines
+        if line.startswith('rbd: ') and 'is deprecated' not in line
+    ]
+    return (of_rbd or lines or [''])[-1]

@@ -12,10 +12,16 @@
 
 """The driver: Nova's libvirt driver, with our backend where it has 'rbd'."""
 
+from collections.abc import Callable, Iterator
+import contextlib
+import time
 from typing import Any
 
 from nova import context as nova_context
 from nova import exception
+from nova import objects
+from nova.compute import task_states
+from nova.compute import vm_states
 import nova.conf
 from nova.virt.libvirt import driver as libvirt_driver
 from oslo_log import log as logging
@@ -24,10 +30,16 @@ import pbr.version
 from nova_rbd_multistore import access
 from nova_rbd_multistore import backend
 from nova_rbd_multistore import conf
+from nova_rbd_multistore import disks
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import host
 from nova_rbd_multistore import image as image_values
+from nova_rbd_multistore import moves
+from nova_rbd_multistore import room
+from nova_rbd_multistore import site
+from nova_rbd_multistore import snapshots
 from nova_rbd_multistore import source
+from nova_rbd_multistore import surroundings
 from nova_rbd_multistore import text
 
 CONF = nova.conf.CONF
@@ -41,10 +53,15 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
     def __init__(self, virtapi: Any, read_only: bool = False) -> None:
         check_configuration()
         super().__init__(virtapi, read_only)
+        self._room = room.Room(time.monotonic)
         self.image_backend.BACKEND['rbd'] = backend.Rbd
         # Of two boots that begin at once, each would make one of its own, and
         # share its copies with nobody.
-        host.this_host()
+        this_host = host.this_host()
+        disks.take_the_place_of_novas(this_host.cluster)
+        access.refuse_novas_redirects()
+        if CONF.rbd_multistore.snapshots_to_own_store:
+            self._image_api = snapshots.SiteImages()
 
     def init_host(self, host: str) -> None:
         """Start the driver, and say what it will do.
@@ -57,6 +74,181 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
         check_region()
         super().init_host(host)
         announce()
+        # Not before: only now is this the process that boots.
+        self.serve_metrics()
+
+    @staticmethod
+    def serve_metrics() -> None:
+        """Let Prometheus ask about boots, if the options say where."""
+        host.serve_metrics()
+
+    def get_available_resource(self, nodename: str) -> dict[str, Any]:
+        """What this host has, and for Nova's scheduler, which site it is of.
+
+        :raises HostError: if the cluster has not answered since the start;
+            Nova then keeps what it was told before
+        """
+        resources: dict[str, Any] = super().get_available_resource(nodename)
+        finder = host.this_host().finder
+        resources['stats'] |= site.Site(finder.fsid, finder.store).to_stats()
+        return resources
+
+    def _get_local_gb_info(self) -> dict[str, float]:
+        """GiB of Nova's pool; called by Nova's driver.
+
+        :raises HostError: if that has not been seen since the start
+        """
+        return self._room.seen_by(super()._get_local_gb_info)
+
+    def instance_on_disk(self, instance: 'objects.Instance') -> bool:
+        """Whether an evacuated server goes on with its disk.
+
+        Nova asks before it makes anything of the server here.
+
+        :raises nova.exception.InstanceFaultRollback: if it is not to be
+            evacuated to this host
+        """
+        with _leaving_the_server_as_it_is():
+            found = moves.goes_on_with_its_disk(instance)
+        return found and bool(super().instance_on_disk(instance))
+
+    def migrate_disk_and_power_off(
+        self,
+        context: nova_context.RequestContext,
+        instance: 'objects.Instance',
+        dest: str,
+        flavor: 'objects.Flavor',
+        network_info: Any,
+        block_device_info: dict[str, Any] | None = None,
+        timeout: int = 0,
+        retry_interval: int = 0,
+    ) -> str:
+        """Stop the guest of a server that is resized or migrated.
+
+        :raises nova.exception.InstanceFaultRollback: if its new host is of
+            another cluster
+        """
+        with _leaving_the_server_as_it_is():
+            moves.check_departure(instance)
+        in_files: str = super().migrate_disk_and_power_off(
+            context,
+            instance,
+            dest,
+            flavor,
+            network_info,
+            block_device_info,
+            timeout,
+            retry_interval,
+        )
+        return in_files
+
+    def check_can_live_migrate_destination(
+        self,
+        context: nova_context.RequestContext,
+        instance: 'objects.Instance',
+        src_compute_info: Any,
+        dst_compute_info: Any,
+        block_migration: bool | None = False,
+        disk_over_commit: bool | None = False,
+    ) -> 'objects.LibvirtLiveMigrateData':
+        """Check that a running server can come to this host.
+
+        :raises nova.exception.MigrationPreCheckError: if not
+        """
+        try:
+            moves.check_arrival(instance)
+        except exceptions.HostError as exc:
+            # Nova's conductor knows no exceptions but Nova's.
+            raise exception.MigrationPreCheckError(
+                reason=exc.format_message()
+            ) from exc
+        found: objects.LibvirtLiveMigrateData = (
+            super().check_can_live_migrate_destination(
+                context,
+                instance,
+                src_compute_info,
+                dst_compute_info,
+                block_migration,
+                disk_over_commit,
+            )
+        )
+        return found
+
+    def _cleanup_rbd(self, instance: 'objects.Instance') -> None:
+        """Remove the server's disks; called by Nova's driver.
+
+        An error here would end the build of a server that another host could
+        make, so a failed build only leaves word of what it leaves. Whoever
+        deletes a server gets the error: its disks are still there.
+
+        :raises HostError: if this host cannot do it now
+        """
+        pool = CONF.libvirt.images_rbd_pool
+        try:
+            with host.this_host().cluster.errors(pool):
+                super()._cleanup_rbd(instance)
+        except exceptions.HostError as exc:
+            if not _is_being_built(instance):
+                raise
+            LOG.warning(
+                'Cannot clean up after a failed build: %(reason)s RBD images '
+                '%(pool)s/%(server)s_* may be left. They go when the server '
+                'is deleted, unless it then has a host in another cluster, or '
+                'none',
+                {'reason': exc, 'pool': pool, 'server': instance.uuid},
+                instance=instance,
+            )
+
+    def spawn(
+        self,
+        context: nova_context.RequestContext,
+        instance: 'objects.Instance',
+        image_meta: 'objects.ImageMeta',
+        injected_files: list[Any],
+        admin_password: str | None,
+        allocations: dict[str, Any],
+        network_info: Any = None,
+        block_device_info: dict[str, Any] | None = None,
+        power_on: bool = True,
+        accel_info: Any = None,
+    ) -> None:
+        """Build a server, and start it.
+
+        When one that was shelved is up, Nova deletes its image. Glance, which
+        may be copying it at the request of :func:`snapshots.copy_on`, would
+        leave the copy in the store for ever.
+        """
+        super().spawn(
+            context,
+            instance,
+            image_meta,
+            injected_files,
+            admin_password,
+            allocations,
+            network_info,
+            block_device_info,
+            power_on,
+            accel_info,
+        )
+        is_unshelved = instance.vm_state == vm_states.SHELVED_OFFLOADED
+        # That of a server on a volume has no image.
+        if is_unshelved and instance.image_ref:
+            snapshots.wait_until_free(context, instance.image_ref)
+
+    def snapshot(
+        self,
+        context: nova_context.RequestContext,
+        instance: 'objects.Instance',
+        image_id: str,
+        update_task_state: Callable[..., None],
+    ) -> None:
+        """Fill an image with a snapshot of the server, and copy it on.
+
+        ``openstack server image create`` and ``shelve`` come here. Nobody
+        waits for the copies.
+        """
+        super().snapshot(context, instance, image_id, update_task_state)
+        snapshots.copy_on(context, instance, image_id)
 
     def cache_image(
         self, context: nova_context.RequestContext, image_id: str
@@ -83,8 +275,26 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
         finder.here(images, record)
         if record.holds(finder.store):
             return False
-        finder.bring(images, record, access.user_of(context))
+        with finder.start_wait(image_id) as waiting:
+            finder.bring(images, record, access.user_of(context), waiting)
         return True
+
+
+@contextlib.contextmanager
+def _leaving_the_server_as_it_is() -> Iterator[None]:
+    """Have Nova take an error for one before which nothing was done."""
+    try:
+        yield
+    except Exception as exc:
+        raise exception.InstanceFaultRollback(exc) from exc
+
+
+def _is_being_built(instance: 'objects.Instance') -> bool:
+    """Whether it is a new server's, and nobody has asked to delete it."""
+    return (instance.vm_state, instance.task_state) == (
+        vm_states.BUILDING,
+        task_states.SPAWNING,
+    )
 
 
 def check_configuration() -> None:
@@ -115,6 +325,7 @@ def check_configuration() -> None:
             'name the store of enabled_backends (glance-api.conf) that lies '
             'in the Ceph cluster of this host'
         )
+    _check_snapshot_stores(store)
     for option in (
         'images_rbd_glance_copy_poll_interval',
         'images_rbd_glance_copy_timeout',
@@ -124,6 +335,27 @@ def check_configuration() -> None:
             raise exception.InvalidConfiguration(
                 f'[libvirt] {option} is {value}, but must be a number of '
                 'seconds above 0'
+            )
+
+
+def _check_snapshot_stores(own: str) -> None:
+    """Check the options on snapshots.
+
+    :param own: name of the store of this host, '' if there is none
+    """
+    if CONF.rbd_multistore.snapshots_to_own_store and not own:
+        raise exception.InvalidConfiguration(
+            '[rbd_multistore] snapshots_to_own_store is True, but [libvirt] '
+            'images_rbd_glance_store_name is empty: name the store of '
+            'enabled_backends (glance-api.conf) that lies in the Ceph cluster '
+            'of this host'
+        )
+    for store in CONF.rbd_multistore.snapshot_copy_stores:
+        if image_values.is_reserved(store):
+            raise exception.InvalidConfiguration(
+                f'[rbd_multistore] snapshot_copy_stores has {store!r}, but '
+                f'Glance keeps names with {image_values.RESERVED_PREFIX} for '
+                'itself: name stores of enabled_backends (glance-api.conf)'
             )
 
 
@@ -160,3 +392,4 @@ def announce() -> None:
         },
     )
     this_host.access.announce()
+    surroundings.announce()

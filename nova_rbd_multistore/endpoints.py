@@ -110,6 +110,10 @@ class Endpoints:
             key=lambda url: (self.rank(url), -self._of(url).answered_at),
         )
 
+    def are_well(self) -> dict[str, bool]:
+        """Whether each that was asked is well, as far as that is known."""
+        return {url: self.rank(url) < Rank.SICK for url in list(self._known)}
+
     def rank(self, url: str) -> Rank:
         """How good an endpoint is."""
         known = self._of(url)
@@ -146,6 +150,13 @@ class Endpoints:
         Until :meth:`end_trial`, nobody tries it.
         """
         self._trials.setdefault(url, object())
+
+    def hangs(self, url: str) -> bool:
+        """Whether it failed or is sick, and owes an answer.
+
+        Or it is being tried, which may find that out any moment.
+        """
+        return self.rank(url) >= Rank.SICK and url in self._trials
 
     def answered_within(self, url: str, seconds: float) -> bool:
         """Whether its last answer was good, and not longer ago."""
@@ -198,8 +209,11 @@ class Endpoints:
         """
         choice = [url for url in urls if self._is_able(url)] or urls
         for url in choice:
-            open_to_all = len(choice) == 1 or self.answered_within(
-                url, max(self._clock() - since, FRESH)
+            open_to_all = (
+                len(urls) == 1
+                or (len(choice) == 1 and url not in self._claims)
+                or self.hangs(url)
+                or self.answered_within(url, max(self._clock() - since, FRESH))
             )
             if open_to_all and not self.is_limited(url):
                 return url

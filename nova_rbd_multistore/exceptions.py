@@ -33,6 +33,7 @@ Failures are of two kinds, which Nova tells apart by type::
         │   │   └── ImageHeld
         │   ├── NotInCluster
         │   ├── StoreNotNamed
+        │   ├── NotCopiedOnDemand (NotForThisUser, too)
         │   ├── CopyForbidden     (NotForThisUser, too)
         │   └── CopyOverQuota     (NotForThisUser, too)
         ├── NotForThisUser   … and another user may fare better
@@ -47,8 +48,12 @@ Failures are of two kinds, which Nova tells apart by type::
         ├── ClusterUnreachable
         │   └── ClusterRefused
         ├── PoolUnusable
+        │   └── DataPoolUnusable
         ├── PoolUnreadable
+        ├── DiskElsewhere
+        ├── DiskMissing
         ├── DiskUnusable
+        ├── ImportFailed
         ├── GlanceUnavailable
         │   └── KeystoneUnavailable
         ├── RequestFailed
@@ -395,6 +400,25 @@ class ImageGone(NotForThisUser, exception.ImageNotFound):
     )
 
 
+class NotCopiedOnDemand(CopyError, NotForThisUser):
+    """The image is not of those that boots have copied.
+
+    :param whose: what the image is to this project
+    """
+
+    msg_fmt = (
+        'The image is not at this site, and boots have no such images copied: '
+        'it is %(whose)s (image %(image)s, store %(store)s). An administrator '
+        'can have it copied ("openstack aggregate cache image"), or admit '
+        'such images: [rbd_multistore] copy_on_demand.'
+    )
+
+    def __init__(self, image: str, store: str, whose: str | None) -> None:
+        super().__init__(
+            image, store, whose=_for_tenants(whose or "another's", 40)
+        )
+
+
 class CopyForbidden(CopyError, NotForThisUser):
     """Glance's policy ``copy_image`` refuses the request."""
 
@@ -450,7 +474,8 @@ class LocationRefused(SecurityRefusal):
     msg_fmt = (
         'Image %(image)s is refused: one of its locations points at data '
         'that is not its own. Remove that location, or ask the operator '
-        'about [rbd_multistore] trusted_clone_pools.'
+        'about [rbd_multistore] other_glance_rbd_pools and '
+        'trusted_clone_pools.'
     )
 
 
@@ -496,10 +521,24 @@ class PoolUnusable(HostError):
         super().__init__(pool=pool, reason=_for_tenants(reason, 60))
 
 
+class DataPoolUnusable(PoolUnusable):
+    """The data of Nova's disks goes to a pool that does not serve for it.
+
+    Ceph's option ``rbd_default_data_pool`` says which: in ``ceph.conf``, in
+    the cluster's configuration, or of Nova's pool.
+    """
+
+    msg_fmt = (
+        "Data pool %(pool)s of Nova's disks cannot be used: %(reason)s. Check "
+        'that it exists, and the cephx caps of [libvirt] rbd_user: osd '
+        '"profile rbd pool=%(pool)s"; Ceph\'s rbd_default_data_pool names it.'
+    )
+
+
 class PoolUnreadable(HostError):
     """The image is in the local store, and we may not read the pool of it.
 
-    :param pool: as it stands in the image's location
+    :param pool: as it stands in the image's location, or that of its data
     """
 
     msg_fmt = (
@@ -513,15 +552,68 @@ class PoolUnreadable(HostError):
 
 
 class DiskUnusable(HostError):
-    """The boot disk is half there: what an interrupted clone has left."""
+    """The name of the boot disk is taken by what may not be used or removed.
+
+    :param reason: what is wrong with it
+    """
 
     msg_fmt = (
-        'Disk %(disk)s is in pool %(pool)s, but cannot be opened: an '
-        'interrupted clone has left it. Remove it: rbd rm %(pool)s/%(disk)s'
+        'Disk %(disk)s in pool %(pool)s is not usable: %(reason)s. Look at '
+        'it (rbd info, rbd status); remove it (rbd rm %(pool)s/%(disk)s) '
+        'only if no guest uses it or has written to it.'
     )
 
-    def __init__(self, pool: str, disk: str) -> None:
-        super().__init__(pool=pool, disk=disk)
+    def __init__(self, pool: str, disk: str, reason: object) -> None:
+        super().__init__(pool=pool, disk=disk, reason=_for_tenants(reason, 60))
+
+
+class DiskElsewhere(HostError):
+    """A server that is to move has its disk in another cluster.
+
+    :param disk: fsid of the cluster of the disk
+    :param host: fsid of that of the host to which the server would go
+    """
+
+    msg_fmt = (
+        'The disk is in Ceph cluster %(disk)s, the new host has %(host)s. '
+        'Move the server within its cluster, or shelve and unshelve it; if '
+        'that cluster is lost, see [rbd_multistore] evacuate_to_new_disk.'
+    )
+
+    def __init__(self, disk: str, host: str) -> None:
+        super().__init__(disk=disk, host=host)
+
+
+class DiskMissing(HostError):
+    """A server that has moved, or is to move, does not find its disk.
+
+    :param fsid: of the cluster of this host
+    """
+
+    msg_fmt = (
+        'No disk %(disk)s in pool %(pool)s of Ceph cluster %(fsid)s. Move the '
+        'server to where its disk is; if that is nowhere, see '
+        '[rbd_multistore] evacuate_to_new_disk.'
+    )
+
+    def __init__(self, pool: str, disk: str, fsid: str) -> None:
+        super().__init__(pool=pool, disk=disk, fsid=fsid)
+
+
+class ImportFailed(HostError):
+    """A file did not become a disk in Nova's pool.
+
+    :param reason: what the program ``rbd`` says, or why it does not run
+    """
+
+    msg_fmt = (
+        'The program rbd did not make a disk from a file: %(reason)s (disk '
+        '%(disk)s, pool %(pool)s). Check that it is there (ceph-common), and '
+        'the health of the cluster.'
+    )
+
+    def __init__(self, pool: str, disk: str, reason: object) -> None:
+        super().__init__(pool=pool, disk=disk, reason=_for_tenants(reason, 60))
 
 
 class GlanceUnavailable(HostError):
@@ -618,11 +710,12 @@ class RegionAmbiguous(HostError):
 
 
 class StoreUnknown(HostError):
-    """Glance has no store of the configured name."""
+    """Glance has no store of a configured name."""
 
     msg_fmt = (
         'Glance has no store named %(store)s: check [libvirt] '
-        'images_rbd_glance_store_name against "glance stores-info".'
+        'images_rbd_glance_store_name, or [rbd_multistore] '
+        'snapshot_copy_stores, against "glance stores-info".'
     )
 
     def __init__(self, store: str) -> None:

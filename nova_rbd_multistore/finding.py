@@ -16,9 +16,9 @@ What all boots of a host share: which copies are under way, and that the store
 has turned out to be another cluster.
 """
 
-from collections.abc import Callable, Collection, Hashable
+from collections.abc import Callable, Hashable, Sequence
 import functools
-from typing import Protocol
+from typing import Protocol, TypeVar
 import uuid
 
 from nova_rbd_multistore import arrival
@@ -26,13 +26,21 @@ from nova_rbd_multistore import copying
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import image as image_values
 from nova_rbd_multistore import location
+from nova_rbd_multistore import meter as meters
 from nova_rbd_multistore import pace
 from nova_rbd_multistore import sharing
 from nova_rbd_multistore import source
+from nova_rbd_multistore import transfer
+from nova_rbd_multistore import wait
+
+Answer = TypeVar('Answer')
 
 #: Seconds for which no copy is requested, once the store has turned out to be
 #: another cluster than ours: each would fill a store in vain.
 MISMATCH_REMEMBERED = 300.0
+
+#: Images remembered as lying in our cluster, at most.
+REMEMBERED = 1000
 
 #: Objects in Nova's pool that are the leases of images begin so.
 LEASE_PREFIX = 'nova-rbd-multistore.lead.'
@@ -48,6 +56,8 @@ class Cluster(Protocol):
     def hold_lease(
         self, pool: str, name: str, owner: str, seconds: int
     ) -> bool: ...
+
+    def has_lease(self, pool: str, name: str) -> bool: ...
 
     def release_lease(self, pool: str, name: str) -> None: ...
 
@@ -74,32 +84,33 @@ class Finder:
 
     :param store: name of the host's store in Glance, '' if copies are not
         wanted
-    :param pool: of the cluster, in which that store keeps its images
+    :param pools: where images may lie
     :param own_pool: in which Nova keeps its disks
-    :param trusted_pools: pools from which an image may be cloned or copied
-        under any name
+    :param meter: hears how long things take
     """
 
     def __init__(
         self,
         cluster: Cluster,
         store: str,
-        pool: str,
+        pools: source.Pools,
         own_pool: str,
-        trusted_pools: Collection[str],
         limits: pace.Limits,
         time: pace.Time,
+        meter: meters.Meter = meters.DEAF,
     ) -> None:
         self._cluster = cluster
+        self._meter = meter
         self.store = store
-        self._pool = pool
+        self._pools = pools
         self._own_pool = own_pool
-        self._trusted_pools = trusted_pools
         self._limits = limits
         self._time = time
         self._copies: sharing.Shared[list[location.RbdLocation]] = (
-            sharing.Shared()
+            sharing.Shared(time.wait)
         )
+        self._turns: sharing.Shared[None] = sharing.Shared(time.wait)
+        self._here_of_late: set[str] = set()
         self._fsid: str | None = None
         self._mismatch: tuple[float, frozenset[str]] | None = None
         self._owner = str(uuid.uuid4())
@@ -116,6 +127,96 @@ class Finder:
             self._fsid = self._cluster.fsid()
         return self._fsid
 
+    def start_wait(
+        self,
+        image: str,
+        check: Callable[[], None] = lambda: None,
+        server: str | None = None,
+    ) -> wait.Wait:
+        """The wait of one boot for an image, a context; it begins now.
+
+        :param check: raises if the boot need not wait any longer; called about
+            once a poll interval
+        :param server: uuid of the server to be booted, for the log
+        """
+        return wait.Wait(
+            image,
+            functools.partial(self._look, image),
+            _Lease(self._cluster, self._own_pool, image, self._owner),
+            self._limits,
+            self._time,
+            check,
+            server,
+        )
+
+    def _look(self, image: str) -> arrival.Arrival:
+        """How far an image has come, seen in our cluster.
+
+        :raises ArrivalsHidden: if that cannot be seen
+        :raises ClusterUnreachable: if our cluster does not answer
+        """
+        saw = meters.Saw.FAILED
+        try:
+            found = self._cluster.arrival(self._pools.glance, image)
+            if found.complete:
+                saw = meters.Saw.WHOLE
+            else:
+                saw = meters.Saw.PART if found.exists else meters.Saw.NOTHING
+        except arrival.ArrivalsHidden:
+            saw = meters.Saw.HIDDEN
+            raise
+        finally:
+            self._meter.look(saw)
+        return found
+
+    def make_transfer(
+        self,
+        images: Images,
+        image: str,
+        stores: Sequence[str],
+        server: str | None = None,
+    ) -> transfer.Transfer:
+        """The way of an image into further stores, which has not begun.
+
+        :param images: Glance, as the user whose image it is
+        :param server: uuid of the server whose snapshot it is, for the log
+        """
+        return transfer.Transfer(
+            image,
+            stores,
+            images.without_retries(),
+            self._limits,
+            self._time,
+            server,
+        )
+
+    def wait_until_free(self, images: Images, image: str) -> None:
+        """Return when an image can be deleted: see :mod:`transfer`.
+
+        :param images: Glance, as a user who may see it
+        """
+        transfer.wait_until_free(image, images, self._limits, self._time)
+
+    def wait_for_turn(self, waiting: wait.Wait) -> None:
+        """Return when a boot may ask Glance for its image.
+
+        Of all boots that wait on this host, one looks. None does if the last
+        boot of the image has found it here: if it has gone since, Glance says
+        so to each host once.
+
+        :param waiting: that of the boot
+        :raises ClusterUnreachable: if our cluster does not answer
+        """
+        if self.store and waiting.image not in self._here_of_late:
+            with self._meter.time(meters.Step.TURN):
+                self._turns.do(
+                    key=waiting.image,
+                    asker=None,
+                    work=waiting.for_turn,
+                    check=waiting.check,
+                    check_interval=self._limits.poll_interval,
+                )
+
     def find(
         self, images: Images, image: str
     ) -> tuple[image_values.ImageRecord, list[location.RbdLocation]]:
@@ -126,16 +227,25 @@ class Finder:
             cloned, or as :meth:`here`
         :raises HostError: as :meth:`here`
         """
+        with self._meter.time(meters.Step.FIND):
+            return self._find(images, image)
+
+    def _find(
+        self, images: Images, image: str
+    ) -> tuple[image_values.ImageRecord, list[location.RbdLocation]]:
         record, wait_for_locations = images.record_and_locations(image)
-        source.require_cloneable(record)
+        source.require_active(record)
         locations = wait_for_locations()
+        # Before the format: one that cannot be cloned may be downloaded.
         found = self._among(locations, record)
+        source.require_cloneable(record)
         if not found and record.holds(self.store):
             # A copy may have ended between the answers, which come in any
             # order: the locations may be of before, the record of after it.
             found = self.here(images, record)
         elif not found:
             self._require_known_stores(locations, record)
+        self._remember(image, found)
         return record, found
 
     def here(
@@ -160,8 +270,7 @@ class Finder:
         images: Images,
         record: image_values.ImageRecord,
         user: Hashable,
-        check: Callable[[], None] = lambda: None,
-        server: str | None = None,
+        waiting: wait.Wait,
     ) -> list[location.RbdLocation]:
         """Have the image copied to our store; return where it then lies.
 
@@ -171,9 +280,7 @@ class Finder:
 
         :param images: Glance, as the user of the boot
         :param user: who that is
-        :param check: raises if the caller need not wait any longer; called
-            about as often as Glance is polled
-        :param server: uuid of the server to be booted, for the log
+        :param waiting: that of the boot
         :raises StoreNotLocal: if our store was another cluster of late
         :raises ImageError: see :meth:`copying.Copy.run`
         :raises HostError: see :meth:`copying.Copy.run`
@@ -182,42 +289,35 @@ class Finder:
             raise exceptions.StoreNotLocal(
                 record.id, self.store, self.fsid, self._mismatch[1]
             )
+        place = location.RbdLocation(
+            self.fsid, self._pools.glance, record.id, arrival.GLANCE_SNAPSHOT
+        )
         following = copying.Copy(
-            record,
-            self.store,
-            images.without_retries(),
-            functools.partial(self._cluster.arrival, self._pool, record.id),
-            self._limits,
-            self._time,
-            check,
-            server,
-            _Lease(self._cluster, self._own_pool, record.id, self._owner),
+            record, self.store, place, images.without_retries(), waiting
         )
 
         def copy() -> list[location.RbdLocation]:
-            arrived = following.run()
+            with self._meter.follow(following):
+                arrived = following.run()
             if following.seen_whole and not arrived.locations:
                 # Glance would tell what we have seen happen.
-                return [
-                    location.RbdLocation(
-                        self.fsid,
-                        self._pool,
-                        arrived.id,
-                        arrival.GLANCE_SNAPSHOT,
-                    )
-                ]
+                return [place]
             return self._here(images, arrived, remember=True)
 
-        found = self._copies.do(
-            key=(record.id, self.store),
-            asker=user,
-            work=copy,
-            check=check,
-            check_interval=self._limits.poll_interval,
-            time_left=lambda: following.time_left,
-        )
+        with self._meter.time(meters.Step.COPY):
+            found = self._copies.do(
+                key=(record.id, self.store),
+                asker=user,
+                work=copy,
+                check=waiting.check,
+                check_interval=self._limits.poll_interval,
+                time_left=lambda: following.time_left,
+            )
         if found is None:
-            record = images.record(record.id)
+            record = self._ask_until(
+                lambda: images.record(record.id),
+                lambda record: record.holds(self.store) or not record.active,
+            )
             source.require_cloneable(record)
             found = self._here(images, record, remember=True)
         return found
@@ -234,14 +334,14 @@ class Finder:
         :param remember: whether Glance has just brought the image into our
             store, so that a mismatch is true of other images too
         """
-        locations = record.locations or images.locations(record.id)
+        locations = self._locations(images, record)
         found = self._among(locations, record)
         if found:
             return found
         self._require_known_stores(locations, record)
         if record.holds(self.store):
             elsewhere = source.clusters(locations, self.store)
-            if remember:
+            if remember and self._are_of(locations, record):
                 self._mismatch = (
                     self._time.clock() + MISMATCH_REMEMBERED,
                     elsewhere,
@@ -250,6 +350,50 @@ class Finder:
                 record.id, self.store, self.fsid, elsewhere
             )
         return found
+
+    def _locations(
+        self, images: Images, record: image_values.ImageRecord
+    ) -> tuple[image_values.ImageLocation, ...]:
+        """Where the image lies, as of its record or later."""
+        return record.locations or self._ask_until(
+            lambda: images.locations(record.id),
+            lambda locations: self._are_of(locations, record),
+        )
+
+    def _ask_until(
+        self, ask: Callable[[], Answer], is_of_now: Callable[[Answer], bool]
+    ) -> Answer:
+        """Ask Glance, again if its answer is older than what is known.
+
+        Another glance-api than before may have answered, from a replica of the
+        database that lags behind. After a while, it is believed.
+        """
+        believe_at = self._time.clock() + pace.SETTLES_IN
+        pause = pace.FIRST_RECHECK
+        while True:
+            answer = ask()
+            if is_of_now(answer) or self._time.clock() >= believe_at:
+                return answer
+            self._time.sleep(pause)
+            pause *= 2
+
+    def _are_of(
+        self,
+        locations: tuple[image_values.ImageLocation, ...],
+        record: image_values.ImageRecord,
+    ) -> bool:
+        """Whether one is in our store, if the record says so."""
+        return not record.holds(self.store) or any(
+            entry.store in (self.store, None) for entry in locations
+        )
+
+    def _remember(self, image: str, found: list[location.RbdLocation]) -> None:
+        if not found:
+            self._here_of_late.discard(image)
+            return
+        if len(self._here_of_late) >= REMEMBERED:
+            self._here_of_late.clear()
+        self._here_of_late.add(image)
 
     def _require_known_stores(
         self,
@@ -272,9 +416,7 @@ class Finder:
         locations: tuple[image_values.ImageLocation, ...],
         record: image_values.ImageRecord,
     ) -> list[location.RbdLocation]:
-        return source.local_sources(
-            record, locations, self.fsid, self._trusted_pools
-        )
+        return source.local_sources(record, locations, self.fsid, self._pools)
 
 
 class _Lease:
@@ -292,6 +434,9 @@ class _Lease:
         return self._cluster.hold_lease(
             self._pool, self._name, self._owner, seconds
         )
+
+    def is_there(self) -> bool:
+        return self._cluster.has_lease(self._pool, self._name)
 
     def release(self) -> None:
         self._cluster.release_lease(self._pool, self._name)

@@ -33,7 +33,6 @@ from oslo_log import log as logging
 
 from nova_rbd_multistore import answers
 from nova_rbd_multistore import asking
-from nova_rbd_multistore import beside
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import image as image_values
 from nova_rbd_multistore import needs as need_values
@@ -160,7 +159,7 @@ class Glance:
         locations: Locations = functools.partial(self.locations, image)
         # A deputy asks nothing before the user's own question is answered.
         if self._deputy is None and self._records.hide_locations:
-            locations = beside.start(locations).result
+            locations = self._asker.begin(locations)
         record = self.record(image)
         shown = record.locations
         return record, locations if shown is None else lambda: shown
@@ -264,6 +263,22 @@ class Glance:
                 ) from exc
             raise exceptions.CopyOverQuota(image, store) from exc
 
+    def endpoint_with(self, store: str, image: str) -> str:
+        """The URL of an endpoint that has ``store``, to upload an image to.
+
+        :raises StoreUnknown: if none has
+        :raises TokenRefused: if the user's token is not valid (any more)
+        :raises GlanceUnavailable: if no endpoint answers
+        """
+
+        def name(client: Any) -> str:
+            url: str = client.http_client.endpoint_override
+            return url
+
+        with _refusals(image, forbidden=exceptions.ImageGone(image)):
+            # Which has the store is asked on the way.
+            return self._asker.ask(name, str, needs=need_values.Needs(store))
+
     def _ask_for_user(
         self,
         image: str,
@@ -297,7 +312,8 @@ class Glance:
         # Not in the handler: oslo.log would add the error as it is.
         LOG.error(
             'Glance refuses the identity of [rbd_multistore] auth_type: %s. '
-            'With its default policies, it needs the role admin',
+            'With its default policies, it needs the role admin; without it, '
+            'it sees no private image of others',
             refusal,
         )
         raise exceptions.IdentityUnusable(str(refusal)) from refusal

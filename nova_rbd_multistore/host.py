@@ -18,13 +18,17 @@ import random
 import time
 
 import nova.conf
+import pbr.version
 
 from nova_rbd_multistore import access
 from nova_rbd_multistore import ceph
 from nova_rbd_multistore import compat
 from nova_rbd_multistore import conf
 from nova_rbd_multistore import finding
+from nova_rbd_multistore import meter as meters
+from nova_rbd_multistore import metrics
 from nova_rbd_multistore import pace
+from nova_rbd_multistore import source
 
 CONF = nova.conf.CONF
 conf.register(CONF)
@@ -37,6 +41,7 @@ class Host:
     cluster: ceph.Cluster
     access: access.GlanceAccess
     finder: finding.Finder
+    meter: meters.Meter = meters.DEAF
 
 
 @functools.cache
@@ -44,43 +49,94 @@ def this_host() -> Host:
     """The one :class:`Host` of this process, made when first asked for."""
     # Under eventlet this runs librbd in native threads, so that it does not
     # block the others; under native threads it is the object itself.
-    cluster: ceph.Cluster = compat.tpool_wrap(
-        ceph.Cluster(
-            CONF.libvirt.images_rbd_ceph_conf,
-            CONF.libvirt.rbd_user,
-            CONF.libvirt.rbd_connect_timeout,
-            {
-                'rados_mon_op_timeout': str(
-                    CONF.rbd_multistore.rados_mon_op_timeout
-                ),
-                'rados_osd_op_timeout': str(
-                    CONF.rbd_multistore.rados_osd_op_timeout
-                ),
-            },
+    cluster: ceph.Cluster = compat.tpool_wrap(make_cluster())
+    meter = _make_meter()
+    way_to_glance = access.GlanceAccess(meter=meter)
+    if isinstance(meter, metrics.Metrics):
+        meter.watch(
+            way_to_glance.endpoints_are_well, cluster.connections_given_up
         )
-    )
     return Host(
         cluster,
-        access.GlanceAccess(),
+        way_to_glance,
         make_finder(
-            cluster, pace.Time(time.monotonic, time.sleep, random.uniform)
+            cluster,
+            pace.Time(time.monotonic, time.sleep, random.uniform),
+            meter,
+        ),
+        meter,
+    )
+
+
+def _make_meter() -> meters.Meter:
+    """What measures the boots of this host, by its options."""
+    if not CONF.rbd_multistore.metrics_address:
+        return meters.DEAF
+    return metrics.Metrics(
+        str(pbr.version.VersionInfo('nova-rbd-multistore')),
+        CONF.libvirt.images_rbd_glance_store_name,
+    )
+
+
+def serve_metrics() -> None:
+    """Let Prometheus ask, if the options say where."""
+    meter = this_host().meter
+    if isinstance(meter, metrics.Metrics):
+        metrics.serve(CONF.rbd_multistore.metrics_address, meter.registry)
+
+
+def make_cluster() -> ceph.Cluster:
+    """The cluster of this host, by its options."""
+    return ceph.Cluster(
+        CONF.libvirt.images_rbd_ceph_conf,
+        CONF.libvirt.rbd_user,
+        CONF.libvirt.rbd_connect_timeout,
+        {
+            'rados_mon_op_timeout': str(
+                CONF.rbd_multistore.rados_mon_op_timeout
+            ),
+            'rados_osd_op_timeout': str(
+                CONF.rbd_multistore.rados_osd_op_timeout
+            ),
+        },
+        dict.fromkeys(
+            ('rados_mon_op_timeout', 'rados_osd_op_timeout'),
+            str(CONF.rbd_multistore.rados_long_op_timeout),
         ),
     )
 
 
-def make_finder(cluster: finding.Cluster, time: pace.Time) -> finding.Finder:
+def make_finder(
+    cluster: finding.Cluster,
+    time: pace.Time,
+    meter: meters.Meter = meters.DEAF,
+) -> finding.Finder:
     """What finds the images of this host, by its options."""
     return finding.Finder(
         cluster,
         CONF.libvirt.images_rbd_glance_store_name,
-        CONF.rbd_multistore.glance_rbd_pool,
+        pools(),
         CONF.libvirt.images_rbd_pool,
-        CONF.rbd_multistore.trusted_clone_pools,
-        pace.Limits(
-            poll_interval=CONF.libvirt.images_rbd_glance_copy_poll_interval,
-            probe_interval=CONF.rbd_multistore.copy_probe_interval,
-            timeout=CONF.libvirt.images_rbd_glance_copy_timeout,
-            stall_timeout=CONF.rbd_multistore.copy_stall_timeout,
-        ),
+        limits(),
         time,
+        meter,
+    )
+
+
+def pools() -> source.Pools:
+    """Where images may lie, by the options."""
+    return source.Pools(
+        CONF.rbd_multistore.glance_rbd_pool,
+        CONF.rbd_multistore.other_glance_rbd_pools,
+        CONF.rbd_multistore.trusted_clone_pools,
+    )
+
+
+def limits() -> pace.Limits:
+    """How long boots of this host wait, by its options."""
+    return pace.Limits(
+        poll_interval=CONF.libvirt.images_rbd_glance_copy_poll_interval,
+        probe_interval=CONF.rbd_multistore.copy_probe_interval,
+        timeout=CONF.libvirt.images_rbd_glance_copy_timeout,
+        stall_timeout=CONF.rbd_multistore.copy_stall_timeout,
     )

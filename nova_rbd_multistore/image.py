@@ -68,6 +68,7 @@ class ImageLocation:
 class ImageRecord:
     """An image as ``GET /v2/images/{id}`` shows it.
 
+    :ivar visibility: Glance's word for whom it is shown to, None if not told
     :ivar size: bytes, None where Glance does not know
     :ivar stores: names of the stores that hold the data
     :ivar reserved: names among them that Glance keeps for itself: they hold
@@ -83,6 +84,7 @@ class ImageRecord:
     id: str
     status: str
     owner: str | None = None
+    visibility: str | None = None
     disk_format: str | None = None
     container_format: str | None = None
     size: int | None = None
@@ -107,6 +109,7 @@ class ImageRecord:
             id=answers.identifier(fields, 'id'),
             status=answers.words(fields, 'status'),
             owner=answers.optional_words(fields, 'owner'),
+            visibility=answers.optional_words(fields, 'visibility'),
             disk_format=answers.optional_words(fields, 'disk_format'),
             container_format=answers.optional_words(
                 fields, 'container_format'
@@ -144,6 +147,15 @@ class ImageRecord:
         and its format is that of what will be unpacked.
         """
         return self.container_format == 'bare'
+
+    def whose(self, project: str | None) -> str | None:
+        """What the image is to a project: its ``own``, or another's.
+
+        Of another's, Glance's word for how it comes to be shown.
+        """
+        if self.owner is not None and self.owner == project:
+            return 'own'
+        return self.visibility
 
     def holds(self, store: str) -> bool:
         """Whether ``store`` has the whole image."""

@@ -10,13 +10,14 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Which host of a site polls Glance for all that wait there for others.
+"""Which host of a site asks and polls Glance for all that wait there.
 
-Hosts that wait for the same image all wait for the same moment: Glance lets
-go of the image. Polls often enough to meet it would cost Glance too much if
-thousands made them. So the hosts of a site agree on one in their own Ceph
-cluster: whoever holds the image's lease there. The others only look into the
-cluster, where the image is going to arrive, and poll as a safeguard.
+Hosts that boot the same image all ask the same at first (:mod:`wait`), and
+then all wait for the same moment: Glance lets go of the image. Polls often
+enough to meet it would cost Glance too much if thousands made them. So the
+hosts of a site agree on one in their own Ceph cluster: whoever holds the
+image's lease there. The others only look into the cluster, where the image is
+going to arrive, and poll as a safeguard.
 
 Nobody has to win. Where two believe that they lead (one was frozen while its
 lease ran out), both poll, and Glance lets in one of them. Where no lease can
@@ -54,6 +55,12 @@ class Lease(Protocol):
         """Take or renew it; return whether it is this host's now.
 
         :raises HostError: if it cannot be had, by any host or by this one
+        """
+
+    def is_there(self) -> bool:
+        """Whether a host has it, or had it and did not release it.
+
+        :raises HostError: if the cluster does not tell
         """
 
     def release(self) -> None:
@@ -107,7 +114,8 @@ class Lead:
 
     def keep_up(self) -> None:
         """Try to get the lead, or to keep it, if it is time to."""
-        if self._time.clock() >= self._due_at:
+        # A cluster that is slow may have left no time until the last chance.
+        if min(self._due_at - self._time.clock(), self.until_due) <= 0:
             self.take()
 
     def take(self) -> None:
@@ -130,17 +138,34 @@ class Lead:
             self.role = Role.FOLLOWER
             self._try_in(LEASE)
 
+    def is_free(self) -> bool:
+        """Whether no host has the lead, not even one that died with it.
+
+        If so, this one has no part any more.
+        """
+        try:
+            if self._lease is not None and self._lease.is_there():
+                return False
+        except exceptions.HostError as exc:
+            LOG.debug('Nobody can tell who leads: %s', exc)
+        self.role = Role.ALONE
+        self._due_at = math.inf
+        return True
+
     def resign(self) -> None:
         """Leave the lead to another, if this host has it."""
         led, self.role = self.role is Role.LEADER, Role.ALONE
         if self._lease is None:
             return
         self._try_in(LEASE)
-        if not led or self._time.clock() >= self._runs_out_at:
-            # It may be another's by now.
+        if not led:
             return
+        # If it has run out, it may be another's by now. If not, nobody else
+        # may ever remove it.
+        ran_out = self._time.clock() >= self._runs_out_at
         try:
-            self._lease.release()
+            if not ran_out or self._lease.hold(LEASE):
+                self._lease.release()
         except exceptions.HostError as exc:
             LOG.debug('The lead is free when its lease runs out: %s', exc)
 

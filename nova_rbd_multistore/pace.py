@@ -12,10 +12,12 @@
 
 """When the next step of a wait for a copy is due; no step is made here."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent import futures
 import dataclasses
 import enum
 import math
+from typing import Any
 
 #: Seconds until Glance is polled, first, when its answer must be due: its
 #: record says within 0.1 s what the cluster shows.
@@ -89,11 +91,15 @@ class Time:
     :ivar clock: monotonic, in seconds
     :ivar sleep: waits for some seconds
     :ivar uniform: a random number between two
+    :ivar wait: waits for what others do, but for some seconds at most
     """
 
     clock: Callable[[], float]
     sleep: Callable[[float], None]
     uniform: Callable[[float, float], float]
+    wait: Callable[[Iterable[futures.Future[Any]], float], object] = (
+        futures.wait
+    )
 
 
 class Pace:
@@ -154,6 +160,12 @@ class Pace:
     def polled(self) -> None:
         """Note that Glance is being polled."""
         self._polled_at = self._time.clock()
+
+    @property
+    def polled_long_ago(self) -> bool:
+        """Whether that was an interval ago, or more."""
+        since = self._time.clock() - self._polled_at
+        return since >= self._limits.poll_interval
 
     def poll_now(self) -> None:
         """Poll with the next step."""

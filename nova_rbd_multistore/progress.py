@@ -51,6 +51,16 @@ class Progress:
         self._copied = copied
 
     @property
+    def copied(self) -> int:
+        """Bytes that were there when last seen."""
+        return self._copied
+
+    @property
+    def total(self) -> int | None:
+        """Bytes of the whole, None if not known."""
+        return self._total
+
+    @property
     def watched(self) -> float:
         """Seconds since the first bytes were seen, of this try."""
         return self._clock() - self._first[0] if self._first else 0.0

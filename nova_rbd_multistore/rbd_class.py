@@ -29,6 +29,7 @@ NO_SNAPSHOT = (1 << 64) - 2
 
 _U32 = struct.Struct('<I')
 _U64 = struct.Struct('<Q')
+_I64 = struct.Struct('<q')
 _SNAPSHOTS = struct.Struct('<QI')
 _SIZE = struct.Struct('<BQ')
 # Length of the head, its version, oldest version that can read it, length of
@@ -66,8 +67,22 @@ def number(value: int) -> bytes:
     return _U64.pack(value)
 
 
+def name(value: str) -> bytes:
+    """An argument: the name of an image, or its id."""
+    encoded = value.encode()
+    return _U32.pack(len(encoded)) + encoded
+
+
+def first_object(pool: int, image_id: str) -> str:
+    """Name of the first object of an image's data in a pool of its own.
+
+    :param pool: the number of the image's pool
+    """
+    return f'rbd_data.{pool}.{image_id}.{0:016x}'
+
+
 def text(answer: bytes) -> str:
-    """Answer of ``get_id`` and of ``get_snapshot_name``."""
+    """Answer of ``get_id``, ``dir_get_id`` and ``get_snapshot_name``."""
     (length,) = _unpack(_U32, answer)
     return _part(answer, _U32.size, length).decode()
 
@@ -86,6 +101,15 @@ def size(answer: bytes) -> Size:
     if not 12 <= order <= 25:
         raise ValueError(f'objects of 2^{order} bytes')
     return Size(whole, 1 << order)
+
+
+def data_pool(answer: bytes) -> int | None:
+    """Answer of ``get_data_pool``: the number of the pool of the image's data.
+
+    None if that is the image's own pool.
+    """
+    (pool,) = _unpack(_I64, answer)
+    return None if pool < 0 else pool
 
 
 def written_objects(answer: bytes) -> int:

@@ -26,8 +26,10 @@ from typing import Any, Generic, Protocol, TypeVar
 from oslo_log import log as logging
 
 from nova_rbd_multistore import answers
+from nova_rbd_multistore import beside
 from nova_rbd_multistore import endpoints
 from nova_rbd_multistore import exceptions
+from nova_rbd_multistore import meter as meters
 from nova_rbd_multistore import needs as need_values
 from nova_rbd_multistore import task as task_values
 from nova_rbd_multistore import text
@@ -96,6 +98,7 @@ class Means:
     :ivar clock: monotonic
     :ivar patience: until another endpoint is asked as well
     :ivar timeout: for an answer, and for pauses that endpoints want
+    :ivar meter: hears of each answer
     """
 
     known: endpoints.Endpoints
@@ -103,6 +106,7 @@ class Means:
     clock: Callable[[], float]
     patience: float
     timeout: float
+    meter: meters.Meter = meters.DEAF
 
 
 class Question(Protocol[Given]):
@@ -176,10 +180,14 @@ class Round(Generic[Answer]):
                 url = self._next()
                 if url is None:
                     break
-                if self._is_usable(url):
-                    heard = self._hear(self._start(url), self._patience(url))
-                    if heard is not None:
-                        return heard.result()
+                if not self._is_usable(url):
+                    continue
+                patience = self._patience(url)
+                asked = self._start(url)
+                # None for one that seems to hang: the next is asked at once.
+                heard = self._hear(asked, patience) if patience else None
+                if heard is not None:
+                    return heard.result()
             for outcome in list(self._open):
                 heard = self._hear(outcome, self._means.timeout)
                 if heard is not None:
@@ -221,6 +229,9 @@ class Round(Generic[Answer]):
         """
         if all(map(self._known.is_limited, urls)):
             return self._means.timeout
+        if self._open:
+            # An answer of its own may come before those.
+            return 0.0
         return 2 * self._shortest
 
     def _is_usable(self, url: str) -> bool:
@@ -305,10 +316,15 @@ class Round(Generic[Answer]):
     # The question
 
     def _start(self, url: str) -> futures.Future[Answer]:
-        outcome = self._means.workers.start(
-            functools.partial(self._question.answer, url)
-        )
-        self._open[outcome] = url, self._means.clock()
+        began = self._means.clock()
+        ask = functools.partial(self._question.answer, url)
+        if len(self._urls) > 1:
+            outcome = self._means.workers.start(ask)
+        else:
+            # Nobody else could be asked meanwhile: no need of a thread.
+            outcome = futures.Future()
+            beside.settle(outcome, ask)
+        self._open[outcome] = url, began
         return outcome
 
     def _hear(
@@ -322,14 +338,18 @@ class Round(Generic[Answer]):
         while asked in self._open:
             url, began = self._open[asked]
             left = began + seconds - self._means.clock()
-            if left <= 0:
-                self._hangs(url, asked)
-                self._known.failed(url)
+            if left <= 0 and not asked.done():
+                if self._known.answered_within(url, seconds / 2):
+                    # Others have just had theirs: it is slow, no more.
+                    self._hung.add(url)
+                else:
+                    self._hangs(url, asked)
+                    self._known.failed(url)
                 self._fail(url, NoAnswer(f'no answer within {seconds:.1f} s'))
                 if seconds >= self._means.timeout:
                     del self._open[asked]
                 break
-            self._means.workers.wait(self._open, left)
+            self._means.workers.wait(self._open, max(left, 0.0))
             for outcome in [one for one in self._open if one.done()]:
                 url, began = self._open.pop(outcome)
                 try:
@@ -361,9 +381,9 @@ class Round(Generic[Answer]):
 
     def _patience(self, url: str) -> float:
         """Seconds to wait for an answer before another endpoint is asked."""
-        return (
-            self._patience_with(url) if self._is_small else self._means.timeout
-        )
+        if not (self._is_small and self._left):
+            return self._means.timeout
+        return 0.0 if self._known.hangs(url) else self._shortest
 
     def _patience_with(self, url: str) -> float:
         """The same for what is asked before a question."""

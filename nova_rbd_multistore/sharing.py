@@ -12,14 +12,17 @@
 
 """Work that many boots of a host want done, and one does for all."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from concurrent import futures
 import math
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from nova_rbd_multistore import exceptions
 
 Result = TypeVar('Result')
+
+#: Waits until one of some outcomes is there, but for some seconds at most.
+Wait = Callable[[Iterable[futures.Future[Any]], float], object]
 
 #: Seconds for which a thread that is out of time waits on: the one at work has
 #: most likely begun with it, and is taking its last look for all of them.
@@ -38,9 +41,12 @@ class Shared(Generic[Result]):
     """Does a piece of work once for all threads that want it at a time.
 
     Works under native threads and eventlet alike.
+
+    :param wait: waits for the one at work
     """
 
-    def __init__(self) -> None:
+    def __init__(self, wait: Wait = futures.wait) -> None:
+        self._wait = wait
         self._running: dict[
             Hashable, tuple[Hashable, futures.Future[Result]]
         ] = {}
@@ -77,7 +83,7 @@ class Shared(Generic[Result]):
             if running is outcome:
                 return self._work(key, outcome, work)
             try:
-                result = _await(running, check, check_interval, time_left)
+                result = self._await(running, check, check_interval, time_left)
             except (_Abandoned, exceptions.TokenRefused):
                 continue
             except exceptions.CopyTimedOut:
@@ -112,18 +118,18 @@ class Shared(Generic[Result]):
         outcome.set_result(result)
         return result
 
-
-def _await(
-    running: futures.Future[Result],
-    check: Callable[[], None],
-    check_interval: float,
-    time_left: Callable[[], float],
-) -> Result:
-    while True:
-        left = max(time_left() + LAST_LOOK, 0.0)
-        try:
-            return running.result(timeout=min(check_interval, left))
-        except TimeoutError:
+    def _await(
+        self,
+        running: futures.Future[Result],
+        check: Callable[[], None],
+        check_interval: float,
+        time_left: Callable[[], float],
+    ) -> Result:
+        while True:
+            left = max(time_left() + LAST_LOOK, 0.0)
+            self._wait([running], min(check_interval, left))
+            if running.done():
+                return running.result()
             if not left:
-                raise _OutOfTime from None
+                raise _OutOfTime
             check()

@@ -14,16 +14,44 @@
 
 from collections.abc import Collection, Iterable, Iterator
 import contextlib
+import dataclasses
 from typing import NoReturn
 
 from oslo_log import log as logging
 
+from nova_rbd_multistore import arrival
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import image as image_values
 from nova_rbd_multistore import location
 from nova_rbd_multistore import text
 
 LOG = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Pools:
+    """Where the data of an image may lie.
+
+    :ivar glance: name of the pool in which Glance's stores keep images, in
+        whichever cluster
+    :ivar others: pools in which they do as well, each ``<fsid>/<pool>``
+    :ivar trusted: pools in which nothing is private, likewise
+    """
+
+    glance: str
+    others: Collection[str] = ()
+    trusted: Collection[str] = ()
+
+    def admit(self, image: str, found: location.RbdLocation) -> bool:
+        """Whether what lies there is the image's own, or nobody's secret."""
+        pool = f'{found.fsid}/{found.pool}'
+        if pool in self.trusted:
+            return True
+        return (
+            (found.pool == self.glance or pool in self.others)
+            and found.image == image
+            and found.snapshot == arrival.GLANCE_SNAPSHOT
+        )
 
 
 def require_active(record: image_values.ImageRecord) -> None:
@@ -49,22 +77,41 @@ def require_cloneable(record: image_values.ImageRecord) -> None:
         raise exceptions.NotBare(record.id, record.container_format)
 
 
+def require_copied_on_demand(
+    record: image_values.ImageRecord,
+    store: str,
+    project: str | None,
+    admitted: Collection[str],
+) -> None:
+    """Check that the image may be copied to ``store`` for a boot.
+
+    :param project: that of the server
+    :param admitted: whose images may, by ``[rbd_multistore] copy_on_demand``
+    :raises NotCopiedOnDemand: if it is another project's, and not admitted
+    """
+    whose = record.whose(project)
+    # Glance shows another project's private image to administrators alone.
+    if whose != 'private' and whose not in admitted:
+        raise exceptions.NotCopiedOnDemand(record.id, store, whose)
+
+
 def local_sources(
     record: image_values.ImageRecord,
     locations: Iterable[image_values.ImageLocation],
     fsid: str,
-    trusted_pools: Collection[str],
+    pools: Pools,
 ) -> list[location.RbdLocation]:
     """The image's locations in the cluster ``fsid``, in Glance's order.
 
-    Glance and Nova name the RBD image of a Glance image by its id. With
-    ``show_multiple_locations`` its owner can set any other location, such as
-    a disk of another tenant (the class of OSSN-0065). So one location under
-    another name, outside of the pools where nothing is private, refuses the
-    image as a whole: a download would read the same foreign bytes, and from
-    another cluster a copy would bring them here under the image's own name.
-    The same goes for one that is malformed: who knows what Glance, or librbd,
-    would find there.
+    Glance keeps an image in its own pool, under the image's id. With
+    ``show_multiple_locations`` the image's owner can set any other location,
+    such as a disk of another tenant (the class of OSSN-0065). The name alone
+    says little: owners choose the ids of their images, and volumes may be
+    named by bare ids, too. So one location anywhere else, outside of the pools
+    where nothing is private, refuses the image as a whole: a download would
+    read the same foreign bytes, and from another cluster a copy would bring
+    them here under the image's own name. The same goes for one that is
+    malformed: who knows what Glance, or librbd, would find there.
 
     What is in a store of Glance's own is no source.
 
@@ -75,7 +122,7 @@ def local_sources(
     for entry in locations:
         found = _parse(record, entry.url)
         if isinstance(found, location.RbdLocation | location.OldRbdLocation):
-            _require_own(record, found, trusted_pools)
+            _require_own(record, found, pools)
         if entry.store is not None and image_values.is_reserved(entry.store):
             reserved.add(entry.store)
         elif isinstance(found, location.RbdLocation) and found.fsid == fsid:
@@ -140,22 +187,25 @@ def _parse(
 def _require_own(
     record: image_values.ImageRecord,
     found: location.RbdLocation | location.OldRbdLocation,
-    trusted_pools: Collection[str],
+    pools: Pools,
 ) -> None:
-    if found.image == record.id:
-        return
-    # Each is cut on its own, so that none can hide the others.
+    # Each part is cut on its own, so that none can hide the others.
     where = f'RBD image {text.printable(found.image, 80)}'
     if isinstance(found, location.RbdLocation):
-        if found.pool in trusted_pools:
+        if pools.admit(record.id, found):
             return
         where += (
-            f' of pool {text.printable(found.pool, 80)} in cluster '
+            f' at snapshot {text.printable(found.snapshot, 80)} of pool '
+            f'{text.printable(found.pool, 80)} in cluster '
             f'{text.printable(found.fsid, 80)}'
         )
+    elif found.image == record.id:
+        return
     _refuse(
         record,
-        f'its location is {where}, which does not have the name of the image',
+        f'its location is {where}. Glance keeps an image under its id at '
+        f'snapshot {arrival.GLANCE_SNAPSHOT}, in pool {pools.glance} or '
+        'another of [rbd_multistore] other_glance_rbd_pools',
     )
 
 

@@ -100,6 +100,7 @@ class CopyTask:
     :ivar updated_at: last sign of life
     :ivar type: Glance's word for what it does, empty if not told
     :ivar method: of an import, empty if not told
+    :ivar queue: the same stores in Glance's order: it fills one after another
     """
 
     id: str
@@ -110,6 +111,7 @@ class CopyTask:
     updated_at: datetime.datetime
     type: str = ''
     method: str = ''
+    queue: tuple[str, ...] = ()
 
     @classmethod
     def from_answer(cls, entry: object) -> Self:
@@ -125,17 +127,19 @@ class CopyTask:
             raise answers.MalformedAnswer(
                 f'status of a task is {answers.shown(fields.get("status"))}'
             ) from exc
+        queue = _task_stores(fields.get('input'))
         return cls(
             id=answers.identifier(fields, 'id'),
             status=status,
             message=text.printable(fields.get('message') or ''),
-            stores=_task_stores(fields.get('input')),
+            stores=frozenset(queue),
             request_id=answers.optional_words(fields, 'request_id'),
             updated_at=answers.moment(fields, 'updated_at', _LATEST),
             type=text.printable(
                 answers.optional_words(fields, 'type') or '', _NAME
             ),
             method=_import_method(fields.get('input')),
+            queue=queue,
         )
 
     @property
@@ -191,13 +195,13 @@ class CopyTask:
         return self.updated_at + (LOCK_KEPT_PENDING if pending else LOCK_KEPT)
 
 
-def _task_stores(task_input: object) -> frozenset[str]:
+def _task_stores(task_input: object) -> tuple[str, ...]:
     stores = (
         task_input.get('backend') if isinstance(task_input, Mapping) else None
     )
     if not isinstance(stores, list):
-        return frozenset()
-    return frozenset(store for store in stores if isinstance(store, str))
+        return ()
+    return tuple(store for store in stores if isinstance(store, str))
 
 
 def _import_method(task_input: object) -> str:

@@ -1,0 +1,163 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Servers that move between hosts: whether their disks are where they go.
+
+A server's disks are in the cluster of its host. Which that is, the host tells
+Nova's database, which still knows when the host is gone.
+"""
+
+from nova import context as nova_context
+from nova import objects
+from nova.compute import task_states
+from nova.compute import utils as compute_utils
+from nova.compute import vm_states
+import nova.conf
+from oslo_log import log as logging
+
+from nova_rbd_multistore import disks
+from nova_rbd_multistore import exceptions
+from nova_rbd_multistore import host
+from nova_rbd_multistore import server
+
+CONF = nova.conf.CONF
+LOG = logging.getLogger(__name__)
+
+
+def check_arrival(instance: 'objects.Instance') -> None:
+    """Check that the disks of a server on another host are in our cluster.
+
+    :raises DiskElsewhere: if its host has another
+    :raises DiskMissing: if there is none of the name
+    """
+    if not _has_data(instance):
+        return
+    this_host = host.this_host()
+    here = this_host.finder.fsid
+    there = server.cluster_of(
+        nova_context.get_admin_context(), instance.host, instance.node
+    )
+    # By the name alone, it could be a disk that the server was evacuated from.
+    if there not in ('', here):
+        raise exceptions.DiskElsewhere(there, here)
+    if not _is_volume_backed(instance):
+        require_disk(f'{instance.uuid}_disk')
+
+
+def check_departure(instance: 'objects.Instance') -> None:
+    """Check that the host to which a server is resized has our cluster.
+
+    :raises DiskElsewhere: if it has another
+    """
+    if not _has_data(instance):
+        return
+    migration = objects.Migration.get_by_id_and_instance(
+        nova_context.get_admin_context(),
+        instance.migration_context.migration_id,
+        instance.uuid,
+    )
+    here = host.this_host().finder.fsid
+    there = server.cluster_of(
+        nova_context.get_admin_context(),
+        migration.dest_compute,
+        migration.dest_node,
+    )
+    if there not in ('', here):
+        raise exceptions.DiskElsewhere(here, there)
+
+
+def require_disk(name: str) -> None:
+    """Check that the cluster of this host has a disk.
+
+    :raises DiskMissing: if not
+    """
+    this_host, pool = host.this_host(), CONF.libvirt.images_rbd_pool
+    if not this_host.cluster.has_image(pool, name):
+        raise exceptions.DiskMissing(pool, name, this_host.finder.fsid)
+
+
+def may_have_new_disk(instance: 'objects.Instance') -> bool:
+    """Whether a disk is to be made from an image for a server in its state."""
+    if (
+        instance.launched_at is None
+        or instance.vm_state == vm_states.SHELVED_OFFLOADED
+        or instance.task_state == task_states.RESCUING
+    ):
+        return True
+    # A rebuild has removed the old one. That of a server of another host is
+    # an evacuation.
+    return bool(
+        instance.task_state == task_states.REBUILD_SPAWNING
+        and (
+            instance.host == CONF.host
+            or CONF.rbd_multistore.evacuate_to_new_disk
+        )
+    )
+
+
+def goes_on_with_its_disk(instance: 'objects.Instance') -> bool:
+    """Whether an evacuated server has its disks here, or is to get new ones.
+
+    :raises DiskElsewhere: if it has not, and is not
+    :raises DiskMissing: likewise
+    """
+    try:
+        check_arrival(instance)
+    except (exceptions.DiskElsewhere, exceptions.DiskMissing) as exc:
+        if not CONF.rbd_multistore.evacuate_to_new_disk:
+            raise
+        LOG.warning(
+            'Evacuating to a new disk from the image, for [rbd_multistore] '
+            'evacuate_to_new_disk is set. %s',
+            exc,
+            instance=instance,
+        )
+        set_aside_disks(instance)
+        return False
+    return True
+
+
+def set_aside_disks(instance: 'objects.Instance') -> None:
+    """Keep the server from disks that it had in our cluster once.
+
+    It was evacuated from here to a new disk in another cluster, and now comes
+    back.
+    """
+    pool = CONF.libvirt.images_rbd_pool
+    found = disks.RBDDriver(host.this_host().cluster).set_aside(instance.uuid)
+    for name, aside in found.items():
+        LOG.warning(
+            'Disk %(name)s in pool %(pool)s is not what the server was left '
+            'with: it is now %(aside)s, for an administrator to look at and '
+            'remove',
+            {'name': name, 'pool': pool, 'aside': aside},
+            instance=instance,
+        )
+
+
+def _has_data(instance: 'objects.Instance') -> bool:
+    """Whether it has disks of Nova's whose content counts.
+
+    Swap disks and config drives are made anew.
+    """
+    return bool(
+        instance.launched_at is not None
+        and (instance.flavor.ephemeral_gb or not _is_volume_backed(instance))
+    )
+
+
+def _is_volume_backed(instance: 'objects.Instance') -> bool:
+    """Whether its root disk is a volume of Cinder's."""
+    found: bool = compute_utils.is_volume_backed_instance(
+        nova_context.get_admin_context(), instance
+    )
+    return found

@@ -1,0 +1,153 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Snapshots of this host's servers: which stores of Glance get them."""
+
+from typing import Any
+
+from nova import context as nova_context
+from nova import objects
+from nova.compute import task_states
+import nova.conf
+from nova.image import glance as nova_glance
+from oslo_log import log as logging
+
+from nova_rbd_multistore import beside
+from nova_rbd_multistore import exceptions
+from nova_rbd_multistore import host
+
+CONF = nova.conf.CONF
+LOG = logging.getLogger(__name__)
+
+#: Of a server whose snapshot was made for its user. That of a resize to
+#: another cell is gone when the resize is done.
+_FOR_THE_USER = (
+    task_states.IMAGE_UPLOADING,
+    task_states.SHELVING_IMAGE_UPLOADING,
+)
+
+
+class SiteImages(nova_glance.API):
+    """Nova's image API, whose updates put data into the store of this site.
+
+    For the one caller that updates images: Nova's driver, which fills the
+    image of a snapshot so.
+    """
+
+    def update(
+        self,
+        context: nova_context.RequestContext,
+        id_or_uri: str,
+        image_info: dict[str, Any],
+        data: Any = None,
+        purge_props: bool = False,
+    ) -> dict[str, Any]:
+        """Fill an image with data, or with a location in the site's cluster.
+
+        At a glance-api that has the store: it alone could take the data, or
+        know the location for one of that store.
+        """
+        this_host = host.this_host()
+        store = this_host.finder.store
+        reason: Exception | None = None
+        try:
+            images = this_host.access.as_user_of(context)
+            url = images.endpoint_with(store, id_or_uri)
+        except (exceptions.ImageError, exceptions.HostError) as exc:
+            reason = exc.with_traceback(None)
+            update = super().update
+        else:
+            update = nova_glance.GlanceImageServiceV2(
+                _Client(context, url, store)
+            ).update
+        # Not in the handler: oslo.log would say it twice.
+        if reason is not None:
+            # The user's data comes first, wherever it goes.
+            LOG.warning(
+                'Snapshot %s may get into another store than %s: %s',
+                id_or_uri,
+                store,
+                reason,
+            )
+        updated: dict[str, Any] = update(
+            context, id_or_uri, image_info, data, purge_props
+        )
+        return updated
+
+
+class _Client(nova_glance.GlanceClientWrapper):
+    """Nova's client of one glance-api, whose uploads go into one store."""
+
+    def __init__(
+        self, context: nova_context.RequestContext, url: str, store: str
+    ) -> None:
+        super().__init__(context, url)
+        self._store = store
+
+    def call(
+        self,
+        context: nova_context.RequestContext,
+        version: int,
+        method: str,
+        controller: str | None = None,
+        args: Any = None,
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        if method == 'upload':
+            kwargs = {**(kwargs or {}), 'backend': self._store}
+        return super().call(context, version, method, controller, args, kwargs)
+
+
+def wait_until_free(
+    context: nova_context.RequestContext, image_id: str
+) -> None:
+    """Return when the image of a server that was unshelved can be deleted.
+
+    Nova is about to do that; the server runs, whatever Glance says.
+    """
+    this_host = host.this_host()
+    try:
+        images = this_host.access.as_user_of(context)
+        this_host.finder.wait_until_free(images, image_id)
+    except (exceptions.ImageError, exceptions.HostError) as exc:
+        LOG.debug('Cannot tell whether image %s is copied: %s', image_id, exc)
+
+
+def copy_on(
+    context: nova_context.RequestContext,
+    instance: 'objects.Instance',
+    image_id: str,
+) -> None:
+    """Begin to copy a snapshot that was just made into further stores.
+
+    :param instance: the server, in the state in which its snapshot was made
+    """
+    stores = CONF.rbd_multistore.snapshot_copy_stores
+    if not stores or instance.task_state not in _FOR_THE_USER:
+        return
+    this_host = host.this_host()
+    try:
+        images = this_host.access.as_user_of(context)
+    except exceptions.HostError as exc:
+        reason = exc.with_traceback(None)
+    else:
+        transfer = this_host.finder.make_transfer(
+            images, image_id, stores, instance.uuid
+        )
+        beside.start(transfer.run)
+        return
+    LOG.error(
+        'Cannot copy snapshot %s to any store: %s',
+        image_id,
+        reason,
+        instance=instance,
+    )

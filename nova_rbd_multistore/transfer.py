@@ -1,0 +1,161 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""One image on its way into further stores, with nobody waiting for it."""
+
+from collections.abc import Sequence
+import dataclasses
+
+from oslo_log import log as logging
+
+from nova_rbd_multistore import arrival
+from nova_rbd_multistore import conf
+from nova_rbd_multistore import copying
+from nova_rbd_multistore import exceptions
+from nova_rbd_multistore import image as image_values
+from nova_rbd_multistore import pace
+from nova_rbd_multistore import source
+from nova_rbd_multistore import wait
+
+LOG = logging.getLogger(__name__)
+
+
+class Transfer:
+    """The copies of one image into some stores, one after another.
+
+    Glance makes one copy of an image at a time. Nothing of these can be seen
+    in the local cluster, so Glance is polled for each, as seldom as for a copy
+    that a boot waits for.
+
+    :param image: its id
+    :param stores: names of the stores
+    :param images: Glance, as the user whose image it is
+    :param limits: those of boots; the whole time does not count here
+    :param server: uuid of the server whose snapshot it is, for the log
+    """
+
+    def __init__(
+        self,
+        image: str,
+        stores: Sequence[str],
+        images: copying.ImageService,
+        limits: pace.Limits,
+        time: pace.Time,
+        server: str | None = None,
+    ) -> None:
+        self._image = image
+        self._stores = stores
+        self._images = images
+        self._limits = dataclasses.replace(
+            limits, timeout=conf.DAY, probe_interval=limits.poll_interval
+        )
+        self._time = time
+        self._server = server
+        about_server = {'instance_uuid': server} if server else {}
+        self._log = logging.KeywordArgumentAdapter(LOG.logger, about_server)
+
+    def run(self) -> None:
+        """Have all copies made; log those that fail."""
+        for store in self._stores:
+            failure = self._failure(store)
+            if failure is None:
+                continue
+            if isinstance(failure, exceptions.ImageGone):
+                self._log.info(
+                    'Image %s is gone: not copying it to store %s',
+                    self._image,
+                    store,
+                )
+                return
+            self._log.error(
+                'Cannot copy snapshot %s to store %s: %s',
+                self._image,
+                store,
+                failure,
+            )
+
+    def _failure(self, store: str) -> Exception | None:
+        """Bring the image into a store; return what was in the way."""
+        try:
+            self._bring(store)
+        except (exceptions.ImageError, exceptions.HostError) as exc:
+            failure: Exception = exc.with_traceback(None)
+            return failure
+        return None
+
+    def _bring(self, store: str) -> None:
+        record = self._record()
+        if record.holds(store):
+            return
+        with wait.Wait(
+            self._image,
+            lambda: arrival.ABSENT,
+            None,
+            self._limits,
+            self._time,
+            server=self._server,
+        ) as waiting:
+            copying.Copy(record, store, None, self._images, waiting).run()
+
+    def _record(self) -> image_values.ImageRecord:
+        """The image's record, when it has its data.
+
+        Glance adds the location of a direct snapshot a moment after Nova has
+        asked for that.
+
+        :raises NotActive: if it does not get its data
+        """
+        ends_at = self._time.clock() + self._limits.stall_timeout
+        while True:
+            record = self._images.record(self._image)
+            if record.active or self._time.clock() >= ends_at:
+                source.require_active(record)
+                return record
+            self._time.sleep(pace.FIRST_RECHECK)
+
+
+def wait_until_free(
+    image: str,
+    images: copying.ImageService,
+    limits: pace.Limits,
+    time: pace.Time,
+) -> None:
+    """Return when an image is not being copied, so that it can be deleted.
+
+    Or when a boot would give up: then Glance will leave the data of the copy
+    in its store, without a record.
+
+    :raises ImageError: if the image is no longer there for this user
+    :raises HostError: if Glance does not answer
+    """
+    began = time.clock()
+    while True:
+        record = images.record(image)
+        if not (record.lock and record.importing):
+            return
+        stores = ', '.join(sorted(record.importing))
+        waited = time.clock() - began
+        if waited >= limits.timeout:
+            LOG.warning(
+                'Image %s is about to be deleted while it is copied to %s: '
+                'Glance may leave its data there',
+                image,
+                stores,
+            )
+            return
+        if not waited:
+            LOG.info(
+                'Waiting until image %s is copied to %s, before it is deleted',
+                image,
+                stores,
+            )
+        time.sleep(max(pace.EAGER_PAUSE, pace.EAGERNESS * waited))
