@@ -1,0 +1,159 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""``openstack image replica repair``."""
+
+import argparse
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from oslo_utils import timeutils
+
+from nova_rbd_multistore import task as task_values
+from nova_rbd_multistore_client import errors
+from nova_rbd_multistore_client import image as images
+from nova_rbd_multistore_client import orphan
+from nova_rbd_multistore_client import remedy
+from nova_rbd_multistore_client import sites
+from nova_rbd_multistore_client.commands import options
+
+
+class RepairReplicas(options.Lister):
+    """Show what is wrong with an image's copies, and mend it with --yes
+
+    Looked for are: a lock of a task that is dead; flags that copies have left
+    behind; and, in the clusters named with --ceph-conf, data of a broken copy,
+    which makes each later copy fail, and a record that lists a store without
+    the data.
+
+    Without --yes, it only shows what would be done. Removed is only what
+    nothing refers to: it has no clones, no client has it open, and no record
+    of Glance has its data there. A copy is deleted from the record only if
+    another cluster was seen to have all of the data.
+
+    Ends with status 3 if something is wrong, and was not mended.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            'image', metavar='<image>', help='Image (name or id)'
+        )
+        options.add_yes(parser)
+        options.add_ceph(parser, 'to look at the data itself')
+        return parser
+
+    def take_action(
+        self, parsed_args: argparse.Namespace
+    ) -> tuple[Sequence[str], Iterable[Sequence[Any]]]:
+        service = options.glance_of(self)
+        image = service.find(parsed_args.image)
+        rows = []
+        with options.sites_of(parsed_args, service) as looked_at:
+            if not looked_at:
+                options.warn(
+                    self,
+                    'Whether data is missing, or in the way, is not known '
+                    'without --ceph-conf.',
+                )
+            for finding in self._find(image, looked_at):
+                done = str(finding)
+                if finding.action is remedy.Action.NONE:
+                    self.not_all_well = True
+                elif parsed_args.yes:
+                    done = self._mend(image, finding, looked_at)
+                else:
+                    self.not_all_well = True
+                    done = f'would {done}'
+                rows.append((finding.store, finding.what, done))
+        if not rows:
+            options.warn(self, f'Nothing is wrong with {image}.')
+        elif not parsed_args.yes:
+            options.warn(self, 'Nothing was changed: give --yes to do so.')
+        return ('Store', 'What is wrong', 'Remedy'), rows
+
+    def _find(
+        self, image: images.Image, looked_at: sites.Sites
+    ) -> list[remedy.Finding]:
+        service = options.glance_of(self)
+        tasks = service.tasks(image.id)
+        pools = {site.store: site.look(image.id) for site in looked_at}
+        return remedy.findings(
+            image.record,
+            tasks,
+            pools,
+            timeutils.utcnow(),
+            sees_all_tasks='admin' in service.roles(),
+            referred_to=lambda store: referred_to(
+                self, image.id, looked_at.require(store)
+            ),
+        )
+
+    def _mend(
+        self,
+        image: images.Image,
+        finding: remedy.Finding,
+        looked_at: sites.Sites,
+    ) -> str:
+        service = options.glance_of(self)
+        # Others work, too: is it still so?
+        if finding not in self._find(service.image(image.id), looked_at):
+            self.not_all_well = True
+            return 'nothing: it has changed meanwhile'
+        try:
+            match finding.action:
+                case remedy.Action.DROP_LOCK:
+                    return self._drop_lock(image)
+                case remedy.Action.REMOVE_DATA:
+                    site = looked_at.require(finding.store)
+                    site.cluster.remove(site.pool, image.id)
+                    return 'removed'
+                case _:
+                    service.delete_copy(image.id, finding.store)
+                    return 'deleted from the record'
+        except (errors.InUse, errors.Refused, errors.NotFound) as exc:
+            self.not_all_well = True
+            return f'failed: {exc}'
+
+    def _drop_lock(self, image: images.Image) -> str:
+        service = options.glance_of(self)
+        store = min(image.record.stores)
+        reply = service.request_copy(image.id, [store])
+        if reply.verdict is task_values.Verdict.BUSY:
+            self.not_all_well = True
+            return f'failed: {reply.reason}'
+        return 'the lock is gone'
+
+
+def referred_to(of: options.Lister, name: str, site: sites.Site) -> bool:
+    """Whether any record has its data in a pool, under this name.
+
+    A request for each image in the store, and one for each thousand.
+    """
+    return name in all_names(of, site)
+
+
+def all_names(of: options.Lister, site: sites.Site) -> frozenset[str]:
+    """The names under which Glance's records have their data in a pool."""
+    service = options.glance_of(of)
+    fsid = site.cluster.fsid()
+    return frozenset(
+        name
+        for image in service.every_image()
+        # Which store has it is what the location says, whatever its name.
+        if image.record.stores
+        for name in orphan.names_in(
+            (entry.url for entry in service.locations(image.id)),
+            fsid,
+            site.pool,
+        )
+    )

@@ -1,0 +1,39 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What OpenStackClient's plugin guide wants of a plugin."""
+
+import argparse
+from typing import Any
+
+from nova_rbd_multistore_client import glance
+
+#: The client's name in the client manager, and the commands' group.
+API_NAME = 'image_replica'
+API_VERSION_OPTION = 'os_image_replica_api_version'
+API_VERSIONS = ('1',)
+DEFAULT_API_VERSION = '1'
+
+
+def make_client(instance: Any) -> glance.Glance:
+    """Glance, as the user of this command is let into it.
+
+    :param instance: OpenStackClient's client manager
+    """
+    return glance.Glance(instance.sdk_connection.image)
+
+
+def build_option_parser(
+    parser: argparse.ArgumentParser,
+) -> argparse.ArgumentParser:
+    """Add global options: there is none, for Glance's version is enough."""
+    return parser
