@@ -26,6 +26,15 @@ function check_rbd_multistore {
         die $LINENO "nova-rbd-multistore needs devstack-plugin-ceph: enable" \
             "that plugin first"
     fi
+    # In each phase, plugins run in the order in which they were enabled. The
+    # users of Ceph that we restrict are made in the other's post-config.
+    case ,$DEVSTACK_PLUGINS, in
+        *,nova-rbd-multistore,devstack-plugin-ceph,* | \
+                *,nova-rbd-multistore,*,devstack-plugin-ceph,*)
+            die $LINENO "nova-rbd-multistore must come after" \
+                "devstack-plugin-ceph: swap their lines in local.conf"
+            ;;
+    esac
     for service in glance nova; do
         if is_service_enabled "$service" &&
                 ! is_ceph_enabled_for_service "$service"; then
@@ -33,7 +42,10 @@ function check_rbd_multistore {
                 "ENABLE_CEPH_${service^^}=True"
         fi
     done
-    check_multistore_default_backend
+    # What a node without Glance calls the default store is of no interest.
+    if is_service_enabled g-api; then
+        check_multistore_default_backend
+    fi
 }
 
 function install_rbd_multistore {

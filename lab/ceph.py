@@ -20,11 +20,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 import json
 import shutil
+import sysconfig
 from typing import Any, ClassVar, Final
 
 import rados
 import rbd
 
+from lab import ceph_root
 from lab import layout
 from lab import programs
 from lab import service
@@ -55,6 +57,39 @@ CAPABILITIES: Final = {
 }
 
 
+# What they need beside these where the lab has data pools.
+DATA_CAPABILITIES: Final = {
+    'client.glance': {'osd': 'profile rbd pool=images-data'},
+    'client.nova': {
+        'osd': 'profile rbd pool=vms-data, '
+        'profile rbd-read-only pool=images-data'
+    },
+}
+
+
+# Of the user that Cinder's volumes are made by, and Glance's data in them.
+CINDER: Final = 'client.cinder'
+CINDER_CAPABILITIES: Final = {
+    'mon': 'profile rbd',
+    'mgr': 'profile rbd pool=volumes',
+    'osd': 'profile rbd pool=volumes',
+}
+# The OSD's own default is relative on Debian 13, and the OSD runs elsewhere.
+CLASSES: Final = (
+    f'/usr/lib/{sysconfig.get_config_var("MULTIARCH")}/rados-classes'
+)
+
+
+# A cluster of Ceph 20 admits by itself none but clients of 19.2.6, 20.2.4 and
+# later, which know keys of type aes256k. With these, the machine's older
+# clients get in, with keys of type aes as the lab makes them.
+_OLDER_CLIENTS: Final = (
+    '--auth-allowed-ciphers=aes,aes256k',
+    '--auth-service-cipher=aes',
+    '--auth-preferred-cipher=aes',
+)
+
+
 class Ceph(service.Service):
     """One cluster."""
 
@@ -67,8 +102,14 @@ class Ceph(service.Service):
     )
 
     def __init__(self, lab: service.Lab, site: layout.Site) -> None:
-        super().__init__(lab, f'ceph-{site.name}')
+        ceph_20 = lab.settings.ceph_20
+        super().__init__(
+            lab,
+            f'ceph-{site.name}',
+            requires=('ceph-root',) if ceph_20 else (),
+        )
         self.site = site
+        self._inside = ceph_root.inside(lab.layout) if ceph_20 else ()
         self._mon = f'ceph-mon-{site.name}'
         self._mgr = f'ceph-mgr-{site.name}'
         self._osd = f'ceph-osd-{site.name}'
@@ -86,6 +127,7 @@ class Ceph(service.Service):
             first_port=first,
             last_port=last,
             modules=modules,
+            classes=CLASSES,
         )
         for entity, path in (
             *((entity, self.site.keyring(entity)) for entity in CAPABILITIES),
@@ -119,7 +161,8 @@ class Ceph(service.Service):
         )
 
     def _command(self, executable: str, identity: str) -> tuple[str, ...]:
-        return (executable, '--conf', str(self.site.ceph_conf), '-i', identity)
+        conf = str(self.site.ceph_conf)
+        return (*self._inside, executable, '--conf', conf, '-i', identity)
 
     def start(self) -> None:
         self._make_mon()
@@ -130,6 +173,8 @@ class Ceph(service.Service):
         self.lab.supervisor.start(self._osd)
         self.wait(self._osd_is_up, 'the OSD', self._osd)
         self._make_pools()
+        if self.lab.settings.data_pools:
+            self._make_data_pools()
         # Nova asks for the free space, which the manager counts.
         self.wait(self._counts, 'the manager', self._mgr)
 
@@ -145,9 +190,11 @@ class Ceph(service.Service):
         v1 = f'v1:{layout.HOST}:{layout.PORTS[f"{self._mon}-v1"]}'
         self.lab.run(
             self._mon,
+            *self._inside,
             'monmaptool',
             '--create',
             '--clobber',
+            *(_OLDER_CLIENTS if self.lab.settings.ceph_20 else ()),
             f'--fsid={self.site.fsid}',
             '--addv',
             'a',
@@ -200,6 +247,45 @@ class Ceph(service.Service):
         self.say(f'pools {" and ".join(self.site.pools)} made')
         marker.touch()
 
+    def _make_data_pools(self) -> None:
+        """Make pools for data alone, and let their users in.
+
+        Replicated ones: for an erasure-coded pool (k=2, m=1), a single OSD
+        needs a CRUSH rule of its own, see tests/rig/erasure_coding.py.
+        """
+        marker = self.lab.marker(f'{self.name}-data-pools')
+        if marker.exists():
+            return
+        with self.connection() as cluster:
+            for pool in self.site.data_pools.values():
+                if not cluster.pool_exists(pool):
+                    _order(cluster, 'osd pool create', pool=pool)
+                with cluster.open_ioctx(pool) as context:
+                    rbd.RBD().pool_init(context, force=True)
+            for user, more in DATA_CAPABILITIES.items():
+                caps = dict(CAPABILITIES[user])
+                for daemon, capability in more.items():
+                    caps[daemon] += f', {capability}'
+                _order(
+                    cluster,
+                    'auth caps',
+                    entity=user,
+                    caps=[word for pair in caps.items() for word in pair],
+                )
+        self.say(f'pools {" and ".join(self.site.data_pools.values())} made')
+        marker.touch()
+
+    def make_volumes_pool(self) -> None:
+        """Make the pool that Cinder has its volumes in, and let it in."""
+        keyring = self.site.keyring(CINDER).read_text()
+        with self.connection() as cluster:
+            if not cluster.pool_exists('volumes'):
+                _order(cluster, 'osd pool create', pool='volumes')
+            with cluster.open_ioctx('volumes') as context:
+                rbd.RBD().pool_init(context, force=True)
+            _order(cluster, 'auth import', keyring.encode())
+        self.say('pool volumes made')
+
     def _mon_answers(self) -> bool:
         with self.connection():
             return True
@@ -224,10 +310,12 @@ class Ceph(service.Service):
             yield cluster
 
 
-def _order(cluster: rados.Rados, prefix: str, **arguments: object) -> Any:
+def _order(
+    cluster: rados.Rados, prefix: str, data: bytes = b'', **arguments: object
+) -> Any:
     """Have the monitor carry out a command, as the program ceph would."""
     command = {'prefix': prefix, 'format': 'json', **arguments}
-    code, output, reason = cluster.mon_command(json.dumps(command), b'')
+    code, output, reason = cluster.mon_command(json.dumps(command), data)
     if code:
         raise rados.Error(f'ceph {prefix}: {reason} (errno {-code})')
     return json.loads(output) if output.strip() else {}

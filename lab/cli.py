@@ -28,6 +28,7 @@ from cliff import command
 from cliff import commandmanager
 from cliff import lister
 
+from lab import ceph_root
 from lab import cloud
 from lab import credentials
 from lab import errors
@@ -99,24 +100,63 @@ class Up(lister.Lister):
             help='how the Nova services run side by side '
             '(default: as the last time; at first: native)',
         )
+        parser.add_argument(
+            '--data-pools',
+            action=argparse.BooleanOptionalAction,
+            help='whether new images and disks have their data in pools of '
+            "their own, by Ceph's rbd_default_data_pool "
+            '(default: as the last time; at first: no)',
+        )
+        parser.add_argument(
+            '--ceph',
+            choices=settings.CEPHS,
+            help="whose Ceph daemons: the machine's, or Ceph 20, of Debian's "
+            'unstable suite; for the life of a lab '
+            "(default: as the last time; at first: the machine's)",
+        )
+        parser.add_argument(
+            '--site-scheduling',
+            action=argparse.BooleanOptionalAction,
+            help="whether Nova's scheduler has this project's filter and "
+            'weigher (default: as the last time; at first: no)',
+        )
+        for option, what in (
+            ('--with', 'have it beside the rest'),
+            ('--without', 'do without it again'),
+        ):
+            parser.add_argument(
+                option,
+                action='append',
+                choices=settings.PARTS,
+                default=[],
+                metavar='PART',
+                dest=f'{option.removeprefix("--")}_parts',
+                help=f'{what}: {", ".join(settings.PARTS)}; may be repeated '
+                '(default: as the last time; at first: without)',
+            )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         where = layout.Layout.from_environment()
         preflight.machine(where)
+        asked = {
+            field.name: getattr(parsed_args, field.name)
+            for field in dataclasses.fields(settings.Settings)
+            if getattr(parsed_args, field.name, None) is not None
+        }
         with _alone(where):
-            self._up(where, parsed_args.driver, parsed_args.threading)
+            before = settings.Settings.load(where)
+            chosen = dataclasses.replace(
+                before.with_parts(
+                    parsed_args.with_parts, parsed_args.without_parts
+                ),
+                **asked,
+            )
+            preflight.clusters(where, before, chosen)
+            self._up(where, chosen)
         return _table(where)
 
-    def _up(
-        self, where: layout.Layout, driver: str | None, threading: str | None
-    ) -> None:
-        chosen = settings.Settings.load(where)
-        chosen = dataclasses.replace(
-            chosen,
-            driver=driver or chosen.driver,
-            threading=threading or chosen.threading,
-        )
+    def _up(self, where: layout.Layout, chosen: settings.Settings) -> None:
         lab = service.Lab(where, credentials.Credentials.make(where), chosen)
         services = every.services(lab)
         preflight.packages(where, services)
@@ -140,6 +180,19 @@ class Up(lister.Lister):
 def _start(item: service.Service) -> None:
     item.start()
     item.say('ready')
+
+
+class Fetch(command.Command):
+    """Download Ceph 20, so that `up --ceph 20` needs no network."""
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:  # noqa: ARG002
+        preflight.superuser()
+        where = layout.Layout.from_environment()
+        with _alone(where):
+            where.log.mkdir(exist_ok=True)
+            made = credentials.Credentials.make(where)
+            chosen = settings.Settings.load(where)
+            ceph_root.Root(service.Lab(where, made, chosen)).make()
 
 
 class Down(command.Command):
@@ -309,6 +362,7 @@ class LabApp(app.App):
         for name, kind in (
             ('up', Up),
             ('down', Down),
+            ('fetch', Fetch),
             ('status', Status),
             ('env', Env),
             ('logs', Logs),

@@ -30,19 +30,28 @@ USERS: Final = (
     'admin',
     'demo',
     'other',
+    'cinder',
     'glance',
     'neutron',
     'nova',
     'placement',
 )
 # Who has a user in MariaDB.
-DATABASE_USERS: Final = ('glance', 'keystone', 'neutron', 'nova', 'placement')
+DATABASE_USERS: Final = (
+    'cinder',
+    'glance',
+    'keystone',
+    'neutron',
+    'nova',
+    'placement',
+)
 # Who has a key in each Ceph cluster.
 CEPH_ENTITIES: Final = (
     'mon.',
     'mgr.x',
     'osd.0',
     'client.admin',
+    'client.cinder',
     'client.glance',
     'client.nova',
 )

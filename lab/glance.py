@@ -21,6 +21,7 @@ from collections.abc import Mapping, Sequence
 import pathlib
 from typing import ClassVar
 
+from lab import cinder
 from lab import layout
 from lab import schema
 from lab import service
@@ -48,6 +49,7 @@ class Glance(wsgi.WsgiService):
                 'glance-schema',
                 'keystone',
                 *(f'ceph-{site.name}' for site in lab.layout.sites),
+                *((cinder.READY,) if lab.settings.cinder else ()),
             ),
         )
         self._api = api
@@ -64,6 +66,12 @@ class Glance(wsgi.WsgiService):
         (self.lab.layout.images / '.glance').touch()
         for path in self.files():
             self.lab.render(f'{path.name}.j2', path, api=self._api)
+
+    def command(self) -> Sequence[str]:
+        command = super().command()
+        if self.lab.settings.cinder:
+            return ('sh', str(self.lab.layout.with_cinder_keyrings), *command)
+        return command
 
     def environment(self) -> Mapping[str, str]:
         return {'OS_GLANCE_CONFIG_DIR': str(self.directory)}

@@ -31,6 +31,12 @@ CATALOG: Final[Mapping[str, tuple[str, str, Sequence[str]]]] = {
     'nova': ('compute', '/v2.1', ('nova-api',)),
     'placement': ('placement', '', ('placement',)),
 }
+# The same of what only some labs have.
+OPTIONAL: Final[Mapping[str, tuple[str, str, Sequence[str]]]] = {
+    'cinder': ('volumev3', '/v3/%(project_id)s', ('cinder-api',)),
+}
+# Who makes volumes, by Cinder's policy, in the project of all services.
+CINDER_USER: Final = 'glance'
 # Ordinary users, each with a project of the same name.
 TENANTS: Final = ('demo', 'other')
 
@@ -80,10 +86,24 @@ class Keystone(wsgi.WsgiService):
         if not marker.exists():
             with cloud.connect('admin', self.lab.layout) as admin:
                 identity = cast(v3.Proxy, admin.identity)
-                self._make_services(identity)
+                self._make_services(identity, CATALOG)
                 self._make_tenants(identity)
             self.say('users, projects and catalog made')
             marker.touch()
+        for part in self.lab.settings.parts:
+            self._make_part(part)
+
+    def _make_part(self, part: str) -> None:
+        marker = self.lab.marker(f'identities-{part}')
+        if marker.exists():
+            return
+        with cloud.connect('admin', self.lab.layout) as admin:
+            identity = cast(v3.Proxy, admin.identity)
+            self._make_services(identity, {part: OPTIONAL[part]})
+            if part == 'cinder':
+                project = _project(identity, 'service')
+                self._make_user(identity, CINDER_USER, project, 'member')
+        marker.touch()
 
     def _bootstrap(self) -> None:
         marker = self.lab.marker('keystone-bootstrap')
@@ -105,9 +125,13 @@ class Keystone(wsgi.WsgiService):
         )
         marker.touch()
 
-    def _make_services(self, identity: v3.Proxy) -> None:
+    def _make_services(
+        self,
+        identity: v3.Proxy,
+        catalog: Mapping[str, tuple[str, str, Sequence[str]]],
+    ) -> None:
         project = _project(identity, 'service')
-        for name, (kind, path, apis) in CATALOG.items():
+        for name, (kind, path, apis) in catalog.items():
             self._make_user(identity, name, project, 'service')
             entry = identity.find_service(name) or identity.create_service(
                 name=name, type=kind

@@ -43,6 +43,7 @@ PORTS: Final[Mapping[str, int]] = {
     'glance-api-1': 17013,
     'glance-api-2': 17014,
     'nova-api': 17015,
+    'cinder-api': 17016,
     'ceph-mon-east': 17100,
     'ceph-mon-east-v1': 17101,
     'ceph-mon-west': 17200,
@@ -81,6 +82,11 @@ class Site:
         return ('images', 'vms')
 
     @property
+    def data_pools(self) -> dict[str, str]:
+        """Where users have the data of new images, if the lab is to."""
+        return {'glance': 'images-data', 'nova': 'vms-data'}
+
+    @property
     def fsid(self) -> str:
         """The cluster's identity; there is one once the lab was made."""
         conf = configparser.ConfigParser(interpolation=None)
@@ -93,6 +99,18 @@ class Site:
 
     def keyring(self, entity: str) -> pathlib.Path:
         return self.directory / f'{entity}.keyring'
+
+
+@dataclasses.dataclass(frozen=True)
+class VolumeStore:
+    """A Glance store in Cinder: what one volume type has in one site."""
+
+    name: str
+    site: Site
+
+    @property
+    def volume_type(self) -> str:
+        return f'glance-{self.name}'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -225,6 +243,27 @@ class Layout:
             Site(name, self.etc / f'ceph-{name}', self.data / f'ceph-{name}')
             for name in ('east', 'west')
         )
+
+    @functools.cached_property
+    def volume_stores(self) -> tuple[VolumeStore, ...]:
+        east, west = self.sites
+        return (VolumeStore('fast', east), VolumeStore('slow', west))
+
+    @property
+    def cinder_venv(self) -> pathlib.Path:
+        """Cinder's own environment, where there is one."""
+        default = pathlib.Path(__file__).parents[1] / '.venv-cinder'
+        return pathlib.Path(os.environ.get('NOVA_RBD_CINDER_VENV') or default)
+
+    @property
+    def cinder_keyrings(self) -> pathlib.Path:
+        """What lies in /etc/ceph for whatever attaches Cinder's volumes."""
+        return self.etc / 'cinder' / 'ceph'
+
+    @property
+    def with_cinder_keyrings(self) -> pathlib.Path:
+        """A program that runs another with these keyrings in /etc/ceph."""
+        return self.etc / 'cinder' / 'with-keyrings'
 
     @functools.cached_property
     def glance_apis(self) -> tuple[GlanceApi, ...]:

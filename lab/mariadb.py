@@ -24,6 +24,7 @@ from lab import service
 
 # Each database, and the service's user to whom it belongs.
 DATABASES: Final = {
+    'cinder': 'cinder',
     'glance': 'glance',
     'keystone': 'keystone',
     'neutron': 'neutron',

@@ -123,6 +123,9 @@ class Daemon(service.Service):
     def conf(self) -> pathlib.Path:
         return nova_conf(self.lab.layout)
 
+    def files(self) -> Sequence[pathlib.Path]:
+        return (self.conf,)
+
     def command(self) -> Sequence[str]:
         return (
             self.lab.layout.program_file(self.binary),
@@ -136,7 +139,7 @@ class Daemon(service.Service):
                 self.name,
                 self.command(),
                 {'OS_NOVA_DISABLE_EVENTLET_PATCHING': str(native).lower()},
-                (self.conf,),
+                self.files(),
                 # It would wait for minutes, for threads that never end.
                 patience=4,
             ),
@@ -181,6 +184,17 @@ class Scheduler(Daemon):
 
     def __init__(self, lab: service.Lab) -> None:
         super().__init__(lab, self.binary, requires=('nova-api',))
+        # What it alone reads, so that it alone is restarted for it.
+        self._own_conf = self.conf.with_name('nova-scheduler.conf')
+
+    def configure(self) -> None:
+        self.lab.render('nova-scheduler.conf.j2', self._own_conf)
+
+    def files(self) -> Sequence[pathlib.Path]:
+        return (*super().files(), self._own_conf)
+
+    def command(self) -> Sequence[str]:
+        return (*super().command(), f'--config-file={self._own_conf}')
 
 
 class Compute(Daemon):
@@ -205,6 +219,10 @@ class Compute(Daemon):
     @property
     def conf(self) -> pathlib.Path:
         return self.compute.nova_conf
+
+    def files(self) -> Sequence[pathlib.Path]:
+        # Its connection to the cluster keeps what it was told at first.
+        return (self.conf, self.compute.site.ceph_conf)
 
     def configure(self) -> None:
         self.compute.instances_path.mkdir(parents=True, exist_ok=True)

@@ -24,6 +24,7 @@ from lab import errors
 from lab import layout
 from lab import programs
 from lab import service
+from lab import settings
 
 # A unix socket's path has at most 107 characters.
 _LONGEST_ROOT: Final = 75
@@ -49,6 +50,18 @@ def _root_directory(where: layout.Layout) -> None:
         raise errors.NotPossible(
             f'{where.root} is too long a path for the sockets below it: set '
             f'NOVA_RBD_LAB_DIR to one of at most {_LONGEST_ROOT} characters'
+        )
+
+
+def clusters(
+    where: layout.Layout, before: settings.Settings, chosen: settings.Settings
+) -> None:
+    """Whether clusters that there are would get another Ceph."""
+    made = any(where.done.glob('ceph-mon-*'))
+    if made and before.ceph != chosen.ceph:
+        raise errors.NotPossible(
+            f'the clusters in {where.root} were made by another Ceph '
+            f'(--ceph {before.ceph}): run tools/lab destroy first'
         )
 
 

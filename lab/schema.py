@@ -14,29 +14,45 @@
 
 from collections.abc import Sequence
 import importlib.metadata
+import pathlib
 
 from lab import service
 
 
 class Schema(service.Service):
-    """Made, or brought up to date, once for each release of the service."""
+    """Made, or brought up to date, once for each release of the service.
+
+    :param commands: that do it, each a program and its arguments
+    :param venv: the environment that the service is in, if not the lab's
+    """
 
     def __init__(
         self,
         lab: service.Lab,
         package: str,
         commands: Sequence[Sequence[str]],
+        venv: pathlib.Path | None = None,
     ) -> None:
-        release = importlib.metadata.version(package)
         super().__init__(lab, f'{package}-schema', requires=('mariadb',))
-        self._marker = lab.marker(f'{self.name}-{release}')
+        self._package = package
         self._commands = commands
+        self._venv = venv
 
     def start(self) -> None:
-        if self._marker.exists():
+        release = _release(self._package, self._venv)
+        marker = self.lab.marker(f'{self.name}-{release}')
+        if marker.exists():
             return
         for program, *arguments in self._commands:
             self.lab.run(
                 self.name, self.lab.layout.program_file(program), *arguments
             )
-        self._marker.touch()
+        marker.touch()
+
+
+def _release(package: str, venv: pathlib.Path | None) -> str:
+    if venv is None:
+        return importlib.metadata.version(package)
+    sites = [str(path) for path in venv.glob('lib/python*/site-packages')]
+    (found,) = importlib.metadata.distributions(name=package, path=sites)
+    return found.version

@@ -15,6 +15,8 @@
 from collections.abc import Sequence
 
 from lab import ceph
+from lab import ceph_root
+from lab import cinder
 from lab import glance
 from lab import hypervisor
 from lab import keystone
@@ -32,6 +34,7 @@ def services(lab: service.Lab) -> Sequence[service.Service]:
     In which order they are started, what they require says.
     """
     return (
+        *((ceph_root.Root(lab),) if lab.settings.ceph_20 else ()),
         *(ceph.Ceph(lab, site) for site in lab.layout.sites),
         mariadb.MariaDB(lab),
         rabbitmq.RabbitMQ(lab),
@@ -42,6 +45,7 @@ def services(lab: service.Lab) -> Sequence[service.Service]:
         placement.placement_schema(lab),
         placement.Placement(lab),
         glance.glance_schema(lab),
+        *cinder.services(lab),
         *(glance.Glance(lab, api) for api in lab.layout.glance_apis),
         nova.nova_schema(lab),
         nova.Cell(lab),

@@ -30,6 +30,8 @@ class WsgiService(service.Service):
     threads: ClassVar[int] = 8
     # The page that is there when the service is ready.
     page: ClassVar[str] = '/'
+    # What the application reads from its command line.
+    arguments: Sequence[str] = ()
 
     @property
     def directory(self) -> pathlib.Path:
@@ -39,6 +41,10 @@ class WsgiService(service.Service):
     @property
     def _gunicorn_conf(self) -> pathlib.Path:
         return self.directory / 'gunicorn.conf.py'
+
+    def command(self) -> Sequence[str]:
+        """What runs the application."""
+        return (self.lab.layout.program_file('gunicorn'),)
 
     def environment(self) -> Mapping[str, str]:
         """What tells the application where its configuration is."""
@@ -59,7 +65,7 @@ class WsgiService(service.Service):
         return (
             programs.Program(
                 self.name,
-                (self.lab.layout.program_file('gunicorn'),),
+                self.command(),
                 arguments | dict(self.environment()),
                 (self._gunicorn_conf, *self.files()),
             ),

@@ -16,7 +16,13 @@
 # services at the versions of lab/constraints.txt and with this tree, editable.
 # Says nothing and takes a second when all of it is there.
 #
-#   NOVA_RBD_VENV  the virtual environment; .venv in this tree if not set
+#   tools/install.sh [--with cinder]
+#
+# With the option also Cinder, into an environment of its own, for "tools/lab
+# up --with cinder".
+#
+#   NOVA_RBD_VENV         the virtual environment; .venv in this tree if not set
+#   NOVA_RBD_CINDER_VENV  that of Cinder; .venv-cinder if not set
 
 set -euo pipefail
 
@@ -25,12 +31,13 @@ unset PYTHONDONTWRITEBYTECODE
 
 cd "$(dirname "$(readlink -f "$0")")/.."
 readonly venv=${NOVA_RBD_VENV:-$PWD/.venv}
+readonly cinder_venv=${NOVA_RBD_CINDER_VENV:-$PWD/.venv-cinder}
 readonly log=$venv/install.log
 readonly stamp=$venv/installed
 readonly policy=/usr/sbin/policy-rc.d
 readonly inputs=(
     lab/constraints.txt lab/requirements.txt requirements.txt
-    pyproject.toml setup.cfg setup.py
+    pyproject.toml setup.cfg setup.py nova_rbd_multistore.pth
     tools/install.sh tools/link-debian-modules
 )
 
@@ -79,9 +86,33 @@ function fingerprint {
     { pwd; /usr/bin/python3 --version; cat "${inputs[@]}"; } | sha256sum
 }
 
-function main {
-    local missing
+function install_cinder {
+    local wanted found
 
+    wanted=$(sha256sum < lab/cinder-constraints.txt)
+    found=$(cat "$cinder_venv/installed" 2> /dev/null) || true
+    if [[ $found != "$wanted" ]]; then
+        say "virtual environment $cinder_venv: about two minutes"
+        /usr/bin/python3 -m venv "$cinder_venv"
+        if ! "$cinder_venv/bin/python" -m pip --disable-pip-version-check \
+                install --progress-bar off \
+                --requirement lab/cinder-constraints.txt > "$log" 2>&1; then
+            tail -n 20 "$log" >&2
+            die "pip failed; all that it said is in $log"
+        fi
+        "$cinder_venv/bin/python" tools/link-debian-modules
+        echo "$wanted" > "$cinder_venv/installed"
+    fi
+}
+
+function main {
+    local missing cinder=
+
+    case $* in
+        '') ;;
+        '--with cinder' | --with=cinder) cinder=yes ;;
+        *) die "no such option: $*" ;;
+    esac
     [[ $EUID -eq 0 ]] || die 'must run as root: apt-get and the lab need it'
     command -v apt-get > /dev/null || die 'must run on Debian 12: no apt-get'
 
@@ -109,6 +140,9 @@ function main {
         "$venv/bin/python" tools/link-debian-modules
         fingerprint > "$stamp"
     fi
+    if [[ -n $cinder ]]; then
+        install_cinder
+    fi
 }
 
-main
+main "$@"

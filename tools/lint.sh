@@ -26,14 +26,17 @@ function lint {
 
 mapfile -t python < <(git grep --untracked -lI '^#!.*python')
 mapfile -t bash < <(git grep --untracked -lIE \
-    '^(#!.*\b(ba)?sh|# shellcheck shell=bash)$')
+    '^(#!.*\b(ba)?sh|# shellcheck shell=bash)$' ':!*.j2')
 mapfile -t text < <(git ls-files --cached --others --exclude-standard \
     '*.rst' 'releasenotes/notes/*.yaml')
+mapfile -t containers < <(git ls-files --cached --others --exclude-standard \
+    '*Containerfile')
 
 lint ruff check . "${python[@]}"
 lint ruff format --check . "${python[@]}"
 lint mypy
 lint bashate "${bash[@]}"
 lint shellcheck --external-sources "${bash[@]}"
+lint hadolint "${containers[@]}"
 lint doc8 "${text[@]}"
 exit "$failed"

@@ -11,10 +11,12 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
+# tools/own-lab.sh [--OPTION=VALUE...] COMMAND...
 # Runs a command with a lab of its own, .lab-own, beside the one in .lab: in a
 # network namespace with nothing but a loopback, where the ports are free. Looks
 # for leaks when the command has succeeded, and destroys that lab in the end; of
-# one that has failed, the lab is only stopped: its logs tell why.
+# one that has failed, the lab is only stopped: its logs tell why. The options
+# are those of "tools/lab up".
 
 set -o errexit -o nounset
 
@@ -23,8 +25,13 @@ if [[ ${1:-} != --inside ]]; then
     exec unshare --net -- tools/own-lab.sh --inside "$@"
 fi
 shift
+options=()
+while [[ ${1:-} == --* ]]; do
+    options+=("$1")
+    shift
+done
 export NOVA_RBD_VENV=${NOVA_RBD_VENV:-$PWD/.venv}
-export NOVA_RBD_LAB_DIR=$PWD/.lab-own
+export NOVA_RBD_LAB_DIR=${NOVA_RBD_LAB_DIR:-$PWD/.lab}-own
 export PYTEST_DEBUG_TEMPROOT=$NOVA_RBD_LAB_DIR/tests
 
 function end {
@@ -38,6 +45,6 @@ function end {
 ip link set lo up
 tools/lab destroy
 trap end EXIT
-tools/lab up --driver multistore --threading native
+tools/lab up --driver multistore --threading native "${options[@]}"
 "$@"
 tools/lab leaks

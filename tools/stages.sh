@@ -24,6 +24,9 @@ readonly venv=${NOVA_RBD_VENV:-$PWD/.venv}
 export NOVA_RBD_VENV=$venv
 # The tests that need a lab.
 readonly lab_tests=(tests/functional tests/benchmarks)
+readonly basic_marks=(
+    -m 'not fault and not long and not older and not cinder'
+)
 results=$(mktemp --directory)
 readonly results
 # Options of tools/test-summary to keep a record with after each stage, if any.
@@ -66,8 +69,25 @@ function basic_stages {
     fi
     stage lab 10 tools/lab up --driver multistore --threading native
     stage functional 25 "$venv/bin/tox" -e functional -- \
-        -m 'not fault and not long and not older' "${lab_tests[@]}"
+        "${basic_marks[@]}" "${lab_tests[@]}"
     stage leaks 5 tools/lab leaks
+}
+
+# The same on the Ceph that sites run: 18, on Debian 13, and 20. After the
+# fault tests, which have the lab that Ceph 20 gets here.
+function platform_stages {
+    local own=(tools/own-lab.sh)
+    # shellcheck disable=SC2016  # Debian 13 has an environment of its own
+    local inside='"$NOVA_RBD_VENV/bin/$0" "$@"'
+
+    stage debian13-install 30 tools/on-debian13.sh tools/install.sh &&
+        stage debian13-unit 15 tools/on-debian13.sh \
+            bash -c "$inside" tox -e py3 &&
+        stage debian13 50 tools/on-debian13.sh "${own[@]}" \
+            bash -c "$inside" pytest "${basic_marks[@]}" "${lab_tests[@]}"
+    stage ceph20-fetch 15 tools/lab fetch &&
+        stage ceph20 50 "${own[@]}" --ceph=20 \
+            "$venv/bin/pytest" "${basic_marks[@]}" "${lab_tests[@]}"
 }
 
 function take_down {
@@ -84,9 +104,15 @@ function summarize {
 # conclude [OPTION...]
 # Ends the script.
 function conclude {
+    local code=0
+
     if [[ -n $(trap -p EXIT) ]]; then
         take_down
     fi
-    summarize "$@"
-    exit
+    summarize "$@" || code=$?
+    if ((${#record[@]})); then
+        tools/platform-table tests/last-full-run.json \
+            > doc/source/platforms.csv
+    fi
+    exit "$code"
 }

@@ -13,7 +13,7 @@
 
 # All that tools/test.sh runs, and what takes longer. The result goes to
 # tests/last-full-run.json, with the commit that it is about and, until the end,
-# the stages that are left. Two labs run side by side.
+# the stages that are left; doc/source/platforms.csv is made of it. Two labs run side by side.
 
 # shellcheck source=tools/stages.sh
 source "$(dirname "$(readlink -f "$0")")/stages.sh"
@@ -25,22 +25,25 @@ if [[ -n $(git status --porcelain) ]]; then
 fi
 
 record=(--json tests/last-full-run.json --planned "install pep8 docs unit
-    packaging lab functional leaks fuzz faults lives nova31 nova33 older
-    tempest leaks-all unit-eventlet")
+    packaging lab functional leaks fuzz faults lives nova31 nova32 nova33 older
+    novas-driver tempest leaks-all unit-eventlet install-cinder cinder
+    debian13-install debian13-unit debian13 ceph20-fetch ceph20")
 install_stage || conclude "${record[@]}"
 
 # The fault tests wait more than they work: beside all else.
-stage faults 80 tools/own-lab.sh "$venv/bin/pytest" \
+stage faults 120 tools/own-lab.sh "$venv/bin/pytest" \
     -m fault "${lab_tests[@]}" > "$results/faults.log" 2>&1 &
 readonly beside=$!
 trap 'pkill -TERM --parent "$beside"; exit 130' INT TERM
 
 basic_stages
 stage fuzz 5 "$venv/bin/tox" -e fuzz -- --seconds 60
-stage lives 30 "$venv/bin/tox" -e functional -- \
+stage lives 45 "$venv/bin/tox" -e functional -- \
     -m 'long and not fault' "${lab_tests[@]}"
 stage nova31 15 "$venv/bin/tox" -e nova31
+stage nova32 15 "$venv/bin/tox" -e nova32
 stage nova33 15 "$venv/bin/tox" -e nova33
+stage novas-driver 15 "$venv/bin/tox" -e py3 -- tests/nova_suite
 stage tempest 40 tools/tempest.sh
 # In the environment that stage nova33 has made.
 stage older 8 "$venv/bin/tox" -e functional -- -m older "${lab_tests[@]}"
@@ -51,4 +54,9 @@ OS_NOVA_DISABLE_EVENTLET_PATCHING=false \
 
 wait "$beside"
 cat "$results/faults.log"
+# A lab of its own, when the other two need no more memory.
+stage install-cinder 10 tools/install.sh --with cinder
+stage cinder 40 tools/own-lab.sh --with=cinder \
+    "$venv/bin/pytest" -m cinder "${lab_tests[@]}"
+platform_stages
 conclude "${record[@]}"
