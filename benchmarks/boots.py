@@ -37,15 +37,21 @@ def boot_disk(run: runs.Run) -> list[report.Figure]:
         (contenders.OURS, ground.open),
         (contenders.OURS, ground.secure),
         (contenders.BARE, ground.open),
+        (contenders.BARE, ground.secure),
     ) as made:
         image = ground.upload('west')
         user = ground.user
+        # What a secure Glance has to be asked.
+        how = [{'locations': contender is made[4]} for contender in made]
         before = [contender.counts() for contender in made]
         samples: list[list[contenders.Boot]] = [[] for _ in made]
         rounds = run.times(40)
         for _ in rounds:
-            for contender, boots in zip(made, samples, strict=True):
-                boots.append(contender.boot(user, image).require_success())
+            for contender, boots, asked in zip(
+                made, samples, how, strict=True
+            ):
+                boot = contender.boot(user, image, **asked)
+                boots.append(boot.require_success())
                 ground.remove_disks(contender.disks)
         described: list[list[float]] = [
             [contender.describe(image) * MS for _ in rounds]
@@ -59,7 +65,7 @@ def boot_disk(run: runs.Run) -> list[report.Figure]:
             for begin, end in zip(before, after, strict=True)
         ]
 
-    stock, ours, secure, limit = map(_ms, samples)
+    stock, ours, secure, limit, secure_limit = map(_ms, samples)
     cloned = [
         [(boot.clone[1] - boot.clone[0]) * MS for boot in boots if boot.clone]
         for boots in samples
@@ -71,14 +77,15 @@ def boot_disk(run: runs.Run) -> list[report.Figure]:
             'Boot disk from an image in the local cluster',
             'ms',
             *(stock, ours, secure, limit),
+            secure_limit=secure_limit,
             bound=min(
                 1.3 * statistics.median(limit),
                 0.35 * statistics.median(stock),
             ),
-            secure_bound=1.1 * statistics.median(limit),
-            target='1.3 x limit, 0.35 x stock; secure: 1.1 x limit',
+            secure_bound=1.1 * statistics.median(secure_limit),
+            target='1.3 x limit, 0.35 x stock; secure: 1.1 x its limit',
         ),
-        report.Figure('Of that, librbd cloning', 'ms', *cloned),
+        report.Figure('Of that, librbd cloning', 'ms', *cloned[:4]),
         report.Figure('Disk described for libvirt', 'ms', *described),
         report.Figure(
             'New RADOS connections per boot disk',

@@ -70,6 +70,8 @@ class Contender:
             error = None
             if order['copy']:
                 self._bare.copy(context, order['image'])
+            elif order['locations']:
+                self._bare.get_with_locations(context, order['image'])
             elif order['get']:
                 self._bare.get(context, order['image'])
             self._bare.clone(order['image'], disk)

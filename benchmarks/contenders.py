@@ -132,12 +132,14 @@ class Contender:
         root_gib: int = 1,
         at: float = 0.0,
         get: bool = True,
+        locations: bool = False,
         copy: bool = False,
     ) -> futures.Future[dict[str, Any]]:
         """Begin to make a boot disk; :func:`boot_of` reads the outcome.
 
         :param at: seconds since the epoch, to begin together with others
         :param get: whether the bare one asks Glance, too
+        :param locations: whether it asks for the locations as well
         :param copy: whether the bare one has Glance copy the image first
         """
         server = str(uuid.uuid4())
@@ -149,6 +151,7 @@ class Contender:
             root_gib=root_gib,
             at=at,
             get=get,
+            locations=locations,
             copy=copy,
             user=dataclasses.asdict(user),
         )

@@ -66,7 +66,9 @@ def parse_seconds(locations: int = 100) -> float:
     }
     began = time.perf_counter()
     record = image.ImageRecord.from_answer(answer)
-    source.local_sources(record, record.locations or (), FSID, [])
+    source.local_sources(
+        record, record.locations or (), FSID, source.Pools('images')
+    )
     return time.perf_counter() - began
 
 

@@ -16,7 +16,7 @@
 All of it is taken away again at the end, whatever happens.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent import futures
 import contextlib
 import pathlib
@@ -138,7 +138,7 @@ class Ground:
 
     @contextlib.contextmanager
     def just_started(
-        self, kind: str, **glance: str
+        self, kind: str, glance: Mapping[str, str], **options: Any
     ) -> Iterator[list[contenders.Contender]]:
         """A contender on each site, each with a Glance that nobody has asked.
 
@@ -146,12 +146,14 @@ class Ground:
 
         :param kind: of the contenders
         :param glance: options of each Glance
+        :param options: of nova.conf, as ``section__name``, that differ
         """
         with contextlib.ExitStack() as stack:
             glances = [self._glance(stack, **glance) for _ in self.where.sites]
             hosts_of_sites = zip(('east-1', 'west-1'), glances, strict=True)
             with self._started(
-                [(kind, like, glance) for like, glance in hosts_of_sites]
+                [(kind, like, glance) for like, glance in hosts_of_sites],
+                **options,
             ) as made:
                 yield made
 

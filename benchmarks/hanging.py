@@ -26,6 +26,7 @@ from benchmarks import report
 from benchmarks import runs
 from benchmarks import storms
 from tests.rig import apis
+from tests.rig import polling
 
 MS = 1000.0
 
@@ -33,8 +34,14 @@ MS = 1000.0
 #: wait for ever.
 TIMEOUT = 10
 
-#: Boots before it hangs, and when it is known that it does.
+#: Boots before it hangs, and when it is known that it does; seconds between
+#: two. Together they take longer than one rests that failed.
 BOOTS = 10
+PAUSE = 0.2
+
+#: Stock's story is told so often at most: its boots may wait for the time-out
+#: several times each.
+STOCK_STORIES = 2
 
 #: Boots by which one of ours has met it: each asks one of two, twice.
 ENOUGH = 12
@@ -47,7 +54,9 @@ def hanging_endpoint(run: runs.Run) -> list[report.Figure]:
     secure = _Story(run, contenders.OURS)
     for story in (stock, ours, secure):
         story.tell()
-    normal = statistics.median(ours.normal)
+    normal, secure_normal = (
+        statistics.median(story.normal) for story in (ours, secure)
+    )
     return [
         report.Figure(
             'Boot disk, two glance-apis',
@@ -59,6 +68,7 @@ def hanging_endpoint(run: runs.Run) -> list[report.Figure]:
             'ms',
             *(story.first for story in (stock, ours, secure)),
             bound=normal + 2 * MS,
+            secure_bound=secure_normal + 2 * MS,
             target='2 s more',
             note=f'with [glance] timeout = {TIMEOUT}, without which stock '
             'Nova waits for ever',
@@ -68,6 +78,7 @@ def hanging_endpoint(run: runs.Run) -> list[report.Figure]:
             'ms',
             *(story.later for story in (stock, ours, secure)),
             bound=1.3 * normal,
+            secure_bound=1.3 * secure_normal,
             target='1.3 x the same before',
         ),
         report.Figure(
@@ -77,6 +88,7 @@ def hanging_endpoint(run: runs.Run) -> list[report.Figure]:
             ours.met,
             secure.met,
             bound=1,
+            secure_bound=1,
             target='1',
         ),
     ]
@@ -114,7 +126,10 @@ class _Story:
                 rbd_multistore__glance_endpoint_rest=1,
             ) as (contender,):
                 image = ground.upload('west')
-                for _ in self._run.times(5):
+                times = self._run.times(5)
+                if self._kind == contenders.STOCK:
+                    times = times[:STOCK_STORIES]
+                for _ in times:
                     self._tell_once(contender, image, hanging)
                     ground.remove_disks(contender.disks)
 
@@ -124,7 +139,7 @@ class _Story:
         image: str,
         hanging: apis.GlanceApi,
     ) -> None:
-        self.normal += self._boot(contender, image, BOOTS)
+        self.normal += self._boot(contender, image, BOOTS, PAUSE)
         with _frozen(hanging):
             if self._kind == contenders.STOCK:
                 # Each may meet it.
@@ -138,8 +153,8 @@ class _Story:
                 if _met(contender, hanging) > before:
                     self.first.append(boot)
                     break
-            self.later += self._boot(contender, image, BOOTS, pause=0.3)
-        self._recover(contender, image)
+            self.later += self._boot(contender, image, BOOTS, PAUSE)
+        self._recover(contender, image, hanging)
         with _frozen(hanging):
             before = _met(contender, hanging)
             at = time.time() + 0.1
@@ -150,11 +165,25 @@ class _Story:
             for one in started:
                 contenders.boot_of(one).require_success()
             self.met.append(_met(contender, hanging) - before)
-        self._recover(contender, image)
+        self._recover(contender, image, hanging)
 
-    def _recover(self, contender: contenders.Contender, image: str) -> None:
-        """Boot until the one that hung has been tried, and answers."""
-        self._boot(contender, image, 8, pause=0.5)
+    def _recover(
+        self,
+        contender: contenders.Contender,
+        image: str,
+        hanging: apis.GlanceApi,
+    ) -> None:
+        """Boot until the one that hung is asked again, and answers."""
+        # Whatever it owes is answered by then.
+        time.sleep(1)
+        before = _answered(hanging)
+
+        def is_back() -> bool:
+            self._boot(contender, image, 1)
+            return _answered(hanging) > before
+
+        polling.until(is_back, 'the one that hung answers again', pause=PAUSE)
+        time.sleep(PAUSE)
 
     def _boot(
         self,
@@ -178,6 +207,11 @@ def _met(contender: contenders.Contender, hanging: apis.GlanceApi) -> int:
         and 'no answer within' in line
         for line in contender.log.splitlines()
     )
+
+
+def _answered(api: apis.GlanceApi) -> int:
+    """How many questions about images it has answered."""
+    return api.requests.count('GET /v2/images/')
 
 
 @contextlib.contextmanager

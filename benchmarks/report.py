@@ -42,6 +42,9 @@ HEADER = (
 )
 
 
+_SAMPLES = ('stock', 'ours', 'secure', 'limit', 'secure_limit')
+
+
 @dataclasses.dataclass(frozen=True)
 class Figure:
     """One row; each list has all samples, and its median is what counts.
@@ -50,6 +53,8 @@ class Figure:
     :ivar ours: with ours, asking the same Glance, which shows locations
     :ivar secure: with ours, asking a Glance with its secure defaults
     :ivar limit: what no backend can beat
+    :ivar secure_limit: the same where a secure Glance is asked, if that is
+        another
     :ivar bound: what the median of ``ours`` is to reach, None if it is only
         reported
     :ivar secure_bound: the same for the median of ``secure``
@@ -64,6 +69,7 @@ class Figure:
     secure: Sequence[float] = ()
     limit: Sequence[float] = ()
     _: dataclasses.KW_ONLY
+    secure_limit: Sequence[float] = ()
     bound: float | None = None
     secure_bound: float | None = None
     target: str = ''
@@ -88,11 +94,12 @@ class Figure:
             'unit': self.unit,
             **{
                 name: _summary(getattr(self, name))
-                for name in ('stock', 'ours', 'secure', 'limit')
+                for name in _SAMPLES
                 if getattr(self, name)
             },
             'ratio_to_stock': _ratio(self.ours, self.stock),
             'ratio_to_limit': _ratio(self.ours, self.limit),
+            'secure_ratio_to_limit': _ratio(self.secure, self.secure_limit),
             'bound': self.bound and round(self.bound, 4),
             'secure_bound': self.secure_bound and round(self.secure_bound, 4),
             'target': self.target,
@@ -123,15 +130,29 @@ def rows(results: dict[str, Any]) -> list[tuple[str, ...]]:
             figure['title'],
             figure['unit'],
             *(
-                _shown(figure[name]['median']) if name in figure else ''
-                for name in ('stock', 'ours', 'secure', 'limit')
+                _shown(_median(figure, name))
+                for name in ('stock', 'ours', 'secure')
             ),
+            _both(_median(figure, 'limit'), _median(figure, 'secure_limit')),
             _shown(figure['ratio_to_stock']),
-            _shown(figure['ratio_to_limit']),
+            _both(
+                figure['ratio_to_limit'], figure.get('secure_ratio_to_limit')
+            ),
             _verdict(figure),
         )
         for figure in results['figures']
     ]
+
+
+def _median(figure: dict[str, Any], name: str) -> float | None:
+    return figure[name]['median'] if name in figure else None
+
+
+def _both(value: float | None, secure: float | None) -> str:
+    """A value, and the one for a secure Glance if it has its own."""
+    if secure is None:
+        return _shown(value)
+    return f'{_shown(value)}, secure {_shown(secure)}'
 
 
 def _shown(value: float | None) -> str:

@@ -45,6 +45,9 @@ STORM_LOOK = 0.1
 #: (paxos_propose_interval); in a cluster at rest there is about one in each.
 MONITOR_PACE = 1.0
 
+#: Seconds for which stock waits for a copy, if Glance may have lost it.
+STOCK_TIMEOUT = 60
+
 #: Seconds by which all of a storm have been told when to begin.
 HEAD_START = 1.0
 
@@ -266,16 +269,26 @@ def first_boot_on_both_sites(run: runs.Run) -> list[report.Figure]:
     """
     ground = run.ground
     shown = {'show_multiple_locations': 'true'}
+    # Of two copies at once a Glance that was just started may accept both, and
+    # lose one. Stock would wait for that one for ten minutes.
+    short = {'libvirt__images_rbd_glance_copy_timeout': STOCK_TIMEOUT}
     found: list[list[tuple[float, int]]] = [[], [], []]
     for _ in run.times(5):
-        for samples, kind, glance in zip(
+        for samples, kind, glance, options in zip(
             found,
             (contenders.STOCK, contenders.OURS, contenders.OURS),
             (shown, shown, {}),
+            (short, {}, {}),
             strict=True,
         ):
-            with ground.just_started(kind, **glance) as made:
-                samples.append(_first_boots(ground, made))
+            with ground.just_started(kind, glance, **options) as made:
+                boots, clones = _first_boots(ground, made)
+                if kind != contenders.STOCK:
+                    for boot in boots:
+                        boot.require_success()
+                ended = max(boot.ended for boot in boots)
+                began = min(boot.began for boot in boots)
+                samples.append((ended - began, clones))
             ground.remove_images()
     stock, ours, secure = (
         [list(of_all) for of_all in zip(*samples, strict=True)]
@@ -286,7 +299,8 @@ def first_boot_on_both_sites(run: runs.Run) -> list[report.Figure]:
             'First boot on both sites, services just started',
             's',
             *(stock[0], ours[0], secure[0]),
-            note='until both have ended, well or not',
+            note='until both have ended; stock well or not, and it waits for '
+            f'a copy that Glance has lost for {STOCK_TIMEOUT} s',
         ),
         report.Figure(
             'Clones among them, just started',
@@ -299,8 +313,8 @@ def first_boot_on_both_sites(run: runs.Run) -> list[report.Figure]:
 
 def _first_boots(
     ground: grounds.Ground, made: list[contenders.Contender]
-) -> tuple[float, int]:
-    """Seconds until all have booted one cold image, and clones among them."""
+) -> tuple[list[contenders.Boot], int]:
+    """One boot of a cold image by each, at once, and clones among them."""
     image = ground.upload('file', STORM_IMAGE)
     user = ground.user
     at = time.time() + HEAD_START
@@ -308,7 +322,7 @@ def _first_boots(
         contender.start(user, image, at=at, root_gib=0) for contender in made
     ]
     boots = [contenders.boot_of(boot) for boot in started]
-    return max(boot.ended for boot in boots) - at, len(ground.clones(image))
+    return boots, len(ground.clones(image))
 
 
 def waiting(run: runs.Run) -> list[report.Figure]:

@@ -19,7 +19,7 @@ import contextlib
 import datetime
 import heapq
 import itertools
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import greenlet
 
@@ -56,7 +56,7 @@ class Clock:
         due = (self.now + seconds, next(self._order), event)
         heapq.heappush(self._due, due)
 
-    def start(self, program: Callable[[], None]) -> None:
+    def start(self, program: Callable[[], object]) -> None:
         """Run a program that may sleep, beginning at this moment."""
         self.after(0.0, greenlet.greenlet(program, self._hub).switch)
 
@@ -104,10 +104,20 @@ class Workers:
                 self._idle += 1
 
 
+class Host(Protocol):
+    """On which programs run: a clock, or what stands in for it."""
+
+    def after(self, seconds: float, event: Callable[[], object]) -> None: ...
+
+    def start(self, program: Callable[[], object]) -> None: ...
+
+    def wait(self) -> None: ...
+
+
 class Programs:
     """Work beside a program, each piece a program of its own."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Host) -> None:
         self._clock = clock
 
     def start(self, work: Callable[[], Result]) -> futures.Future[Result]:

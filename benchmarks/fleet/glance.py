@@ -43,7 +43,7 @@ Latency = Callable[[str], float]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Request:
+class Request:
     """A :class:`network.Request`."""
 
     method: str
@@ -58,8 +58,10 @@ class Glance:
     :param stores: the cluster behind each store, None for a file store
     :param workers: of each glance-api: requests that it serves at a time
     :param bandwidth: of each glance-api for downloads, bytes a second
+    :param rules: with what they answer, made of the stores by default
     :ivar rules: images, tasks and locks
     :ivar urls: of the glance-apis
+    :ivar endpoints: what answers for each of them, by URL
     :ivar asked: when requests came
     :ivar slowest: seconds from a request to its answer, at most
     """
@@ -71,9 +73,10 @@ class Glance:
         count: int,
         workers: int,
         bandwidth: float = float('inf'),
+        rules: glance_api.GlanceApi | None = None,
     ) -> None:
-        self.rules = glance_api.GlanceApi(
-            clock, stores, task_threads=TASK_THREADS * count
+        self.rules = rules or glance_api.GlanceApi(
+            clock, stores, task_threads=TASK_THREADS
         )
         self.asked: list[float] = []
         self.slowest = 0.0
@@ -84,22 +87,23 @@ class Glance:
         self._workers = {
             url: clocks.Workers(clock, workers) for url in self.urls
         }
-        self._endpoints = {
-            url: endpoints.Endpoint(self.rules) for url in self.urls
+        self.endpoints = {
+            url: endpoints.Endpoint(self.rules, name)
+            for name, url in zip(names, self.urls, strict=True)
         }
-        for endpoint in self._endpoints.values():
+        for endpoint in self.endpoints.values():
             endpoint.answers['/schemas/image'] = network.Answer(200, b'{}')
         self._sent_at = dict.fromkeys(self.urls, 0.0)
 
     def answer(
-        self, api: str, request: _Request, latency: Latency
+        self, api: str, request: Request, latency: Latency
     ) -> network.Answer:
         """Wait for a worker, and for what it says."""
         came = self._clock.now
         self.asked.append(came)
         with self._workers[api].one():
             self._clock.sleep(latency(request.url.rpartition('/')[2]))
-            answer = self._endpoints[api](request)
+            answer = self.endpoints[api](request)
         self.slowest = max(self.slowest, self._clock.now - came)
         return answer
 
@@ -118,12 +122,16 @@ class Session(ksa_session.Session):
     """Below the real glanceclient, in place of HTTP.
 
     :param latency: seconds of a worker for an answer, by the end of its path
+    :param token: of the user, beside Nova's
     """
 
-    def __init__(self, glance: Glance, latency: Latency) -> None:
+    def __init__(
+        self, glance: Glance, latency: Latency, token: str = endpoints.USER
+    ) -> None:
         super().__init__()
         self._glance = glance
         self._latency = latency
+        self._token = token
 
     def request(
         self,
@@ -134,10 +142,10 @@ class Session(ksa_session.Session):
     ) -> requests.Response:
         api = options['endpoint_override']
         tokens = {
-            'X-Auth-Token': endpoints.USER,
+            'X-Auth-Token': self._token,
             'X-Service-Token': endpoints.SERVICE,
         }
-        request = _Request(
+        request = Request(
             method,
             api.rstrip('/') + url,
             {**(options.get('headers') or {}), **tokens},

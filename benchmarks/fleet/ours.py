@@ -12,7 +12,7 @@
 
 """A compute host with our backend: the real engine, asking a Glance."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import random
 from typing import Protocol
 
@@ -20,6 +20,7 @@ from keystoneauth1 import plugin as ksa_plugin
 from keystoneauth1 import session as ksa_session
 
 from nova_rbd_multistore import asking
+from nova_rbd_multistore import ceph
 from nova_rbd_multistore import endpoints
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import finding
@@ -27,6 +28,7 @@ from nova_rbd_multistore import glance
 from nova_rbd_multistore import location
 from nova_rbd_multistore import pace
 from nova_rbd_multistore import rounds
+from nova_rbd_multistore import source
 
 #: The defaults of Nova's options and ours.
 LIMITS = pace.Limits(
@@ -36,6 +38,7 @@ ENDPOINT_REST = 30.0
 PATIENCE = 1.0
 REQUEST_TIMEOUT = 60.0
 RETRIES = 3
+COPY_ON_DEMAND = ('own', 'public')
 
 
 class Clock(Protocol):
@@ -55,8 +58,9 @@ class Cluster(finding.Cluster, Protocol):
 
 
 class Compute:
-    """Boots one server from an image that its site does not have.
+    """Boots servers, each from one image.
 
+    :param session: carries the questions of user demo
     :param workers: in which it asks Glance
     :param rng: chooses endpoints, and spaces polls
     """
@@ -76,49 +80,99 @@ class Compute:
     ) -> None:
         self.name = name
         self._cluster = cluster
+        self._auth = auth
+        self._urls = urls
+        self._clock = clock
+        self._records = glance.Records()
+        self._means = rounds.Means(
+            endpoints.Endpoints(
+                ENDPOINT_REST, clock.monotonic, rng.shuffle, rng.uniform
+            ),
+            workers,
+            clock.monotonic,
+            PATIENCE,
+            REQUEST_TIMEOUT,
+        )
         self._finder = finding.Finder(
             cluster,
             store,
-            'images',
+            source.Pools('images'),
             'vms',
-            trusted_pools=(),
             limits=limits,
-            time=pace.Time(clock.monotonic, clock.sleep, rng.uniform),
+            time=pace.Time(
+                clock.monotonic, clock.sleep, rng.uniform, workers.wait
+            ),
         )
-        self._images = glance.Glance(
+        self._images = self.as_user(session)
+
+    def as_user(self, session: ksa_session.Session) -> glance.Glance:
+        """Glance, as the user whose questions a session carries."""
+        return glance.Glance(
             asking.Asker(
                 session,
-                auth,
-                urls,
-                rounds.Means(
-                    endpoints.Endpoints(
-                        ENDPOINT_REST,
-                        clock.monotonic,
-                        rng.shuffle,
-                        rng.uniform,
-                    ),
-                    workers,
-                    clock.monotonic,
-                    PATIENCE,
-                    REQUEST_TIMEOUT,
-                ),
-                sleep=clock.sleep,
+                self._auth,
+                self._urls,
+                self._means,
+                sleep=self._clock.sleep,
                 retries=RETRIES,
-            )
+            ),
+            records=self._records,
         )
 
-    def boot(self, image: str) -> None:
+    def boot(
+        self,
+        image: str,
+        images: glance.Glance | None = None,
+        user: str = 'demo',
+        disk: str | None = None,
+        check: Callable[[], None] = lambda: None,
+    ) -> location.RbdLocation:
         """Make a boot disk, as ``backend.Rbd.clone`` does.
 
-        Without Nova's database; and one boot has nobody on its host to share
-        a copy with.
+        Without Nova's database.
 
+        :param images: Glance, as that user, whose project has the same name
+        :param disk: its name
+        :param check: raises if the boot is not wanted any more
+        :returns: what it is a clone of
         :raises ImageError: if the image cannot be cloned
         :raises HostError: if this host cannot do it now
         """
-        record, sources = self._finder.find(self._images, image)
-        if not sources:
-            sources = self._finder.bring(self._images, record, user='demo')
-        if not sources:
+        images = images or self._images
+        disk = disk or f'{self.name}_disk'
+        with self._finder.start_wait(image, check) as waiting:
+            self._finder.wait_for_turn(waiting)
+            record, sources = self._finder.find(images, image)
+            arrived = record.holds(self._finder.store)
+            parent = self._clone(image, sources, disk, arrived=arrived)
+            if parent is not None:
+                return parent
+            source.require_copied_on_demand(
+                record, self._finder.store, user, COPY_ON_DEMAND
+            )
+            sources = self._finder.bring(images, record, user, waiting)
+        parent = self._clone(image, sources, disk, arrived=True)
+        if parent is None:
             raise exceptions.NotInCluster(image, self._finder.store)
-        self._cluster.clone(sources[0], 'vms', f'{self.name}_disk')
+        return parent
+
+    def _clone(
+        self,
+        image: str,
+        sources: Sequence[location.RbdLocation],
+        disk: str,
+        *,
+        arrived: bool,
+    ) -> location.RbdLocation | None:
+        denied = None
+        for parent in sources:
+            try:
+                self._cluster.clone(parent, 'vms', disk)
+            except ceph.SourceMissing as exc:
+                if isinstance(exc, ceph.SourceDenied):
+                    denied = exc.pool
+            else:
+                return parent
+        if denied is not None and arrived:
+            raise exceptions.PoolUnreadable(image, denied)
+        return None

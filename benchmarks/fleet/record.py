@@ -13,8 +13,8 @@
 """Record what our engine and a real Glance say to each other, in the lab.
 
 Three hosts boot one cold image, one after another: the first of site west has
-it copied, the second finds it busy and shares that copy, the one of site east
-has to wait for the copy to west, and then has its own.
+it copied, the second leaves the asking to the first and shares that copy, the
+one of site east has to wait for the copy to west, and then has its own.
 """
 
 import argparse
@@ -49,7 +49,7 @@ POLL_INTERVAL = 2.0
 
 HOSTS = [
     trace.Host('west-1', 'west', boots_at=0.0, seed=1),
-    trace.Host('west-2', 'west', boots_at=2.0, seed=2),
+    trace.Host('west-2', 'west', boots_at=0.5, seed=2),
     trace.Host('east-1', 'east', boots_at=4.0, seed=3),
 ]
 

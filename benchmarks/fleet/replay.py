@@ -196,9 +196,9 @@ class _Cluster:
     ) -> None:
         self._cluster = cluster
         self._clock = clock
-        self._looks, self._leases = (
+        self._looks, self._leases, self._lease_looks = (
             iter([event for event in events if event.question == question])
-            for question in (trace.PROBE, trace.LEASE)
+            for question in trace.OF_CLUSTER
         )
         self.fsid = cluster.fsid
         self.clone = cluster.clone
@@ -212,6 +212,13 @@ class _Cluster:
             return self._cluster.hold_lease(pool, name, owner, seconds)
         self._clock.sleep(max(held.ended - self._clock.now, 0.0))
         return bool(held.answer)
+
+    def has_lease(self, pool: str, name: str) -> bool:
+        there = next(self._lease_looks, None)
+        if there is None:
+            return self._cluster.has_lease(pool, name)
+        self._clock.sleep(max(there.ended - self._clock.now, 0.0))
+        return bool(there.answer)
 
     def arrival(self, pool: str, image: str) -> arrival.Arrival:
         seen = next(self._looks, None)

@@ -36,8 +36,11 @@ from nova_rbd_multistore import task as task_values
 #: What a look into the local cluster is called among the questions.
 PROBE = 'probe'
 
-#: And an attempt at the lead among the hosts of a site.
+#: And an attempt at the lead among the hosts of a site, and a look at it.
 LEASE = 'lease'
+LEASE_LOOK = 'look at lease'
+
+OF_CLUSTER = (PROBE, LEASE, LEASE_LOOK)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +115,7 @@ class Trace:
         return [
             event
             for event in self.events
-            if event.host == host and event.question not in (PROBE, LEASE)
+            if event.host == host and event.question not in OF_CLUSTER
         ]
 
 
@@ -178,6 +181,10 @@ class Recorder:
     def held(self, began: float, held: bool) -> None:
         """Note an attempt to get the lead."""
         self._note(LEASE, '', began, 0, held)
+
+    def looked_at_lease(self, began: float, there: bool) -> None:
+        """Note a look at the lead."""
+        self._note(LEASE_LOOK, '', began, 0, there)
 
     def _note(
         self, question: str, api: str, began: float, status: int, told: Any
@@ -285,6 +292,12 @@ class Cluster:
         held = self._cluster.hold_lease(pool, name, owner, seconds)
         self._recorder.held(began, held)
         return held
+
+    def has_lease(self, pool: str, name: str) -> bool:
+        began = self._recorder.now()
+        there = self._cluster.has_lease(pool, name)
+        self._recorder.looked_at_lease(began, there)
+        return there
 
     def release_lease(self, pool: str, name: str) -> None:
         self._cluster.release_lease(pool, name)
