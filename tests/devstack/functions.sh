@@ -11,22 +11,16 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-# DevStack's functions that the plugin calls, as its published source has them
-# behave: inc/ini-config, inc/async, inc/python, functions, functions-common.
-# What would change the machine is written to the file $CALLS instead.
+# DevStack's functions that the plugin calls, made again to behave as those of
+# its published source, bugs included. Each was compared with that of DevStack
+# at commit 493835a61a99 (2026-07-17) and devstack-plugin-ceph at 0e147a8d715f
+# (2026-06-18): the tests of the plugin pass on either (run.sh).
 
-function _record {
-    echo "$*" >> "$CALLS"
-}
-
-# inc/ini-config. A value goes through sed, as there, to which "&" is special.
+# inc/ini-config
 
 function ini_has_option {
+    [[ $1 != -sudo ]] || shift
     sed -n "/^\[$2\]/,/^\[.*\]/ p" "$1" | grep -q "^$3[ \t]*="
-}
-
-function iniget {
-    sed -n "/^\[$2\]/,/^\[.*\]/ s/^$3[ \t]*=[ \t]*//p" "$1"
 }
 
 function inidelete {
@@ -35,9 +29,13 @@ function inidelete {
     sed -i "/^\[$2\]/,/^\[.*\]/ { /^$3[ \t]*=/ d }" "$1"
 }
 
+# The value is expanded by the shell, with patterns of file names; then "&" and
+# "\" are kept from sed.
 function iniset {
     [[ $1 != -sudo ]] || shift
-    local file=$1 section=$2 option=$3 value=$4 end
+    local file=$1 section=$2 option=$3 value end
+    # shellcheck disable=SC2001,SC2086,SC2116  # As there.
+    value=$(echo $4 | sed 's/[\\&]/\\&/g')
     end=$'\x01'
     [[ -n $section && -n $option ]] || return 0
     if ! grep -qs "^\[$section\]" "$file"; then
@@ -47,26 +45,33 @@ function iniset {
         sed -i "/^\[$section\]/,/^\[.*\]/ \
             s${end}^\(${option}[ \t]*=[ \t]*\).*${end}\1${value}${end}" "$file"
     else
-        sed -i "/^\[$section\]/ a $option = $value" "$file"
+        sed -i "/^\[$section\]/ a\\
+$option = $value
+" "$file"
     fi
 }
 
 # functions-common
 
+# Exits with the code of what failed before, if that failed.
 function die {
-    echo "die: ${*:2}" >&2
-    exit 1
+    local code=$?
+    echo "[ERROR] ${BASH_SOURCE[1]}:$1 ${*:2}" >&2
+    sleep 1
+    exit "$((code ? code : 1))"
 }
 
 function echo_summary {
-    echo "summary: $*"
+    echo "$@"
 }
 
-# Sets nothing: prints True or False for the variable, or the default.
+# Sets nothing: prints True or False for the variable, or the default if it has
+# any other value.
 function trueorfalse {
-    case "${!2:-$1}" in
-        1 | y | yes | Y | YES | Yes | true | True | TRUE) echo True ;;
-        *) echo False ;;
+    case "${!2:-}" in
+        1 | [yY]es | YES | [tT]rue | TRUE) echo True ;;
+        0 | [nN]o | NO | [fF]alse | FALSE) echo False ;;
+        *) echo "$1" ;;
     esac
 }
 
@@ -92,49 +97,24 @@ function plugin_requires {
     :
 }
 
-# inc/python
-
-function setup_develop {
-    _record setup_develop "$@"
-}
-
-# inc/async
-
-function async_wait {
-    _record async_wait "$@"
-}
-
-# functions. Ready is what answers, unless it says 503.
+# functions. Ready is what answers, unless it says 503; what cannot be reached
+# for another reason than a refused connection is ready, too. A time-out of 0
+# is none.
 function wait_for_service {
-    local deadline code
-    deadline=$((SECONDS + $1))
-    while true; do
-        code=$(curl -s -o /dev/null -w '%{http_code}' "$2") || true
-        [[ $code == 000 || $code == 503 ]] || return 0
-        if ((SECONDS >= deadline)); then
-            return 1
-        fi
-        command sleep 0.1
-    done
+    timeout "$1" bash -s -- "$2" << 'EOT'
+        while true; do
+            code=$(curl -g -k --noproxy '*' -s -o /dev/null \
+                -w '%{http_code}' "$1")
+            result=$?
+            [[ $code == 503 || $result -eq 7 ]] || break
+            sleep 1
+        done
+EOT
 }
 
 # devstack-plugin-ceph, devstack/lib/cephadm
 function is_ceph_enabled_for_service {
     local variable=ENABLE_CEPH_${1^^}
+    variable=${variable//-/_}
     is_service_enabled "$1" && [[ ${!variable} == True ]]
-}
-
-# Programs.
-
-# Each line of the file is one answer to "image list"; the last stays.
-function openstack {
-    _record openstack "$@"
-    head -n 1 "$STACK/image-states" | tr ',' '\n'
-    if (($(wc -l < "$STACK/image-states") > 1)); then
-        sed -i 1d "$STACK/image-states"
-    fi
-}
-
-function sleep {
-    _record sleep "$@"
 }

@@ -12,24 +12,46 @@
 # under the License.
 
 # Runs phases of the plugin, and functions of services.sh, in one shell, in the
-# order and with the sourcing of stack.sh.
+# order and with the sourcing of stack.sh; or one phase of unstack.sh or
+# clean.sh.
 #
 #   run.sh 'stack install' configure_glance 'stack post-config' ...
+#   run.sh unstack
 #
-#   STACK  directory that is / for DevStack; it has the file localrc
-
-set -o errexit
+#   STACK            directory that is / for DevStack; it has the file localrc
+#   DEVSTACK_SOURCE  a checkout of DevStack, and
+#   CEPH_SOURCE      one of devstack-plugin-ceph: their functions are used in
+#                    place of those of functions.sh
 
 here=$(dirname "$(readlink -f "$0")")
 plugin=$here/../../devstack
 export CALLS=$STACK/calls
+cd "$STACK" || exit
 
-# shellcheck source-path=SCRIPTDIR source=functions.sh
-source "$here/functions.sh"
+# Neither unstack.sh nor clean.sh ends at what fails.
+if [[ $1 != unstack && $1 != clean ]]; then
+    set -o errexit
+fi
+
+if [[ -n ${DEVSTACK_SOURCE:-} ]]; then
+    # shellcheck source=/dev/null
+    source "$DEVSTACK_SOURCE/functions"
+    # shellcheck source=/dev/null
+    source <(sed -n '/^function is_ceph_enabled_for_service /,/^}/p' \
+        "$CEPH_SOURCE/devstack/lib/cephadm")
+else
+    # shellcheck source-path=SCRIPTDIR source=functions.sh
+    source "$here/functions.sh"
+fi
+# shellcheck source-path=SCRIPTDIR source=recorders.sh
+source "$here/recorders.sh"
 # shellcheck source=/dev/null
 source "$STACK/localrc"
-# shellcheck source-path=SCRIPTDIR source=../../devstack/override-defaults
-source "$plugin/override-defaults"
+# clean.sh has no phase override-defaults.
+if [[ $1 != clean ]]; then
+    # shellcheck source-path=SCRIPTDIR source=../../devstack/override-defaults
+    source "$plugin/override-defaults"
+fi
 # shellcheck source-path=SCRIPTDIR source=variables.sh
 source "$here/variables.sh"
 # shellcheck source-path=SCRIPTDIR source=services.sh

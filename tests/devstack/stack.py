@@ -86,7 +86,8 @@ class Stack:
     def run(self, steps: Sequence[str] = STACK) -> str:
         """Run steps in one shell; what they print.
 
-        :raises Failed: when one fails
+        :raises Failed: when one fails, or if unstack or clean, which go on all
+            the same, complain
         """
         (self.root / 'localrc').write_text(
             ''.join(
@@ -106,7 +107,8 @@ class Stack:
             timeout=120,
             check=False,
         )
-        if done.returncode:
+        complains = steps[0] in ('unstack', 'clean') and done.stderr
+        if done.returncode or complains:
             raise Failed(done.stderr)
         return done.stdout
 

@@ -67,5 +67,17 @@ GLANCE_CEPH_USER=${GLANCE_CEPH_USER:-glance}
 GLANCE_CEPH_POOL=images
 CINDER_CEPH_USER=${CINDER_CEPH_USER:-cinder}
 CINDER_CEPH_POOL=volumes
+CINDER_CEPH2_USER=${CINDER_CEPH2_USER:-cinder2}
 CINDER_CEPH_UUID=33333333-3333-3333-3333-333333333333
 NOVA_CEPH_POOL=vms
+MANILA_CEPH_USER=manila
+# As configure_ceph leaves them, which adds to them service by service.
+POOLS=("$GLANCE_CEPH_POOL" "$CINDER_CEPH_POOL" "$NOVA_CEPH_POOL")
+KEYS=(client.openstack "client.$GLANCE_CEPH_USER" "client.$CINDER_CEPH_USER")
+if [[ $MULTI_CEPH == True ]]; then
+    KEYS+=("client.$CINDER_CEPH2_USER")
+fi
+KEYS+=("client.$CINDER_CEPH_USER")
+if is_service_enabled m-shr; then
+    KEYS+=("client.$MANILA_CEPH_USER")
+fi

@@ -59,10 +59,12 @@ class Clock:
         self.now = max(self.now, end)
 
     def idle(self, seconds: float) -> None:
-        """Wait in a greenlet, while others let time pass."""
+        """Wait, in a greenlet while others let time pass."""
         waiting = greenlet.getcurrent()
         starter = waiting.parent
-        assert starter is not None
+        if starter is None:
+            self.advance(seconds)
+            return
 
         def go_on() -> None:
             waiting.parent = greenlet.getcurrent()

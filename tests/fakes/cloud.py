@@ -20,6 +20,7 @@ from keystoneauth1 import session as ksa_session
 from keystoneauth1 import token_endpoint
 
 from nova_rbd_multistore import asking
+from nova_rbd_multistore import connections
 from nova_rbd_multistore import endpoints
 from nova_rbd_multistore import glance
 from nova_rbd_multistore import rounds
@@ -55,6 +56,7 @@ class Cloud:
         self.urls = [f'http://{host}/' for host in hosts]
         self.network.servers.update(zip(hosts, self.endpoints, strict=True))
         self.session = ksa_session.Session(session=self.network.session())
+        connections.refuse_redirects(self.session.session)
         self.known = endpoints.Endpoints(
             30,
             self.clock.monotonic,

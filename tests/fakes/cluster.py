@@ -12,14 +12,16 @@
 
 """A Ceph cluster: Glance's images in it, and the boot disks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 import contextlib
 import dataclasses
+import types
 
 from nova_rbd_multistore import arrival
 from nova_rbd_multistore import ceph
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import location
+from nova_rbd_multistore import remains
 
 
 @dataclasses.dataclass
@@ -37,12 +39,16 @@ class Cluster:
     :ivar images: by pool and name
     :ivar disks: the source that each boot disk is a clone of, None if flat,
         by pool and name
+    :ivar left: what there is of disks that are not whole, by pool and name
     :ivar away: whether the cluster does not answer
     :ivar hidden: whether Nova's user may not read Glance's pool
     :ivar looks: how often the cluster was probed
     :ivar leases: owner and end of each, by pool and name
     :ivar claims: how often a lease was to be taken or renewed
     :ivar read_only: pools that Nova's user may not write to
+    :ivar unreadable: pools of data that Nova's user may not read, under
+        Glance's images
+    :ivar clones: of which version they are
     :ivar while_cloning: called in the middle of each clone
     """
 
@@ -53,12 +59,15 @@ class Cluster:
         self._clock = clock
         self.images: dict[tuple[str, str], Image] = {}
         self.disks: dict[tuple[str, str], location.RbdLocation | None] = {}
+        self.left: dict[tuple[str, str], remains.Remains] = {}
         self.away = False
         self.hidden = False
         self.looks = 0
         self.leases: dict[tuple[str, str], tuple[str, float]] = {}
         self.claims = 0
         self.read_only: set[str] = set()
+        self.unreadable: set[str] = set()
+        self.clones = 2
         self.while_cloning: Callable[[], None] = lambda: None
 
     def write(self, name: str, size: int, pool: str = 'images') -> None:
@@ -75,6 +84,8 @@ class Cluster:
         self.images.pop((pool, name), None)
 
     # As ceph.Cluster
+
+    options: Mapping[str, str] = types.MappingProxyType({})
 
     def errors(
         self, pool: str | None = None
@@ -110,6 +121,10 @@ class Cluster:
         self.leases[pool, name] = owner, self._clock() + seconds
         return True
 
+    def has_lease(self, pool: str, name: str) -> bool:
+        self._answer()
+        return (pool, name) in self.leases
+
     def release_lease(self, pool: str, name: str) -> None:
         self._answer()
         self._check_writable(pool)
@@ -120,14 +135,76 @@ class Cluster:
     ) -> None:
         self._answer()
         if self.hidden:
-            raise ceph.SourceDenied('[errno 1] RBD permission error')
+            raise ceph.SourceDenied(source.pool, '[errno 1] not permitted')
+        for data_pool in self.unreadable:
+            raise ceph.SourceDenied(data_pool, '[errno 1] not permitted')
         found = self.images.get((source.pool, source.image))
         if found is None or source.snapshot not in found.snapshots:
             raise ceph.SourceMissing('[errno 2] RBD image not found')
-        if (pool, name) in self.disks:
+        if (pool, name) in self.disks or (pool, name) in self.left:
             raise ceph.DiskExists(f'{pool}/{name}')
         self.while_cloning()
         self.disks[pool, name] = source
+
+    def has_image(self, pool: str, name: str) -> bool:
+        self._answer()
+        return (pool, name) in self.disks or (pool, name) in self.left
+
+    def remains(self, pool: str, name: str) -> remains.Remains | None:
+        self._answer()
+        if (pool, name) in self.disks:
+            return remains.Remains(parent=bool(self.disks[pool, name]))
+        return self.left.get((pool, name))
+
+    def remove_disk(self, pool: str, name: str) -> None:
+        self._answer()
+        self._check_writable(pool)
+        assert (pool, name) not in self.disks, 'that is a whole disk'
+        if self.left[pool, name].watched:
+            raise ceph.DiskInUse(f'{pool}/{name}')
+        del self.left[pool, name]
+
+    def rename_disk(self, pool: str, name: str, new_name: str) -> None:
+        self._answer()
+        self._check_writable(pool)
+        if (pool, name) in self.disks:
+            self.disks[pool, new_name] = self.disks.pop((pool, name))
+        else:
+            self.left[pool, new_name] = self.left.pop((pool, name))
+
+    def sizes(self, pool: str, most: int) -> dict[str, int]:
+        self._answer()
+        if self.hidden:
+            raise arrival.ArrivalsHidden(f'no right to read {pool}')
+        found = {
+            name: image.size
+            for (where, name), image in self.images.items()
+            if where == pool
+        }
+        return dict(list(found.items())[:most])
+
+    def check_new_disks(self, pool: str) -> None:
+        self._answer()
+        self._check_writable(pool)
+
+    def check_image(self, source: location.RbdLocation) -> None:
+        self._answer()
+        if self.hidden:
+            raise ceph.SourceDenied(source.pool, '[errno 1] not permitted')
+        for data_pool in self.unreadable:
+            raise ceph.SourceDenied(data_pool, '[errno 1] not permitted')
+        if (source.pool, source.image) not in self.images:
+            raise ceph.SourceMissing('[errno 2] RBD image not found')
+
+    def clone_version(self) -> int:
+        self._answer()
+        return self.clones
+
+    def check_disk(self, pool: str, name: str) -> None:
+        self._answer()
+        source = self.disks.get((pool, name))
+        for data_pool in self.unreadable if source else ():
+            raise exceptions.PoolUnreadable(str(source), data_pool)
 
     def _answer(self) -> None:
         if self.away:
@@ -136,3 +213,23 @@ class Cluster:
     def _check_writable(self, pool: str) -> None:
         if pool in self.read_only:
             raise exceptions.PoolUnusable(pool, '[errno 1] not permitted')
+
+
+class Lease:
+    """One that a host may have in the cluster of its site.
+
+    :param owner: the host
+    """
+
+    def __init__(self, cluster: Cluster, owner: str) -> None:
+        self._cluster = cluster
+        self._owner = owner
+
+    def hold(self, seconds: int) -> bool:
+        return self._cluster.hold_lease('vms', 'lease', self._owner, seconds)
+
+    def is_there(self) -> bool:
+        return self._cluster.has_lease('vms', 'lease')
+
+    def release(self) -> None:
+        self._cluster.release_lease('vms', 'lease')

@@ -25,7 +25,9 @@ class Disks:
     """In place of Nova's RBDDriver, on a cluster without the cluster.
 
     :ivar sizes: bytes by name; clones are a GiB
+    :ivar snapshots: name of the disk, and of each of its snapshots
     :ivar imported: names of disks that were imported from a file
+    :ivar parents: pool, image and snapshot of what disks are clones of
     """
 
     rbd_user = 'nova'
@@ -36,9 +38,14 @@ class Disks:
         self.pool = pool
         self.sizes: dict[str, int] = {}
         self.imported: list[str] = []
+        self.snapshots: set[tuple[str, str]] = set()
+        self.parents: dict[str, tuple[str, str, str]] = {}
 
     def exists(self, name: str) -> bool:
-        return (self.pool, name) in self._cluster.disks
+        left = self._cluster.left.get((self.pool, name))
+        return (self.pool, name) in self._cluster.disks or (
+            left is not None and left.opens
+        )
 
     def size(self, name: str) -> int:
         return self.sizes.get(name, GIB)
@@ -49,6 +56,23 @@ class Disks:
     @contextlib.contextmanager
     def opened(self, name: str) -> Iterator['OpenDisk']:
         yield OpenDisk(self, name)
+
+    def parent_info(self, name: str) -> tuple[str, str, str]:
+        return self.parents[name]
+
+    def create_snap(self, name: str, snapshot: str) -> None:
+        self.snapshots.add((name, snapshot))
+
+    def set_aside(self, server: str) -> dict[str, str]:
+        disks = self._cluster.disks
+        found = {
+            name: f'aside.0.{name}'
+            for pool, name in disks
+            if pool == self.pool and name.startswith(f'{server}_')
+        }
+        for name, aside in found.items():
+            disks[self.pool, aside] = disks.pop((self.pool, name))
+        return found
 
     def import_image(self, base: str, name: str) -> None:
         del base

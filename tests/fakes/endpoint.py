@@ -14,7 +14,7 @@
 
 import json
 from typing import Any
-import uuid
+import urllib.parse
 
 import requests
 
@@ -67,6 +67,19 @@ FOR_EVER = float('inf')
 #: A Glance without a health check takes the path for an unknown version.
 NO_HEALTHCHECK = network.Answer(300, b'{"versions": []}')
 
+#: As much of the schema of images as glanceclient needs.
+_SCHEMA = {
+    'name': 'image',
+    'properties': {
+        name: {}
+        for name in (
+            *('id', 'name', 'status', 'owner', 'visibility', 'size', 'tags'),
+            *('disk_format', 'container_format', 'virtual_size', 'schema'),
+        )
+    },
+    'additionalProperties': {'type': 'string'},
+}
+
 HEALTHY = network.Answer(200, b'OK', 'text/plain; charset=UTF-8')
 SICK = network.Answer(503, b'FILE PATH MISSING', 'text/plain; charset=UTF-8')
 
@@ -82,6 +95,7 @@ class Endpoint:
     :ivar fault: answer or exception to everything, None to be well
     :ivar expired: whether the user's token is good beside a service token
         only
+    :ivar users: the project of each token
     :ivar asked: requests so far
     """
 
@@ -100,6 +114,7 @@ class Endpoint:
         self.seconds: dict[str, float] = {}
         self.fault: network.Answer | Exception | None = None
         self.expired = False
+        self.users = {USER: 'demo'}
         self.asked: list[network.Request] = []
 
     @property
@@ -145,27 +160,67 @@ class Endpoint:
 
     def _answer(self, request: network.Request, path: str) -> network.Answer:
         requester = self._requester(request)
+        address = network.address(request)
         given = request.headers.get('X-OpenStack-Request-ID')
         headers = {
-            'x-openstack-request-id': text(given) or f'req-{uuid.uuid4()}'
+            'x-openstack-request-id': text(given)
+            or f'req-{self._api.new_id()}'
         }
+        no_json = 'text/html; charset=UTF-8'
         body: Any
-        match path.split('/'):
-            case ['info', 'stores']:
+        match [request.method or '', *path.split('/')]:
+            case ['GET', '']:
+                body = {'versions': [{'id': 'v2.17', 'status': 'SUPPORTED'}]}
+            case ['GET', 'schemas', 'image']:
+                body = _SCHEMA
+            case ['GET', 'info', 'stores']:
                 body = self._api.show_stores(self._name)
-            case ['images', image]:
-                body = self._api.show(requester, image)
-            case ['images', image, 'locations']:
-                body = self._api.locations(requester, image)
-            case ['images', image, 'tasks']:
-                body = self._api.show_tasks(requester, image)
-            case ['images', image, 'import']:
+            case ['PATCH', 'images', image]:
+                body = self._api.change(
+                    requester, image, json.loads(request.body)
+                )
+            case ['PUT', 'images', image, 'file']:
+                self._api.upload(
+                    requester,
+                    image,
+                    sum(map(len, request.body)),
+                    text(request.headers.get('x-image-meta-store')),
+                    self._name,
+                )
+                return network.Answer(204, b'', no_json, headers)
+            case ['GET', 'images']:
+                query = dict(urllib.parse.parse_qsl(address.query))
+                body = self._api.list_images(
+                    requester,
+                    limit=int(query.pop('limit')),
+                    **query,
+                )
+            case ['POST', 'images', image, 'locations']:
+                told = json.loads(request.body)
+                self._api.add_location(
+                    requester,
+                    image,
+                    told['url'],
+                    self._name,
+                    told.get('validation_data', {}).get('os_hash_value'),
+                )
+                return network.Answer(202, b'', no_json, headers)
+            case ['DELETE', 'images', image]:
+                self._api.delete(requester, image)
+                return network.Answer(204, b'', no_json, headers)
+            case [_, 'images', image]:
+                body = self._api.show(requester, image, self._name)
+            case [_, 'images', image, 'locations']:
+                body = self._api.locations(requester, image, self._name)
+            case [_, 'images', image, 'tasks']:
+                body = self._api.show_tasks(requester, image, self._name)
+            case [_, 'images', image, 'import']:
                 request_id = self._api.import_image(
                     requester, image, json.loads(request.body), self._name
                 )
                 return network.Answer(
                     202,
-                    content_type='text/html; charset=UTF-8',
+                    content_type=no_json,
                     headers={'x-openstack-request-id': request_id},
                 )
             case _:
@@ -180,11 +235,13 @@ class Endpoint:
             return glance_api.Requester(
                 project='deputy', admin=True, request_id=request_id
             )
-        if user != USER or service not in (None, SERVICE):
+        project = self.users.get(user or '')
+        if project is None or service not in (None, SERVICE):
             raise glance_api.Refusal(401, 'This server could not verify')
         if self.expired and service is None:
             raise glance_api.Refusal(401, 'This server could not verify')
         return glance_api.Requester(
+            project=project,
             service=service is not None,
             request_id=request_id,
         )

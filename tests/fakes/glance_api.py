@@ -18,6 +18,8 @@ glance.async_.flows.api_image_import, in their order in time.
 
 from collections import deque
 from collections.abc import Callable, Mapping
+import contextlib
+import copy
 import dataclasses
 import datetime
 import functools
@@ -88,7 +90,10 @@ class Requester:
 
 @dataclasses.dataclass
 class Image:
-    """A row of Glance's database; locations are URLs by store."""
+    """A row of Glance's database; locations are URLs by store.
+
+    :ivar members: projects that it is shared with
+    """
 
     id: str
     owner: str = 'demo'
@@ -99,6 +104,7 @@ class Image:
     size: int = 256 * MIB
     locations: dict[str, str] = dataclasses.field(default_factory=dict)
     properties: dict[str, Any] = dataclasses.field(default_factory=dict)
+    members: set[str] = dataclasses.field(default_factory=set)
 
     def merge(self, name: str, store: str) -> None:
         stores = set(filter(None, self._listed(name))) | {store}
@@ -164,24 +170,49 @@ class Pace:
     close: float = 0.01
 
 
+@dataclasses.dataclass
+class _Process:
+    """One glance-api, as far as its copies go.
+
+    :ivar idle: threads for copies that have nothing to do
+    :ivar starts: how often it was started again
+    :ivar put_off: what it would have done while it is frozen, None if it is
+        not
+    """
+
+    idle: int
+    starts: int = 0
+    queue: deque[tuple[Image, Task]] = dataclasses.field(default_factory=deque)
+    put_off: list[Callable[[], None]] | None = None
+
+
 class GlanceApi:
     """All glance-apis of a cloud: they share database and stores.
 
-    Each may have some of the stores only, and a fault of its own.
+    Each may have some of the stores only, a replica of the database that lags
+    behind, and a fault of its own.
 
     :param stores: the cluster behind each store, None for a file store
-    :param task_threads: how many copies are worked on at a time, of whichever
-        images; the others are pending (``[wsgi] task_pool_threads``)
+    :param task_threads: how many copies each of them works on at a time, of
+        whichever images; the others are pending (``[wsgi]
+        task_pool_threads``)
+    :param new_id: makes an id
     :ivar pace: of the copies from now on
     :ivar failures: of the copies to come: where (``staging``, ``upload``,
         ``half-way`` in it, ``whole`` before its snapshot, ``lost`` after it),
         and why
     :ivar faults: the same by endpoint: all copies that it makes fail so
     :ivar stores_of: names of stores by endpoint, of those that have not all
+    :ivar loads: seconds from a lock to its task by endpoint, of those that
+        were just started
     :ivar show_locations: Glance's ``show_multiple_locations``
-    :ivar over_quota: whether ``image_size_total`` is used up
+    :ivar limits: ``image_size_total`` of projects, in MiB, of those that have
+        one
     :ivar admits_copy: policy ``copy_image``
     :ivar admits_locations: policy ``fetch_image_location``
+    :ivar admits_setting: policy ``add_image_location``, but for what Glance's
+        code wants beside it
+    :ivar import_methods: ``enabled_import_methods``
     :ivar requests: copies that were asked for: second, store, answer
     """
 
@@ -190,8 +221,10 @@ class GlanceApi:
         clock: Clock,
         stores: Mapping[str, clusters.Cluster | None],
         task_threads: int = 16,
+        new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
     ) -> None:
         self.clock = clock
+        self.new_id = new_id
         self.stores = dict(stores)
         self.images: dict[str, Image] = {}
         self.tasks: dict[str, Task] = {}
@@ -199,24 +232,33 @@ class GlanceApi:
         self.failures: list[tuple[str, str]] = []
         self.faults: dict[str, tuple[str, str]] = {}
         self.stores_of: dict[str, set[str]] = {}
+        self.loads: dict[str, float] = {}
         self.show_locations = False
-        self.over_quota = False
+        self.limits: dict[str, int] = {}
         self.admits_copy: Callable[[Requester], bool] = _service_or_admin
         self.admits_locations: Callable[[Requester], bool] = _service_or_admin
+        self.admits_setting: Callable[[Requester], bool] = lambda _: True
+        self.import_methods = {'glance-direct', 'copy-image'}
         self.requests: list[tuple[float, str, int]] = []
         self._task_threads = task_threads
-        self._idle_threads = task_threads
-        self._queue: deque[tuple[Image, Task]] = deque()
-        self._boots = 0
+        self._processes: dict[str, _Process] = {}
+        self._replicas: dict[str, tuple[dict[str, Image], dict[str, Task]]]
+        self._replicas = {}
         self._lost = False
         self._unfinished: str | None = None
 
     def add_image(self, *stores: str, **fields: Any) -> Image:
         """Upload an image to some stores."""
-        image = Image(str(uuid.uuid4()), **fields)
+        image = Image(self.new_id(), **fields)
         self.images[image.id] = image
         for store in stores or ('file',):
             self._locate(image, store)
+        return image
+
+    def begin_image(self, **fields: Any) -> Image:
+        """Make an image without data, as Nova does for a snapshot."""
+        image = Image(self.new_id(), status='queued', size=0, **fields)
+        self.images[image.id] = image
         return image
 
     def hold(
@@ -233,11 +275,11 @@ class GlanceApi:
             that was added. Neither gives a sign of life
         """
         task = Task(
-            id=str(uuid.uuid4()),
+            id=self.new_id(),
             image=image.id,
             store='',
             owner=owner,
-            request_id=f'req-{uuid.uuid4()}',
+            request_id=f'req-{self.new_id()}',
             updated_at=self.clock.utcnow(),
             status='processing',
             type='api_image_import' if method else 'location_import',
@@ -253,17 +295,71 @@ class GlanceApi:
         self._after(seconds, close)
         return task
 
-    def kill(self) -> None:
-        """End all copies as ``kill -9`` does: nothing is cleaned up."""
-        self._boots += 1
-        self._idle_threads = self._task_threads
-        self._queue.clear()
+    def kill(self, endpoint: str | None = None) -> None:
+        """End all copies as ``kill -9`` does: nothing is cleaned up.
+
+        :param endpoint: the glance-api to kill, None for all
+        """
+        for name in [*self._processes] if endpoint is None else [endpoint]:
+            starts = self._process(name).starts
+            self._processes[name] = _Process(self._task_threads, starts + 1)
+
+    def freeze(self, endpoint: str) -> None:
+        """Have its copies stand still, as SIGSTOP does."""
+        process = self._process(endpoint)
+        process.put_off = process.put_off or []
+
+    def thaw(self, endpoint: str) -> None:
+        """Have them go on."""
+        process = self._process(endpoint)
+        steps, process.put_off = process.put_off or [], None
+        for step in steps:
+            step()
+
+    def occupy(self, endpoint: str = '') -> Callable[[], None]:
+        """Have all threads of a glance-api that are idle do something else.
+
+        :returns: has them idle again
+        """
+        process = self._process(endpoint)
+        taken, process.idle = process.idle, 0
+
+        def release() -> None:
+            process.idle += taken
+            self._use_threads(endpoint)
+
+        return release
+
+    def lag(self, endpoint: str, seconds: float) -> None:
+        """Have a glance-api read from a replica that is behind.
+
+        :param seconds: from one moment at which it catches up to the next; 0
+            to read what is
+        """
+        if not seconds:
+            self._replicas.pop(endpoint, None)
+            return
+        mine = copy.deepcopy((self.images, self.tasks))
+        self._replicas[endpoint] = mine
+
+        def catch_up() -> None:
+            if self._replicas.get(endpoint) is mine:
+                self.lag(endpoint, seconds)
+
+        self.clock.after(seconds, catch_up)
+
+    def _process(self, endpoint: str) -> _Process:
+        return self._processes.setdefault(
+            endpoint, _Process(self._task_threads)
+        )
 
     # The API
 
-    def show(self, requester: Requester, image_id: str) -> dict[str, Any]:
+    def show(
+        self, requester: Requester, image_id: str, endpoint: str = ''
+    ) -> dict[str, Any]:
         """``GET /v2/images/{id}``."""
-        image = self._visible(requester, image_id)
+        image = self._visible(requester, image_id, endpoint)
         shown = {
             'id': image.id,
             'name': 'an image',
@@ -285,20 +381,44 @@ class GlanceApi:
             shown['stores'] = ','.join(image.locations)
         return shown
 
+    def list_images(
+        self,
+        requester: Requester,
+        *,
+        limit: int,
+        marker: str | None = None,
+        status: str | None = None,
+        sort: str = 'created_at:desc',
+    ) -> dict[str, Any]:
+        """``GET /v2/images``: a page of those that the requester may see."""
+        seen = []
+        for image in reversed(self.images.values()):
+            with contextlib.suppress(Refusal):
+                seen.append(self._visible(requester, image.id))
+        if sort == 'size:desc':
+            seen.sort(key=lambda image: -image.size)
+        listed = [image.id for image in seen if status in (None, image.status)]
+        if marker:
+            listed = listed[listed.index(marker) + 1 :]
+        return {
+            'images': [self.show(requester, each) for each in listed[:limit]]
+        }
+
     def locations(
-        self, requester: Requester, image_id: str
+        self, requester: Requester, image_id: str, endpoint: str = ''
     ) -> list[dict[str, Any]]:
         """``GET /v2/images/{id}/locations``."""
-        image = self._visible(requester, image_id)
+        image = self._visible(requester, image_id, endpoint)
         if not self.admits_locations(requester):
             raise Refusal(403, 'You are not authorized to complete this')
         return self._locations(image)
 
     def show_tasks(
-        self, requester: Requester, image_id: str
+        self, requester: Requester, image_id: str, endpoint: str = ''
     ) -> dict[str, Any]:
         """``GET /v2/images/{id}/tasks``: those of the requester's project."""
-        self._visible(requester, image_id)
+        self._visible(requester, image_id, endpoint)
+        _, tasks = self._replicas.get(endpoint, (self.images, self.tasks))
         return {
             'tasks': [
                 {
@@ -313,7 +433,7 @@ class GlanceApi:
                     'result': None,
                     'message': task.message,
                 }
-                for task in self.tasks.values()
+                for task in tasks.values()
                 if task.image == image_id
                 and (requester.admin or task.owner == requester.project)
             ]
@@ -327,6 +447,109 @@ class GlanceApi:
     def _stores_of(self, endpoint: str) -> list[str]:
         mine = self.stores_of.get(endpoint, self.stores)
         return [store for store in self.stores if store in mine]
+
+    def change(
+        self, requester: Requester, image_id: str, patch: list[dict[str, Any]]
+    ) -> dict[str, Any]:
+        """``PATCH /v2/images/{id}``: adds or replaces properties."""
+        image = self._visible(requester, image_id)
+        for step in patch:
+            assert step['op'] in ('add', 'replace')
+            image.properties[step['path'].removeprefix('/')] = step['value']
+        return self.show(requester, image_id)
+
+    def delete(self, requester: Requester, image_id: str) -> None:
+        """``DELETE /v2/images/{id}``.
+
+        What a copy of it is writing stays, and belongs to nobody then. Where a
+        disk is a clone of it, the data before that store is gone already.
+        """
+        image = self._visible(requester, image_id)
+        if image.owner != requester.project:
+            raise Refusal(403, 'You are not authorized to complete delete')
+        for store in list(image.locations):
+            cluster = self.stores[store]
+            if cluster is not None:
+                if any(
+                    parent is not None and parent.image == image.id
+                    for parent in cluster.disks.values()
+                ):
+                    raise Refusal(
+                        409,
+                        f'Image {image.id} could not be deleted because it is '
+                        'in use: The image cannot be deleted because it has '
+                        'snapshot(s).',
+                    )
+                cluster.remove(image.id)
+            del image.locations[store]
+        del self.images[image_id]
+
+    def upload(
+        self,
+        requester: Requester,
+        image_id: str,
+        size: int,
+        store: str | None = None,
+        endpoint: str = '',
+    ) -> None:
+        """``PUT /v2/images/{id}/file``.
+
+        :param store: None for the default store, which is the first
+        """
+        store = store or next(iter(self.stores))
+        if store not in self._stores_of(endpoint):
+            raise Refusal(400, f'Store for identifier {store} not found')
+        image = self._visible(requester, image_id)
+        if image.status != 'queued':
+            raise Refusal(409, f'Image status transition from {image.status}')
+        image.size = size
+        self._locate(image, store)
+        image.status = 'active'
+
+    def add_location(
+        self,
+        requester: Requester,
+        image_id: str,
+        url: str,
+        endpoint: str = '',
+        os_hash: str | None = None,
+    ) -> None:
+        """``POST /v2/images/{id}/locations``; a task of Glance's does it.
+
+        :param url: one in a store of the endpoint (to others, Glance gives no
+            store)
+        :param os_hash: of the data that is there, in hexadecimal digits
+        """
+        image = self._visible(requester, image_id)
+        if image.status != 'queued':
+            raise Refusal(
+                409,
+                "It's not allowed to add locations if image status is "
+                f'{image.status}.',
+            )
+        if not self.admits_setting(requester):
+            raise Refusal(403, 'You are not authorized to add_image_location')
+        if not requester.service:
+            raise Refusal(403, 'http store must be enabled')
+        if os_hash is not None and not _is_hexadecimal(os_hash):
+            raise Refusal(
+                400,
+                f'os_hash_value ({os_hash}) is not a valid hexadecimal value',
+            )
+        (store,) = (
+            store
+            for store in self._stores_of(endpoint)
+            if (cluster := self.stores[store]) is not None
+            and url.startswith(f'rbd://{cluster.fsid()}/images/')
+        )
+
+        def locate() -> None:
+            image.locations[store] = url
+            image.status = 'active'
+
+        # Then the image's hash is computed.
+        self.hold(image, self.pace.start + self.pace.staging)
+        self._after(self.pace.start, locate)
 
     def import_image(
         self,
@@ -353,8 +576,18 @@ class GlanceApi:
     def _import(
         self, requester: Requester, image_id: str, store: str, endpoint: str
     ) -> str:
-        if self.over_quota:
-            raise Refusal(413, 'Project is over a limit for image_size_total')
+        if 'copy-image' not in self.import_methods:
+            raise Refusal(400, "Unknown import method name 'copy-image'.")
+        # Of whoever asks; what is copied counts for the image's owner.
+        used = self.usage(requester.project)
+        limit = self.limits.get(requester.project, used)
+        if used > limit:
+            raise Refusal(
+                413,
+                f'Project {requester.project} is over a limit for '
+                f'[Resource image_size_total is over limit of {limit} due to '
+                f'current usage {used} and delta 0]',
+            )
         image = self._visible(requester, image_id)
         if image.status != 'active':
             raise Refusal(
@@ -369,9 +602,9 @@ class GlanceApi:
         if store in image.locations:
             raise Refusal(400, f"Image is already present at store '{store}'")
         # Glance takes the id that the client sends for its own.
-        request_id = requester.request_id or f'req-{uuid.uuid4()}'
+        request_id = requester.request_id or f'req-{self.new_id()}'
         task = Task(
-            id=str(uuid.uuid4()),
+            id=self.new_id(),
             image=image.id,
             store=store,
             owner=requester.project,
@@ -381,11 +614,12 @@ class GlanceApi:
         )
         image.properties[LOCK] = task.id
         # Until the task is stored, any other request takes the lock over.
-        if self.pace.load:
-            self.clock.sleep(self.pace.load)
+        load = self.loads.get(endpoint, self.pace.load)
+        if load:
+            self.clock.sleep(load)
         self.tasks[task.id] = task
-        self._queue.append((image, task))
-        self._use_threads()
+        self._process(endpoint).queue.append((image, task))
+        self._use_threads(endpoint)
         return request_id
 
     def _enforce_lock(self, image: Image) -> None:
@@ -406,41 +640,56 @@ class GlanceApi:
 
     # The copy, in its pool thread
 
-    def _use_threads(self) -> None:
-        while self._queue and self._idle_threads:
-            self._idle_threads -= 1
-            self._after(
-                self.pace.start,
-                functools.partial(self._start, *self._queue.popleft()),
+    def _use_threads(self, endpoint: str) -> None:
+        process = self._process(endpoint)
+        while process.queue and process.idle:
+            process.idle -= 1
+            image, task = process.queue.popleft()
+            self._then(
+                self.pace.start, task, functools.partial(self._start, image)
             )
 
-    def _free_thread(self) -> None:
-        self._idle_threads += 1
-        self._use_threads()
+    def _free_thread(self, task: Task) -> None:
+        self._process(task.endpoint).idle += 1
+        self._use_threads(task.endpoint)
 
     def _start(self, image: Image, task: Task) -> None:
         self._say(task, 'processing', '')
-        if image.properties.get(LOCK) != task.id:
+        if not self._holds(image, task):
             self._say(task, 'failure', ABORTED)
-            self._free_thread()
+            self._free_thread(task)
             return
         image.merge(IMPORTING, task.store)
         image.subtract(FAILED, task.store)
-        self._after(self.pace.staging, lambda: self._staged(image, task))
+        self._then(
+            self.pace.staging, task, functools.partial(self._staged, image)
+        )
+
+    def _holds(self, image: Image, task: Task) -> bool:
+        """Whether a task still has the lock, and there is still an image."""
+        return (
+            image.id in self.images and image.properties.get(LOCK) == task.id
+        )
 
     def _staged(self, image: Image, task: Task) -> None:
         where, why = self._failure_of(image, task)
         self._unfinished = why if where == 'whole' else None
+        cluster = self.stores[task.store]
         if where == 'staging':
             # Nothing of the store's was begun, so nothing of it is reverted.
             self._unlock(image, task, why)
+        elif cluster is not None and ('images', image.id) in cluster.images:
+            # Duplicate: the driver leaves it as it is.
+            self._fail(image, task, why or INTERNAL_ERROR)
         elif where == 'upload':
             self._revert(image, task, why)
         else:
             self._upload(image, task, 0.0)
         if where == 'half-way':
-            self._after(
-                self.pace.upload / 2, lambda: self._revert(image, task, why)
+            self._then(
+                self.pace.upload / 2,
+                task,
+                lambda task: self._revert(image, task, why),
             )
         self._lost = where == 'lost'
 
@@ -462,9 +711,10 @@ class GlanceApi:
             cluster.write(image.id, written)
         if share >= 1.0:
             why = self._unfinished
-            self._after(
+            self._then(
                 self.pace.snapshot,
-                lambda: (
+                task,
+                lambda task: (
                     self._uploaded(image, task)
                     if why is None
                     else self._revert(image, task, why)
@@ -472,53 +722,89 @@ class GlanceApi:
             )
             return
         if seconds and seconds % 60 == 0:
+            if task.status != 'processing':
+                self._revert(image, task, ABORTED)
+                return
             self._say(task, 'processing', f'Copied {written // MIB} MiB')
         step = min(1.0, self.pace.upload / 16, self.pace.upload - seconds)
-        self._after(step, lambda: self._upload(image, task, seconds + step))
+        self._then(
+            step,
+            task,
+            lambda task: self._upload(image, task, seconds + step),
+        )
 
     def _uploaded(self, image: Image, task: Task) -> None:
         cluster = self.stores[task.store]
         if cluster is not None:
             cluster.complete(image.id)
-        self._after(self.pace.record, lambda: self._finish(image, task))
+        self._then(
+            self.pace.record, task, functools.partial(self._finish, image)
+        )
 
     def _finish(self, image: Image, task: Task) -> None:
+        if not self._holds(image, task):
+            # It may not save the location: the data stays, and is nobody's.
+            self._unlock(image, task, ABORTED)
+            return
         if not self._lost:
             self._locate(image, task.store)
         image.subtract(IMPORTING, task.store)
 
-        def close() -> None:
+        def close(task: Task) -> None:
             self._say(task, 'success', f'Copied {image.size // MIB} MiB')
-            del image.properties[LOCK]
-            self._free_thread()
+            self._drop_lock(image, task)
+            self._free_thread(task)
 
-        self._after(self.pace.close, close)
+        self._then(self.pace.close, task, close)
 
     def _revert(self, image: Image, task: Task, reason: str) -> None:
         cluster = self.stores[task.store]
         if cluster is not None:
             cluster.remove(image.id)
-        image.subtract(IMPORTING, task.store)
-        image.merge(FAILED, task.store)
-        self._after(
-            self.pace.revert, lambda: self._unlock(image, task, reason)
+        self._fail(image, task, reason)
+
+    def _fail(self, image: Image, task: Task, reason: str) -> None:
+        if self._holds(image, task):
+            image.subtract(IMPORTING, task.store)
+            image.merge(FAILED, task.store)
+        self._then(
+            self.pace.revert,
+            task,
+            lambda task: self._unlock(image, task, reason),
         )
 
     def _unlock(self, image: Image, task: Task, reason: str) -> None:
-        del image.properties[LOCK]
+        self._drop_lock(image, task)
 
-        def close() -> None:
+        def close(task: Task) -> None:
             self._say(task, 'failure', reason)
-            self._free_thread()
+            self._free_thread(task)
 
-        self._after(self.pace.close, close)
+        self._then(self.pace.close, task, close)
 
-    def _after(self, seconds: float, step: Callable[[], None]) -> None:
-        boots = self._boots
+    def _drop_lock(self, image: Image, task: Task) -> None:
+        if image.properties.get(LOCK) == task.id:
+            del image.properties[LOCK]
+
+    def _then(
+        self, seconds: float, task: Task, step: Callable[[Task], None]
+    ) -> None:
+        """Have the task's glance-api take a step, if it is there then."""
+        self._after(seconds, lambda: step(task), task.endpoint)
+
+    def _after(
+        self, seconds: float, step: Callable[[], None], endpoint: str = ''
+    ) -> None:
+        starts = self._process(endpoint).starts
 
         def unless_killed() -> None:
-            if boots == self._boots:
+            process = self._process(endpoint)
+            if starts != process.starts:
+                return
+            if process.put_off is None:
                 step()
+            else:
+                process.put_off.append(unless_killed)
 
         self.clock.after(seconds, unless_killed)
 
@@ -529,10 +815,22 @@ class GlanceApi:
 
     # Records
 
-    def _visible(self, requester: Requester, image_id: str) -> Image:
-        image = self.images.get(image_id)
+    def usage(self, project: str) -> int:
+        """MiB of a project's images, each counted once for each store."""
+        return sum(
+            image.size * len(image.locations) // MIB
+            for image in self.images.values()
+            if image.owner == project
+        )
+
+    def _visible(
+        self, requester: Requester, image_id: str, endpoint: str = ''
+    ) -> Image:
+        images, _ = self._replicas.get(endpoint, (self.images, self.tasks))
+        image = images.get(image_id)
         if image is None or not (
-            image.visibility == 'public'
+            image.visibility in ('public', 'community')
+            or requester.project in image.members
             or image.owner == requester.project
             or requester.admin
         ):
@@ -552,6 +850,14 @@ class GlanceApi:
             {'url': url, 'metadata': {'store': store}}
             for store, url in image.locations.items()
         ]
+
+
+def _is_hexadecimal(digits: str) -> bool:
+    try:
+        bytes.fromhex(digits)
+    except ValueError:
+        return False
+    return True
 
 
 def _service_or_admin(requester: Requester) -> bool:

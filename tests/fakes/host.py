@@ -22,6 +22,7 @@ from nova_rbd_multistore import access
 from nova_rbd_multistore import finding
 from nova_rbd_multistore import glance
 from nova_rbd_multistore import host
+from nova_rbd_multistore import meter as meters
 from tests.fakes import cloud as clouds
 from tests.fakes import cluster as clusters
 from tests.fakes import endpoint as endpoints
@@ -59,10 +60,13 @@ class Host:
         self.cluster: clusters.Cluster = cloud.west
         self.access = Access(cloud)
         self._cloud = cloud
+        self.meter: meters.Meter = meters.DEAF
 
     @functools.cached_property
     def finder(self) -> finding.Finder:
         """The real one, by the options as they are when it is first needed."""
         return host.make_finder(
-            self.cluster, self._cloud.clock.time(random.uniform)
+            self.cluster,
+            self._cloud.clock.time(random.uniform),
+            self.meter,
         )

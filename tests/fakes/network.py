@@ -72,9 +72,13 @@ class Network(adapters.HTTPAdapter):
     def session(self) -> requests.Session:
         """A session of requests that leads nowhere but here."""
         session = requests.Session()
+        self.mount_on(session)
+        return session
+
+    def mount_on(self, session: requests.Session) -> None:
+        """Have a session of requests lead nowhere but here."""
         session.mount('http://', self)
         session.mount('https://', self)
-        return session
 
     def send(
         self,

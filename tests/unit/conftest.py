@@ -12,13 +12,17 @@
 
 """A host of a cloud, with Nova's options as each test sets them."""
 
+from keystoneauth1 import service_token
+from keystoneauth1 import token_endpoint
 from nova import context as nova_context
 import nova.conf
 from oslo_config import fixture as config_fixture
 import pytest
 
+from nova_rbd_multistore import asking
 from nova_rbd_multistore import conf
 from nova_rbd_multistore import host
+from nova_rbd_multistore import probing
 from tests.fakes import cloud as clouds
 from tests.fakes import endpoint as endpoints
 from tests.fakes import host as hosts
@@ -54,6 +58,26 @@ def options():
 @pytest.fixture
 def cloud():
     return clouds.Cloud()
+
+
+@pytest.fixture
+def probes(cloud):
+    """Of both glance-apis, as user demo beside whom Nova stands."""
+    user = token_endpoint.Token('http://not-from-here', endpoints.USER)
+    both = service_token.ServiceTokenAuthWrapper(
+        user, token_endpoint.Token('http://nor-here', endpoints.SERVICE)
+    )
+    asker, alone = (
+        asking.Asker(
+            cloud.session,
+            auth,
+            cloud.urls,
+            cloud.means,
+            sleep=cloud.clock.sleep,
+        )
+        for auth in (both, user)
+    )
+    return [probing.Probe(url, asker, alone) for url in cloud.urls]
 
 
 @pytest.fixture

@@ -15,8 +15,10 @@
 import json
 import logging
 
+from keystoneauth1 import exceptions as ksa_exc
 from keystoneauth1 import fixture as ksa_fixture
 from keystoneauth1 import loading as ksa_loading
+from keystoneauth1 import token_endpoint
 from nova import context as nova_context
 from nova import service_auth
 import nova.conf
@@ -27,11 +29,13 @@ import requests
 from nova_rbd_multistore import access as access_module
 from nova_rbd_multistore import connections
 from nova_rbd_multistore import exceptions
+from nova_rbd_multistore import rounds
 from tests.fakes import endpoint as endpoints
 from tests.fakes import network
 
 KEYSTONE = 'http://keystone:5000'
 REGION = 'RegionOne'
+NOBODY = 'token-without-roles'
 TOKENS = {'nova': endpoints.SERVICE, 'deputy': endpoints.DEPUTY}
 
 
@@ -68,7 +72,17 @@ class Keystone:
         if self.refuses:
             error = {'code': 401, 'message': 'requires authentication'}
             return network.Answer(401, json.dumps({'error': error}).encode())
-        user = json.loads(request.body)['auth']['identity']['password']['user']
+        auth = json.loads(request.body)['auth']
+        if auth['identity']['methods'] == ['token']:
+            # Whoever has a token may have another, in no project.
+            assert auth['scope'] == 'unscoped'
+            assert auth['identity']['token']['id'] in TOKENS.values()
+            return network.Answer(
+                201,
+                json.dumps(ksa_fixture.V3Token(user_name='nova')).encode(),
+                headers={'X-Subject-Token': NOBODY},
+            )
+        user = auth['identity']['password']['user']
         token = ksa_fixture.V3Token(
             user_id=f'id-of-{user["name"]}',
             user_name=user['name'],
@@ -418,6 +432,82 @@ def test_what_is_learned_of_endpoints_is_shared_by_all_users(
         assert endpoint.paths.count('GET /healthcheck') <= 1
 
 
+# Redirects
+
+
+@pytest.fixture
+def thief(cloud):
+    """Where glance-a sends all who ask it: notes the tokens that come."""
+    stolen = []
+
+    def take(request):
+        stolen.extend(
+            endpoints.text(value)
+            for name, value in request.headers.items()
+            if name.endswith('-Token')
+        )
+        return network.Answer(200, b'{}')
+
+    cloud.network.servers['thief:80'] = take
+    # Whatever is asked; its health is good.
+    cloud.endpoints[0].answers[''] = network.Answer(
+        302, headers={'Location': 'http://nova:secret@thief:80/'}
+    )
+    return stolen
+
+
+@pytest.mark.usefixtures('service_user')
+@pytest.mark.parametrize('scheme', ['http', 'https'])
+def test_no_token_follows_a_redirect(
+    options, cloud, keystone, thief, scheme, caplog
+):
+    del keystone
+    url = f'{scheme}://glance-a:9292'
+    options.config(group='glance', api_servers=[url], num_retries=0)
+    image = cloud.api.add_image('file')
+    access = access_module.GlanceAccess()
+    cloud.network.mount_on(access._session.session)
+    with pytest.raises(exceptions.GlanceUnavailable):
+        access.as_user_of(boot_of()).record(image.id)
+    assert cloud.endpoints[0].asked
+    assert thief == []
+    assert 'HTTP 302: it redirects to "http://thief:80/"' in caplog.text
+
+
+@pytest.mark.usefixtures('service_user')
+def test_nor_does_one_of_novas_own_client(options, cloud, keystone, thief):
+    del keystone
+    options.config(group='glance', api_servers=cloud.urls[:1], num_retries=0)
+    access_module.refuse_novas_redirects()
+    boot = boot_of()
+    session, _ = nova_glance._session_and_auth(boot)
+    cloud.network.mount_on(session.session)
+    with pytest.raises(ksa_exc.UnknownConnectionError):
+        nova_glance.API().get(boot, cloud.api.add_image('file').id)
+    assert cloud.endpoints[0].asked
+    assert thief == []
+
+
+@pytest.mark.usefixtures('service_user')
+def test_keystone_may_send_who_logs_in_elsewhere(options, cloud, keystone):
+    # No token goes along: whoever moves Keystone is not to break boots.
+    cloud.network.servers['old-keystone:5000'] = lambda request: (
+        network.Answer(
+            308,
+            headers={
+                'Location': request.url.replace('old-keystone', 'keystone')
+            },
+        )
+    )
+    section = nova.conf.service_token.SERVICE_USER_GROUP
+    options.config(group=section, auth_url='http://old-keystone:5000')
+    keystone.catalog = [('internal', cloud.urls[0], REGION)]
+    access = access_module.GlanceAccess()
+    cloud.network.mount_on(access._session.session)
+    image = cloud.api.add_image('file')
+    assert access.as_user_of(boot_of()).record(image.id).id == image.id
+
+
 # A separate identity
 
 
@@ -632,6 +722,12 @@ def test_another_endpoint_is_asked_as_soon_as_configured(options):
     assert access_module.GlanceAccess()._means.patience == 2.5
 
 
+def test_who_cannot_wait_as_long_says_so(options):
+    options.config(group='glance', timeout=600)
+    access = access_module.GlanceAccess(timeout=2.0)
+    assert access._session.timeout == access._means.timeout == 2.0
+
+
 def test_a_whole_answer_has_to_come_in_time(options):
     del options
     session = access_module.GlanceAccess()._session.session
@@ -644,3 +740,103 @@ def test_the_certificates_of_glance_are_novas(options):
     options.config(group='glance', cafile='/etc/ssl/glance.pem')
     made = access_module.GlanceAccess()
     assert made._session.verify == '/etc/ssl/glance.pem'
+
+
+# What a host is checked by
+
+
+@pytest.mark.usefixtures('service_user', 'keystone')
+def test_the_service_user_is_known_with_its_roles(access):
+    known = access().known_of(access_module.load_service_user())
+    assert known.username == 'nova'
+
+
+def test_without_a_service_user_there_is_none_to_load(options):
+    del options
+    service_auth.reset_globals()
+    assert access_module.load_service_user() is None
+
+
+@pytest.mark.usefixtures('service_user')
+def test_a_keystone_that_refuses_says_so_without_the_password(
+    access, keystone
+):
+    keystone.refuses = True
+    with pytest.raises(rounds.NoAnswer, match='requires authentication') as no:
+        access().known_of(access_module.load_service_user())
+    assert 'a secret' not in str(no.value)
+
+
+@pytest.mark.usefixtures('service_user', 'keystone')
+def test_the_service_user_in_no_project_has_no_roles(access, cloud):
+    found = access()
+    nobody = found.without_roles(access_module.load_service_user())
+    assert nobody.get_token(cloud.session) == NOBODY
+    assert not found.known_of(nobody).role_names
+
+
+@pytest.mark.usefixtures('service_user')
+def test_each_endpoint_of_the_catalog_is_probed_with_both_tokens(
+    access, keystone, cloud
+):
+    keystone.catalog = [
+        ('public', 'http://glance-a:9292/v2', REGION),
+        ('public', 'http://glance-b:9292', REGION),
+    ]
+    found = access()
+    user = token_endpoint.Token('http://not-from-here', endpoints.USER)
+
+    probes = found.probes(user)
+
+    assert [probe.name for probe in probes] == [
+        'http://glance-a:9292/',
+        'http://glance-b:9292',
+    ]
+    for probe in probes:
+        assert probe.stores() == {'file', 'east', 'west'}
+    for endpoint in cloud.endpoints:
+        headers = endpoint.asked[-1].headers
+        assert endpoints.text(headers['X-Auth-Token']) == endpoints.USER
+        assert endpoints.text(headers['X-Service-Token']) == endpoints.SERVICE
+
+
+@pytest.mark.usefixtures('service_user', 'keystone', 'deputy')
+def test_the_separate_identity_is_probed_by_itself(options, access, cloud):
+    options.config(group='glance', endpoint_override='http://glance-a:9292')
+    found = access()
+
+    (probe,) = found.probes(found.separate_identity)
+    probe.stores()
+
+    headers = cloud.endpoints[0].asked[-1].headers
+    assert endpoints.text(headers['X-Auth-Token']) == endpoints.DEPUTY
+    assert 'X-Service-Token' not in headers
+
+
+@pytest.mark.usefixtures('service_user')
+def test_probes_of_a_region_that_would_be_a_guess_are_refused(
+    access, keystone
+):
+    keystone.catalog = [
+        ('public', 'http://glance-a:9292', 'RegionOne'),
+        ('public', 'http://glance-b:9292', 'RegionTwo'),
+    ]
+    user = token_endpoint.Token('http://not-from-here', endpoints.USER)
+    with pytest.raises(exceptions.RegionAmbiguous, match=SET_THE_REGION):
+        access().probes(user)
+
+
+def test_endpoints_that_were_asked_are_told_to_be_well_or_not(
+    options, access, cloud
+):
+    options.config(
+        group='glance',
+        api_servers=['http://glance-a:9292', 'http://glance-b:9292'],
+        num_retries=0,
+    )
+    found = access()
+    ask_all(cloud, found.as_user_of(boot_of()))
+    assert found.endpoints_are_well() == {
+        'http://glance-a:9292': False,
+        'http://glance-b:9292': False,
+    }

@@ -13,6 +13,7 @@
 """The backend, as Nova's driver calls it, with Nova's real base class."""
 
 from concurrent import futures
+import datetime
 import functools
 import logging
 import pathlib
@@ -22,6 +23,7 @@ from keystoneauth1 import token_endpoint
 from nova import exception
 from nova import objects
 from nova.compute import task_states
+from nova.compute import vm_states
 import nova.conf
 from nova.virt.libvirt import imagebackend
 import oslo_messaging as messaging
@@ -30,11 +32,18 @@ import pytest
 from nova_rbd_multistore import backend
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import finding
+from nova_rbd_multistore import remains
+from nova_rbd_multistore.meter import Saw
+from nova_rbd_multistore.meter import Step
 from tests.fakes import disks
 from tests.fakes import endpoint as endpoints
+from tests.fakes import meter as meters
 
 DEADLINE = 30
 GIB = 1024**3
+
+#: When a server was first up.
+WHEN = datetime.datetime(2026, 11, 25, tzinfo=datetime.UTC)
 
 UUIDS = [f'{number:08}-0000-4000-8000-000000000000' for number in range(4)]
 
@@ -59,10 +68,17 @@ class Instances:
 class Boot:
     """What Nova's driver does for the root disk of a server.
 
+    :ivar project: the server's
+    :ivar launched_at: when the server was first up, None if it never was
+    :ivar vm_state: that of the server
     :ivar fetched: how often the image was downloaded
     """
 
     def __init__(self, cloud, context, uuid=UUIDS[0]):
+        self.project = context.project_id
+        self.launched_at = None
+        self.vm_state = vm_states.BUILDING
+        self.task_state = task_states.SPAWNING
         self.context = context
         self.disks = disks.Disks(cloud.west)
         self._uuid = uuid
@@ -73,7 +89,13 @@ class Boot:
     def disk(self):
         """Made by the options as they are when it is first needed."""
         disk = backend.Rbd(
-            instance=objects.Instance(uuid=self._uuid, task_state='spawning'),
+            instance=objects.Instance(
+                uuid=self._uuid,
+                vm_state=self.vm_state,
+                project_id=self.project,
+                task_state=self.task_state,
+                launched_at=self.launched_at,
+            ),
             disk_name='disk',
         )
         disk.driver = self.disks
@@ -156,6 +178,76 @@ def asked_for_copies(cloud):
     return [status for _, _, status in cloud.api.requests]
 
 
+# Whose images are copied
+
+
+@pytest.fixture
+def of_another(cloud):
+    """Makes images of another project that user demo may see."""
+
+    def make(visibility, store='file'):
+        return cloud.api.add_image(
+            store,
+            owner='somebody-else',
+            visibility=visibility,
+            members={'demo'} if visibility == 'shared' else set(),
+        )
+
+    return make
+
+
+@pytest.mark.parametrize('visibility', ['shared', 'community'])
+def test_strangers_boots_cost_an_owner_no_quota(
+    boot, cloud, of_another, visibility
+):
+    image = of_another(visibility)
+    with pytest.raises(
+        exceptions.NotCopiedOnDemand, match=f'it is {visibility} '
+    ):
+        boot.run(image)
+    assert asked_for_copies(cloud) == []
+    assert cloud.api.usage('somebody-else') == 256
+
+
+@pytest.mark.parametrize('visibility', ['shared', 'community'])
+def test_they_do_where_such_images_are_admitted(
+    boot, options, cloud, of_another, visibility
+):
+    options.config(group='rbd_multistore', copy_on_demand=[visibility])
+    cloud.api.limits['somebody-else'] = 256
+    boot.run(of_another(visibility))
+    assert cloud.api.usage('somebody-else') == 512
+
+
+def test_public_images_are_copied_on_demand(boot, cloud, of_another):
+    boot.run(of_another('public'))
+    assert asked_for_copies(cloud) == [202]
+
+
+@pytest.mark.parametrize('visibility', ['shared', 'community'])
+def test_images_of_others_boot_where_they_are(
+    boot, cloud, of_another, visibility
+):
+    image = of_another(visibility, store='west')
+    boot.run(image)
+    assert parent(cloud, boot) == f'images/{image.id}@snap'
+
+
+@pytest.mark.usefixtures('downloads')
+def test_where_nova_may_it_downloads_them(boot, cloud, of_another):
+    boot.run(of_another('community'))
+    assert boot.fetched == 1
+    assert asked_for_copies(cloud) == []
+
+
+def test_a_servers_own_images_are_copied_whoever_evacuates_it(
+    boot, cloud, of_another
+):
+    boot.project = 'somebody-else'
+    boot.run(of_another('community'))
+    assert asked_for_copies(cloud) == [202]
+
+
 # Find and clone
 
 
@@ -193,7 +285,11 @@ def test_where_a_copy_was_seen_to_arrive_is_not_asked_for(boot, cloud, cold):
 
 
 def test_where_a_copy_went_unseen_is_asked_for(boot, options, cloud, cold):
-    options.config(group='rbd_multistore', glance_rbd_pool='another')
+    options.config(
+        group='rbd_multistore',
+        glance_rbd_pool='another',
+        other_glance_rbd_pools=['fsid-west/images'],
+    )
     boot.run(cold)
     assert parent(cloud, boot) == f'images/{cold.id}@snap'
     asked = [path.rpartition('/')[2] for path in cloud.endpoints[0].paths]
@@ -211,8 +307,11 @@ def test_what_lay_in_our_cluster_before_is_not_taken_for_a_copy(
 
 
 def test_a_clone_is_taken_from_the_first_location_that_works(
-    boot, cloud, image
+    boot, options, cloud, image
 ):
+    options.config(
+        group='rbd_multistore', other_glance_rbd_pools=['fsid-west/more']
+    )
     image.locations['west-2'] = cloud.west.complete(image.id, pool='more')
     cloud.west.remove(image.id)
     boot.run(image)
@@ -303,15 +402,52 @@ def test_an_image_that_we_may_not_read_makes_nova_try_another_host(
     assert asked_for_copies(cloud) == []
 
 
+@pytest.mark.parametrize('store', ['west', ''])
+def test_an_image_whose_data_we_may_not_read_names_the_pool_of_the_data(
+    boot, options, cloud, image, store
+):
+    options.config(group='libvirt', images_rbd_glance_store_name=store)
+    cloud.west.unreadable.add('images-data')
+    with pytest.raises(
+        exceptions.PoolUnreadable, match='rbd-read-only pool=images-data'
+    ):
+        boot.run(image)
+    assert asked_for_copies(cloud) == []
+    assert cloud.west.disks == {}
+
+
+def test_a_disk_that_is_there_is_not_booted_where_its_data_is_not_readable(
+    boot, cloud, image
+):
+    # Another host has made it.
+    boot.run(image)
+    cloud.west.unreadable.add('images-data')
+    with pytest.raises(exceptions.PoolUnreadable, match='images-data'):
+        boot.run(image, size=2 * GIB)
+    assert boot.disks.sizes == {}
+
+
+def test_a_disk_is_not_resized_to_a_host_where_its_data_is_not_readable(
+    boot, cloud, image
+):
+    boot.run(image)
+    boot.disk.create_snap('before')
+    cloud.west.unreadable.add('images-data')
+    with pytest.raises(exceptions.PoolUnreadable, match='images-data'):
+        boot.disk.create_snap('nova-resize')
+    assert boot.disks.snapshots == {(boot.name, 'before')}
+
+
 def test_a_location_that_we_may_not_read_does_not_prevent_a_copy(
     boot, cloud, image
 ):
-    # In a store of ours under another name, say.
+    # In a store of ours under another name, say: in the same pool, where
+    # Glance finds the name taken.
     image.locations['fast'] = image.locations.pop('west')
     cloud.west.hidden = True
-    with pytest.raises(exceptions.PoolUnreadable):
+    with pytest.raises(exceptions.CopyFailed):
         boot.run(image)
-    assert asked_for_copies(cloud) == [202]
+    assert set(asked_for_copies(cloud)) == {202}
 
 
 def test_an_image_deactivated_during_the_copy_is_not_cloned(boot, cloud, cold):
@@ -319,6 +455,69 @@ def test_an_image_deactivated_during_the_copy_is_not_cloned(boot, cloud, cold):
     with pytest.raises(exceptions.NotActive):
         boot.run(cold)
     assert cloud.west.disks == {}
+
+
+# Another host of the site asks first
+
+
+@pytest.fixture
+def led(cloud, cold):
+    """Another host asks about an image that arrives 10 s later.
+
+    That is before any boot asks by itself, after a poll interval.
+    """
+
+    def arrive():
+        cold.locations['west'] = cloud.west.complete(cold.id)
+
+    lease = 'vms', f'{finding.LEASE_PREFIX}{cold.id}'
+    cloud.west.hold_lease(*lease, 'another', 600)
+    cloud.clock.after(10, arrive)
+
+
+@pytest.mark.usefixtures('led')
+def test_a_boot_leaves_the_asking_to_another_host_until_the_image_arrives(
+    boot, cloud, cold
+):
+    began = cloud.clock.now
+    boot.run(cold)
+    assert 10 <= cloud.clock.now - began <= 11
+    assert parent(cloud, boot) == f'images/{cold.id}@snap'
+    assert asked_for_copies(cloud) == []
+    assert [path.rpartition('/')[2] for path in cloud.endpoints[0].paths] == [
+        *('healthcheck', cold.id, 'locations')
+    ]
+
+
+@pytest.mark.usefixtures('led')
+def test_whoever_waited_for_another_host_needs_a_right_of_their_own(
+    boot, cloud, cold
+):
+    cold.owner, cold.visibility = 'somebody-else', 'private'
+    with pytest.raises(exceptions.ImageGone):
+        boot.run(cold)
+    assert cloud.west.disks == {}
+
+
+@pytest.mark.usefixtures('led')
+def test_a_caller_who_wants_no_copy_waits_for_no_other_host(
+    boot, cloud, context, cold
+):
+    began = cloud.clock.now
+    with pytest.raises(exceptions.NotInLocalStore):
+        boot.disk.clone(context, cold.id, copy_to_store=False)
+    assert cloud.clock.now == began
+
+
+@pytest.mark.usefixtures('led')
+def test_without_a_store_a_boot_waits_for_no_other_host(
+    boot, options, cloud, cold
+):
+    options.config(group='libvirt', images_rbd_glance_store_name='')
+    began = cloud.clock.now
+    with pytest.raises(exceptions.NotInLocalStore):
+        boot.run(cold)
+    assert cloud.clock.now == began
 
 
 # No copies
@@ -417,12 +616,259 @@ def test_an_image_larger_than_the_flavors_disk_is_refused(boot, image):
         boot.run(image, size=GIB // 2)
 
 
-def test_what_an_interrupted_clone_left_is_named(boot, cloud, image):
-    # It cannot be opened, so it does not exist for Nova; but it is there.
-    cloud.west.disks['vms', boot.name] = None
-    boot.disks.exists = lambda _name: False
+# What a clone that broke off has left
+
+LEFT = {
+    'name': remains.Remains(
+        header=False, opens=False, parent=False, written=False
+    ),
+    'header': remains.Remains(parent=False, written=False),
+    'clone': remains.Remains(written=False),
+}
+SHUT = remains.Remains(opens=False, parent=False, written=False)
+OPEN = remains.Remains(written=False, watched=True)
+
+
+@pytest.fixture(params=LEFT)
+def left(request, boot, cloud):
+    """What there is of the server's disk before it boots."""
+    cloud.west.left['vms', boot.name] = LEFT[request.param]
+    return request.param
+
+
+def test_what_a_broken_clone_left_is_removed_and_cloned_anew(
+    left, boot, cloud, image, caplog
+):
+    boot.run(image, size=5 * GIB)
+    assert parent(cloud, boot) == f'images/{image.id}@snap'
+    assert boot.disks.sizes[boot.name] == 5 * GIB
+    assert cloud.west.left == {}
+    assert 'Removed disk' in caplog.text
+    assert boot.name in caplog.text
+
+
+def test_what_a_broken_clone_left_does_not_prevent_a_copy(
+    left, boot, cloud, cold
+):
+    boot.run(cold)
+    assert parent(cloud, boot) == f'images/{cold.id}@snap'
+    assert asked_for_copies(cloud) == [202]
+
+
+@pytest.mark.usefixtures('downloads')
+def test_what_a_broken_clone_left_does_not_prevent_a_download(boot, cloud):
+    cloud.west.left['vms', boot.name] = LEFT['header']
+    boot.run(cloud.api.add_image('file', disk_format='qcow2'))
+    assert boot.disks.imported == [boot.name]
+
+
+@pytest.mark.parametrize('state', ['name', 'header'])
+def test_of_a_server_that_has_run_nothing_is_removed(
+    boot, cloud, image, state
+):
+    boot.launched_at = WHEN
+    cloud.west.left['vms', boot.name] = LEFT[state]
     with pytest.raises(exceptions.DiskUnusable, match=boot.name):
         boot.run(image)
+    assert cloud.west.left['vms', boot.name] == LEFT[state]
+
+
+def test_a_clone_without_a_byte_of_a_server_that_has_run_is_its_disk(
+    boot, cloud, image
+):
+    boot.launched_at = WHEN
+    cloud.west.left['vms', boot.name] = LEFT['clone']
+    boot.run(image)
+    assert cloud.west.left['vms', boot.name] == LEFT['clone']
+    assert cloud.endpoints[0].asked == []
+
+
+@pytest.mark.parametrize('launched_at', [None, WHEN])
+def test_a_disk_that_was_written_to_is_used(boot, cloud, image, launched_at):
+    boot.launched_at = launched_at
+    used = remains.Remains(parent=False)
+    cloud.west.left['vms', boot.name] = used
+    boot.run(image)
+    assert cloud.west.left['vms', boot.name] == used
+    assert cloud.endpoints[0].asked == []
+
+
+@pytest.mark.parametrize(
+    ('state', 'reason'),
+    [(SHUT, 'cannot be opened'), (OPEN, 'a client has it open')],
+)
+def test_what_is_not_certain_to_be_nobodys_is_named(
+    boot, cloud, image, state, reason
+):
+    cloud.west.left['vms', boot.name] = state
+    with pytest.raises(exceptions.DiskUnusable, match=reason):
+        boot.run(image)
+    assert cloud.west.left['vms', boot.name] == state
+
+
+def test_a_disk_that_is_opened_before_it_is_removed_is_named(
+    boot, cloud, image
+):
+    cloud.west.left['vms', boot.name] = LEFT['header']
+    remove = cloud.west.remove_disk
+
+    def opened_first(pool, name):
+        cloud.west.left[pool, name] = OPEN
+        remove(pool, name)
+
+    cloud.west.remove_disk = opened_first
+    with pytest.raises(exceptions.DiskUnusable, match='a client has opened'):
+        boot.run(image)
+    assert cloud.west.left['vms', boot.name] == OPEN
+
+
+@pytest.mark.parametrize('state', ['header', 'clone'])
+def test_a_disk_that_another_host_makes_meanwhile_is_named(
+    boot, cloud, image, state
+):
+    clone = cloud.west.clone
+
+    def too_late(source, pool, name):
+        cloud.west.left[pool, name] = LEFT[state]
+        clone(source, pool, name)
+
+    cloud.west.clone = too_late
+    with pytest.raises(exceptions.DiskUnusable, match='made during this boot'):
+        boot.run(image)
+    assert cloud.west.left['vms', boot.name] == LEFT[state]
+
+
+def test_what_was_removed_by_another_meanwhile_is_cloned(boot, cloud, image):
+    cloud.west.left['vms', boot.name] = LEFT['name']
+    look = cloud.west.remains
+
+    def gone_meanwhile(pool, name):
+        cloud.west.left.clear()
+        return look(pool, name)
+
+    cloud.west.remains = gone_meanwhile
+    boot.run(image)
+    assert parent(cloud, boot) == f'images/{image.id}@snap'
+
+
+# What is there when a server is unshelved
+
+
+@pytest.fixture
+def shelved(boot):
+    boot.vm_state = vm_states.SHELVED_OFFLOADED
+    boot.launched_at = WHEN
+    return boot
+
+
+@pytest.mark.parametrize('written', [True, False])
+def test_an_older_disk_of_a_shelved_server_is_not_its_disk(
+    shelved, cloud, image, caplog, written
+):
+    older = remains.Remains(written=written)
+    cloud.west.left['vms', shelved.name] = older
+    shelved.disks.parents[shelved.name] = ('images', 'another', 'snap')
+    shelved.run(image)
+    assert parent(cloud, shelved) == f'images/{image.id}@snap'
+    ((_, name), kept) = cloud.west.left.popitem()
+    assert kept == older
+    # Nova removes a server's disks by the beginning of their names.
+    assert name.startswith('aside.')
+    assert name.endswith(shelved.name)
+    assert f'Renamed disk {shelved.name} in pool vms to {name}' in caplog.text
+
+
+def test_an_older_disk_that_is_flat_is_not_its_disk_either(
+    shelved, cloud, image
+):
+    cloud.west.left['vms', shelved.name] = remains.Remains(parent=False)
+    shelved.run(image)
+    assert parent(cloud, shelved) == f'images/{image.id}@snap'
+
+
+@pytest.mark.parametrize('written', [True, False])
+def test_what_an_attempt_to_unshelve_has_left_goes_so_that_its_image_can(
+    shelved, cloud, image, caplog, written
+):
+    """It is a clone of the image that Nova deletes in the end."""
+    cloud.west.left['vms', shelved.name] = remains.Remains(written=written)
+    shelved.disks.parents[shelved.name] = ('images', image.id, 'snap')
+    shelved.run(image)
+    assert parent(cloud, shelved) == f'images/{image.id}@snap'
+    assert cloud.west.left == {}
+    assert f'Removed disk {shelved.name} in pool vms' in caplog.text
+
+
+def test_a_disk_that_a_client_has_open_stays_though_its_server_is_shelved(
+    shelved, cloud, image
+):
+    state = remains.Remains(watched=True)
+    cloud.west.left['vms', shelved.name] = state
+    with pytest.raises(exceptions.DiskUnusable, match='server is shelved'):
+        shelved.run(image)
+    assert cloud.west.left == {('vms', shelved.name): state}
+
+
+def test_a_disk_that_is_gone_meanwhile_is_in_nobodys_way(
+    shelved, cloud, image
+):
+    cloud.west.left['vms', shelved.name] = remains.Remains()
+    looks = iter([remains.Remains(), None])
+
+    def look(pool, name):
+        cloud.west.left.clear()
+        return next(looks)
+
+    cloud.west.remains = look
+    shelved.run(image)
+    assert parent(cloud, shelved) == f'images/{image.id}@snap'
+
+
+def test_a_boot_whose_disk_is_not_there_looks_for_nothing_else(
+    boot, cloud, image
+):
+    cloud.west.remains = None
+    boot.run(image)
+    assert parent(cloud, boot)
+
+
+# Servers that come from another host
+
+
+def resized_here(boot):
+    boot.launched_at = WHEN
+    boot.task_state = task_states.RESIZE_FINISH
+
+
+def test_a_disk_that_did_not_come_with_its_server_is_not_made_anew(
+    boot, cloud, image
+):
+    resized_here(boot)
+    with pytest.raises(exceptions.DiskMissing, match=boot.name):
+        boot.run(image)
+    assert cloud.west.disks == {}
+    assert cloud.endpoints[0].asked == []
+
+
+@pytest.mark.usefixtures('downloads')
+def test_nor_is_it_downloaded(boot, image):
+    resized_here(boot)
+    with pytest.raises(exceptions.DiskMissing):
+        boot.run(image)
+    assert boot.fetched == 0
+
+
+def test_nor_does_it_get_a_snapshot(boot):
+    with pytest.raises(exceptions.DiskMissing, match=boot.name):
+        boot.disk.create_snap('nova-resize')
+    assert boot.disks.snapshots == set()
+
+
+def test_a_disk_that_came_with_its_server_is_used(boot, cloud, image):
+    cloud.west.disks['vms', boot.name] = None
+    resized_here(boot)
+    boot.run(image)
+    assert cloud.west.disks == {('vms', boot.name): None}
 
 
 # Failures
@@ -525,6 +971,31 @@ def test_a_location_under_a_foreign_name_is_refused_whatever_is_allowed(
 
 
 @pytest.mark.usefixtures('downloads')
+@pytest.mark.parametrize(
+    'fields', [{'disk_format': 'ami'}, {'container_format': 'docker'}]
+)
+def test_nor_is_it_downloaded_for_its_format(boot, cloud, cold, fields):
+    for name, value in fields.items():
+        setattr(cold, name, value)
+    cold.locations['west'] = 'rbd://fsid-west/vms/disk-of-somebody-else/snap'
+    with pytest.raises(exceptions.LocationRefused):
+        boot.run(cold)
+    assert boot.fetched == 0
+
+
+@pytest.mark.usefixtures('downloads')
+@pytest.mark.parametrize('disk_format', ['raw', 'qcow2'])
+def test_where_locations_are_hidden_nothing_is_downloaded(
+    host, boot, cold, disk_format
+):
+    cold.disk_format = disk_format
+    host.access.service = None
+    with pytest.raises(exceptions.LocationsForbidden):
+        boot.run(cold)
+    assert boot.fetched == 0
+
+
+@pytest.mark.usefixtures('downloads')
 def test_who_lost_his_right_while_another_asked_gets_no_download(
     boot, cloud, cold, monkeypatch
 ):
@@ -540,8 +1011,11 @@ def test_who_lost_his_right_while_another_asked_gets_no_download(
 
 
 def test_what_cannot_be_cloned_is_logged_on_one_line(
-    boot, cloud, image, caplog
+    boot, options, cloud, image, caplog
 ):
+    options.config(
+        group='rbd_multistore', trusted_clone_pools=['fsid-west/a\npool']
+    )
     image.locations['x'] = f'rbd://fsid-west/a%0Apool/{image.id}/s%E2%80%A8p'
     image.locations = dict(reversed(image.locations.items()))
     boot.run(image)
@@ -562,7 +1036,9 @@ def test_a_location_that_claims_our_store_stops_no_copies_of_others(
 def test_a_trusted_pool_is_cloned_from_under_any_name(
     boot, options, cloud, cold
 ):
-    options.config(group='rbd_multistore', trusted_clone_pools=['golden'])
+    options.config(
+        group='rbd_multistore', trusted_clone_pools=['fsid-west/golden']
+    )
     cloud.west.complete('debian-12', pool='golden')
     cold.locations['golden'] = 'rbd://fsid-west/golden/debian-12/snap'
     boot.run(cold)
@@ -684,6 +1160,124 @@ def test_a_disk_without_a_server_waits_for_nobody(cloud, context, cold):
     assert ('vms', 'a-disk') in cloud.west.disks
 
 
+# Direct snapshots
+
+
+@pytest.fixture
+def own_store(options):
+    options.config(
+        group='rbd_multistore',
+        snapshots_to_own_store=True,
+        glance_rbd_pool='glance',
+    )
+
+
+@pytest.mark.usefixtures('own_store')
+def test_a_direct_snapshot_is_made_in_the_pool_of_the_sites_store(
+    boot, context
+):
+    # Whatever the disk is a clone of; it may be none (disks.Disks has not
+    # even the call for that).
+    pool = boot.disk._get_parent_pool(context, 'an-image', 'fsid-west')
+    assert pool == 'glance'
+
+
+@pytest.mark.usefixtures('own_store')
+def test_where_that_pool_is_not_to_be_seen_there_is_no_direct_snapshot(
+    boot, context, cloud
+):
+    cloud.west.hidden = True
+    with pytest.raises(exception.ImageUnacceptable, match='glance_rbd_pool'):
+        boot.disk._get_parent_pool(context, 'an-image', 'fsid-west')
+
+
+def test_without_the_option_nova_finds_the_pool(boot, context, monkeypatch):
+    monkeypatch.setattr(
+        imagebackend.Rbd, '_get_parent_pool', lambda *args: args[1:]
+    )
+    found = boot.disk._get_parent_pool(context, 'an-image', 'fsid-west')
+    assert found == (context, 'an-image', 'fsid-west')
+
+
 def test_it_is_novas_backend_in_all_else():
     assert issubclass(backend.Rbd, imagebackend.Rbd)
     assert backend.Rbd.SUPPORTS_CLONE
+
+
+# What is measured
+
+
+@pytest.fixture
+def meter(host):
+    host.meter = meters.Meter()
+    return host.meter
+
+
+def test_a_clone_is_measured(meter, boot, image):
+    boot.run(image)
+    assert meter.boots == [('clone', True)]
+    assert meter.steps == [Step.TURN, Step.FIND, Step.CLONE]
+    assert meter.looks == [Saw.WHOLE]
+
+
+def test_a_copy_and_its_clone_are_measured(meter, boot, cold):
+    boot.run(cold)
+    assert meter.boots == [('copy_and_clone', True)]
+    assert meter.steps == [Step.TURN, Step.FIND, Step.COPY, Step.CLONE]
+    assert {Saw.NOTHING, Saw.PART, Saw.WHOLE} == set(meter.looks)
+
+
+@pytest.mark.usefixtures('downloads')
+def test_a_download_is_measured(meter, boot, cloud):
+    boot.run(cloud.api.add_image(disk_format='qcow2'))
+    assert meter.boots == [('download', True)]
+
+
+def test_an_error_is_measured_by_its_class(meter, boot, cloud):
+    with pytest.raises(exceptions.NotRaw):
+        boot.run(cloud.api.add_image(disk_format='qcow2'))
+    assert meter.boots == [('NotRaw', False)]
+
+
+def test_a_look_that_fails_is_measured(meter, boot, cloud, image):
+    cloud.west.away = True
+    with pytest.raises(exceptions.ClusterUnreachable):
+        boot.run(image)
+    assert meter.boots == [('ClusterUnreachable', False)]
+
+
+def test_a_server_that_is_deleted_is_measured_as_such(
+    meter, boot, cloud, cold, instances
+):
+    cloud.api.pace.staging = 40
+    instances.answer = exception.InstanceNotFound(instance_id=UUIDS[0])
+    with pytest.raises(exception.InstanceNotFound):
+        boot.run(cold)
+    assert meter.boots == [('deleted', False)]
+
+
+def test_an_error_of_nova_s_is_another(meter, boot, image, monkeypatch):
+    def fit(self, size):
+        raise exception.FlavorDiskSmallerThanImage(flavor_size=0, image_size=1)
+
+    monkeypatch.setattr(backend.Rbd, '_fit', fit)
+    with pytest.raises(exception.FlavorDiskSmallerThanImage):
+        boot.run(image, size=1)
+    assert meter.boots == [('other', False)]
+
+
+def test_a_disk_that_is_there_is_no_boot(meter, boot, image):
+    boot.run(image)
+    meter.boots.clear()
+    boot.run(image)
+    assert meter.boots == []
+
+
+def test_a_disk_without_an_image_is_no_boot(meter, boot):
+    boot.disk.cache(
+        fetch_func=lambda *_, **__: None,
+        context=boot.context,
+        filename='swap_1',
+        size=GIB,
+    )
+    assert meter.boots == []

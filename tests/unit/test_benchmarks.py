@@ -111,6 +111,13 @@ def test_a_secure_glance_may_have_a_bound_of_its_own(ours, secure, verdict):
     assert row[-1] == verdict
 
 
+def test_a_secure_glance_may_have_a_limit_of_its_own():
+    (row,) = table(
+        figure(ours=[60], secure=[70], limit=[50], secure_limit=[56])
+    )
+    assert (row[5], row[7]) == ('50, secure 56', '1.2, secure 1.25')
+
+
 def test_zero_can_be_what_is_to_be_reached():
     (row,) = table(figure(ours=[1], bound=0, target='none'))
     assert row[-1] == 'none: missed'

@@ -33,8 +33,7 @@ def test_every_option_has_a_default_that_it_accepts(options):
     for option in conf.OPTIONS:
         value = options.rbd_multistore[option.dest]
         assert value is not None
-        if value != []:
-            option.type(str(value))
+        option.type(','.join(value) if isinstance(value, list) else str(value))
 
 
 @pytest.mark.parametrize('option', conf.OPTIONS, ids=lambda o: o.name)
@@ -58,6 +57,7 @@ def test_help_fits_a_line(option):
         'glance_endpoint_rest',
         'rados_mon_op_timeout',
         'rados_osd_op_timeout',
+        'rados_long_op_timeout',
     ],
 )
 @pytest.mark.parametrize('value', ['0', '-1', 'soon'])
@@ -79,7 +79,19 @@ def test_a_time_must_be_a_number_above_zero(options, tmp_path, name, value):
         'glance_rbd_pool = images\n  more',
         'glance_rbd_pool = $glance_rbd_pool',
         'trusted_clone_pools = $no_such_option',
-        'trusted_clone_pools = golden,a\u2028b',
+        'trusted_clone_pools = fsid/golden,fsid/a\u2028b',
+        'copy_on_demand = own,private',
+        'copy_on_demand = own,publik',
+        'trusted_clone_pools = golden',
+        'trusted_clone_pools = golden,fsid/golden',
+        'trusted_clone_pools = fsid/golden,/golden',
+        'trusted_clone_pools = fsid/golden/debian-12',
+        'other_glance_rbd_pools = dcn/',
+        'metrics_address = somewhere',
+        'metrics_address = 0',
+        'metrics_address = 127.0.0.1:65536',
+        'metrics_address = :9103',
+        'metrics_address = ::1:9103',
     ],
 )
 def test_what_cannot_work_is_noticed_at_start(options, tmp_path, line):
@@ -103,6 +115,40 @@ def test_options_can_be_registered_twice(options):
 def test_no_pool_is_trusted_by_default(options):
     options([])
     assert options.rbd_multistore.trusted_clone_pools == []
+
+
+def test_a_pool_without_its_cluster_is_told_what_to_be(options, tmp_path):
+    # As before pools were named with their cluster.
+    path = tmp_path / 'nova.conf'
+    path.write_text('[rbd_multistore]\ntrusted_clone_pools = golden\n')
+    options(['--config-file', str(path)])
+    with pytest.raises(ValueError, match="'golden' is not <fsid>/<pool>"):
+        conf.check(options)
+
+
+# Where metrics are served
+
+
+def test_metrics_are_served_nowhere_by_default(options):
+    options([])
+    assert options.rbd_multistore.metrics_address == ''
+
+
+@pytest.mark.parametrize(
+    ('value', 'address'),
+    [
+        ('9103', '127.0.0.1:9103'),
+        ('0.0.0.0:9103', '0.0.0.0:9103'),
+        ('[::1]:9103', '[::1]:9103'),
+        ('compute-1:9103', 'compute-1:9103'),
+    ],
+)
+def test_a_port_alone_is_one_of_loopback(options, tmp_path, value, address):
+    path = tmp_path / 'nova.conf'
+    path.write_text(f'[rbd_multistore]\nmetrics_address = {value}\n')
+    options(['--config-file', str(path)])
+    conf.check(options)
+    assert options.rbd_multistore.metrics_address == address
 
 
 # The separate identity

@@ -25,8 +25,10 @@ from nova_rbd_multistore import arrival
 from nova_rbd_multistore import copying
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import image as image_values
+from nova_rbd_multistore import location
 from nova_rbd_multistore import pace
 from nova_rbd_multistore import task as task_values
+from nova_rbd_multistore import wait
 from tests.fakes import clock as clocks
 from tests.fakes import cluster as clusters
 from tests.fakes import glance_api
@@ -77,15 +79,19 @@ class Site:
             field: limits.get(field, getattr(LIMITS, field))
             for field in pace.Limits.__slots__
         }
-        copy = copying.Copy(
-            record or self.record(),
-            'west',
-            self.glance,
+        waiting = wait.Wait(
+            self.image.id,
             functools.partial(self.west.arrival, 'images', self.image.id),
+            self.lease,
             pace.Limits(**wanted),
             self.clock.time(self.uniform),
             self.check,
-            lease=self.lease,
+        )
+        place = location.RbdLocation(
+            'fsid-west', 'images', self.image.id, 'snap'
+        )
+        copy = copying.Copy(
+            record or self.record(), 'west', place, self.glance, waiting
         )
         self.clock.advance(self.waited)
         began = self.clock.now
@@ -104,12 +110,12 @@ class Site:
             )
         )
 
-    def somebody_copies(self, body=TO_WEST):
-        self.api.import_image(SOMEBODY, self.image.id, body)
+    def somebody_copies(self, body=TO_WEST, endpoint=''):
+        self.api.import_image(SOMEBODY, self.image.id, body, endpoint)
 
     def hosts_lease(self, host):
         """The lead among the hosts of the site, for one of them."""
-        return Lease(self.west, host)
+        return clusters.Lease(self.west, host)
 
     def is_led_by(self, host, seconds):
         """Have another host lead for so long."""
@@ -133,16 +139,6 @@ class Site:
     def task(self):
         """The newest task."""
         return list(self.api.tasks.values())[-1]
-
-
-class Lease:
-    """That of one host, in the cluster of the site."""
-
-    def __init__(self, cluster, owner):
-        self.hold = functools.partial(
-            cluster.hold_lease, 'vms', 'lease', owner
-        )
-        self.release = functools.partial(cluster.release_lease, 'vms', 'lease')
 
 
 @pytest.fixture
@@ -1242,12 +1238,12 @@ def test_a_thief_that_fails_to_our_store_does_not_fail_our_request(site):
 
 
 def test_a_queued_task_that_lost_its_lock_is_not_waited_for(site):
-    site.api._idle_threads = 0
+    release = site.api.occupy('glance-a')
     site.clock.after(
         1, lambda: site.image.properties.update({glance_api.LOCK: 'theirs'})
     )
     site.clock.after(40, site.image.properties.clear)
-    site.clock.after(41, lambda: setattr(site.api, '_idle_threads', 16))
+    site.clock.after(41, release)
     site.copy()
     assert site.statuses == [202, 202]
 
@@ -1300,7 +1296,7 @@ def busy():
     site = Site(task_threads=1)
     site.other = site.api.add_image('file')
     site.api.pace.staging = 440
-    site.api.import_image(SOMEBODY, site.other.id, TO_WEST)
+    site.api.import_image(SOMEBODY, site.other.id, TO_WEST, 'glance-a')
     site.clock.advance(1)
     site.api.pace.staging = 2
     return site
@@ -1356,7 +1352,10 @@ def test_a_queued_copy_over_what_lies_in_the_cluster_is_not_stalled(busy):
 def test_a_lock_whose_task_is_queued_is_not_stalled(busy, store, caplog):
     caplog.set_level(logging.INFO)
     busy.api.import_image(
-        busy.glance.requester, busy.image.id, {**TO_WEST, 'stores': [store]}
+        busy.glance.requester,
+        busy.image.id,
+        {**TO_WEST, 'stores': [store]},
+        'glance-a',
     )
     busy.copy()
     (line,) = logged(caplog, 'queued')
@@ -1365,7 +1364,7 @@ def test_a_lock_whose_task_is_queued_is_not_stalled(busy, store, caplog):
 
 
 def test_a_lock_whose_queued_task_we_may_not_see_is_not_stalled(busy):
-    busy.somebody_copies()
+    busy.somebody_copies(endpoint='glance-a')
     busy.copy()
     assert busy.record().holds('west')
 
@@ -2198,6 +2197,38 @@ def test_an_image_deleted_meanwhile_ends_the_wait_at_the_next_poll(site):
     with pytest.raises(exceptions.ImageGone):
         site.copy()
     assert site.clock.now - began <= LIMITS.poll_interval + 1
+
+
+def warnings(caplog):
+    return [
+        record.getMessage()
+        for record in caplog.records
+        if record.levelno == logging.WARNING
+    ]
+
+
+def test_where_the_copy_of_a_deleted_image_stays_is_said(site, caplog):
+    site.clock.after(4, site.api.images.clear)
+    with pytest.raises(exceptions.ImageGone):
+        site.copy()
+    (line,) = warnings(caplog)
+    rbd_image = f'images/{site.image.id}'
+    assert f'in cluster fsid-west as RBD image {rbd_image}' in line
+    assert f'"rbd rm {rbd_image}"' in line
+    # It is so: Glance goes on with what it has begun.
+    site.clock.advance(100)
+    arrival = site.west.arrival('images', site.image.id)
+    assert arrival.complete
+
+
+def test_of_a_deleted_image_that_another_copies_nothing_is_said_to_stay(
+    site, caplog
+):
+    site.somebody_copies()
+    site.clock.after(4, site.api.images.clear)
+    with pytest.raises(exceptions.ImageGone):
+        site.copy()
+    assert warnings(caplog) == []
 
 
 def test_an_image_hidden_from_the_user_meanwhile_ends_the_wait(site):

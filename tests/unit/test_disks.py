@@ -10,13 +10,17 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Nova's calls to RBD over the host's connection."""
+"""Nova's calls to RBD over the host's connections."""
+
+import contextlib
 
 from nova.storage import rbd_utils
+from oslo_concurrency import processutils
 import pytest
 import rados
 import rbd
 
+from nova_rbd_multistore import compat
 from nova_rbd_multistore import disks
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import host
@@ -27,9 +31,12 @@ from tests.fakes import librados
 def library(options, monkeypatch):
     del options
     library = librados.Librados()
-    library.pools['vms']['disk'] = librados.Image(size=1024)
+    library.pools['vms']['disk'] = librados.Image(
+        size=1024, parent=('images', 'an-id', librados.Image())
+    )
     monkeypatch.setattr(rados, 'Rados', library.Rados)
     monkeypatch.setattr(rbd, 'Image', library.Image)
+    monkeypatch.setattr(rbd, 'RBD', library.RBD)
     monkeypatch.setattr(rbd_utils, 'rbd', rbd)
     monkeypatch.setattr(rbd_utils, 'rados', rados)
     return library
@@ -106,6 +113,32 @@ def test_a_snapshot_of_a_disk_is_looked_for_in_the_disk(driver, library):
     assert driver.exists('disk', snapshot='snap')
 
 
+def test_the_disks_of_a_server_are_set_aside_whole(driver, library):
+    mine = {'a_disk': librados.Image(), 'a_disk.local': librados.Image()}
+    library.pools['vms'].update(mine, ab_disk=librados.Image())
+    names = driver.set_aside('a')
+    assert names.keys() == mine.keys()
+    for name, aside in names.items():
+        assert name not in library.pools['vms']
+        assert library.pools['vms'][aside] is mine[name]
+        # Nova removes what begins so.
+        assert not aside.startswith('a_')
+    assert 'ab_disk' in library.pools['vms']
+    assert library.open == 0
+
+
+def test_disks_are_set_aside_twice_under_names_that_differ(driver, library):
+    names = []
+    for _ in range(2):
+        library.pools['vms']['a_disk'] = librados.Image()
+        names += driver.set_aside('a').values()
+    assert len(set(names)) == 2
+
+
+def test_a_server_without_disks_has_none_to_set_aside(driver):
+    assert driver.set_aside('a') == {}
+
+
 def test_a_cluster_that_does_not_answer_is_the_hosts_fault(driver, library):
     library.faults['connect'] = rados.TimedOut('error', errno=110)
     with pytest.raises(exceptions.ClusterUnreachable):
@@ -128,3 +161,322 @@ def test_brackets_of_ipv6_addresses_stay_for_those_who_want_them(
         ['[2001:db8::1]'],
         ['3300'],
     )
+
+
+def test_the_space_comes_from_the_cluster_without_a_subprocess(driver):
+    assert driver.get_pool_info() == {
+        'total': 3 << 40,
+        'free': 1 << 40,
+        'used': 7,
+    }
+
+
+def test_the_space_of_a_pool_that_is_not_there_is_the_hosts_fault(
+    driver, library
+):
+    del library.pools['vms']
+    with pytest.raises(exceptions.PoolUnusable, match='vms'):
+        driver.get_pool_info()
+
+
+# Disks from files
+
+
+class Programs:
+    """In place of the programs that Nova runs.
+
+    :ivar ran: their command lines
+    :ivar fault: what running one raises, after it has begun
+    """
+
+    def __init__(self, library):
+        self.ran = []
+        self.fault = None
+        self._library = library
+
+    def execute(self, *command):
+        self.ran.append(command)
+        program, what, option, pool, _, name, *_ = command
+        assert (program, what, option) == ('rbd', 'import', '--pool')
+        self._library.pools[pool][name] = librados.Image(size=5)
+        if self.fault is not None:
+            raise self.fault
+
+
+@pytest.fixture
+def programs(library, monkeypatch):
+    programs = Programs(library)
+    monkeypatch.setattr(processutils, 'execute', programs.execute)
+    return programs
+
+
+def test_a_disk_from_a_file_has_its_name_when_it_is_whole(
+    driver, library, programs
+):
+    driver.import_image('/a/file', 'disk.config')
+    (command,) = programs.ran
+    assert '/a/file' in command
+    assert 'disk.config' not in command
+    assert library.pools['vms']['disk.config'].size == 5
+    assert set(library.pools['vms']) == {'disk', 'disk.config'}
+
+
+def test_what_was_broken_off_is_found_by_the_name_of_the_disk(
+    driver, library, programs
+):
+    programs.fault = processutils.ProcessExecutionError(exit_code=1)
+    with pytest.raises(exceptions.ImportFailed):
+        driver.import_image('/a/file', 'disk.config')
+    assert not driver.exists('disk.config')
+    (left,) = set(library.pools['vms']) - {'disk'}
+    assert left.startswith('disk.config.')
+
+
+def test_a_disk_that_is_there_is_not_replaced(driver, library, programs):
+    with pytest.raises(exceptions.HostError):
+        driver.import_image('/a/file', 'disk')
+    assert library.pools['vms']['disk'].size == 1024
+
+
+def test_why_a_file_did_not_become_a_disk_is_said(driver, programs):
+    programs.fault = processutils.ProcessExecutionError(
+        exit_code=110,
+        # As of Ceph 16, which says the last but one in any case.
+        stderr='2026-11-25T22:17:36.951+0000 7fcae6d2a380  0 '
+        'monclient(hunting): authenticate timed out after 5\n'
+        "rbd: couldn't connect to the cluster!\n"
+        'rbd: -p [ --pool ] is deprecated, use --dest-pool\n'
+        '2026-11-25T22:45:30.207+0000 7f68d152a380 -1 librbd: Could not\n',
+    )
+    with pytest.raises(
+        exceptions.ImportFailed, match="rbd: couldn't connect to the cluster"
+    ):
+        driver.import_image('/a/file', 'disk.config')
+
+
+def test_that_there_is_no_program_is_said(driver, programs):
+    programs.fault = FileNotFoundError(2, 'No such file', 'rbd')
+    with pytest.raises(exceptions.ImportFailed, match='No such file'):
+        driver.import_image('/a/file', 'disk.config')
+
+
+def test_programs_end_when_our_connection_would(driver, library, programs):
+    driver.import_image('/a/file', 'disk.config')
+    (command,) = programs.ran
+    for name in (
+        'client_mount_timeout',
+        'rados_mon_op_timeout',
+        'rados_osd_op_timeout',
+    ):
+        (connection,) = library.connections
+        assert f'--{name}={connection["conf"][name]}' in command
+
+
+def test_a_download_over_rbd_is_another_users_and_ends_in_time(
+    driver, library, monkeypatch
+):
+    monkeypatch.setattr(rbd_utils, 'RBDDriver', rbd_utils.RBDDriver)
+    ran = []
+    monkeypatch.setattr(
+        processutils, 'execute', lambda *command: ran.append(command)
+    )
+    cluster = host.this_host().cluster
+    disks.take_the_place_of_novas(cluster)
+    rbd_utils.RBDDriver(
+        user='glance',
+        pool='images',
+        ceph_conf='/etc/ceph/central.conf',
+        connect_timeout=5,
+    ).export_image('/a/file', 'an-id', 'snap', 'images')
+    ((*command,),) = ran
+    assert command[:2] == ['rbd', 'export']
+    assert command[command.index('--id') + 1] == 'glance'
+    seconds = cluster.options['rados_osd_op_timeout']
+    assert f'--rados_osd_op_timeout={seconds}' in command
+    assert library.connections == []
+
+
+# A connection that fails
+
+BLOCKLISTED = rbd.ConnectionShutdown('error', errno=108)
+
+#: Nova's calls over the one connection, and an operation in each.
+CALLS = {
+    'open': lambda driver: driver.exists('disk'),
+    'size': lambda driver: driver.size('disk'),
+    'resize': lambda driver: driver.resize('disk', 4096),
+    'parent_info': lambda driver: driver.parent_info('disk'),
+    'fsid': lambda driver: driver.get_fsid(),
+    'list': lambda driver: driver.cleanup_volumes(lambda _name: False),
+}
+
+
+@pytest.mark.parametrize(
+    'fault',
+    [BLOCKLISTED, rbd.Timeout('error', errno=110)],
+    ids=['blocklisted', 'no answer'],
+)
+@pytest.mark.parametrize('operation', CALLS)
+def test_after_a_loss_nova_s_next_call_has_a_new_connection(
+    driver, library, operation, fault
+):
+    driver.exists('disk')
+    library.faults[operation] = fault
+    with pytest.raises(type(fault)):
+        CALLS[operation](driver)
+    library.faults.clear()
+    CALLS[operation](driver)
+    assert len(library.connections) == 2
+    assert library.shut_down == 1
+    assert library.open == 0
+
+
+def test_an_open_disk_that_fails_costs_the_connection(driver, library):
+    def grow():
+        with driver.opened('disk') as disk:
+            library.faults['resize'] = BLOCKLISTED
+            disk.resize(4096)
+
+    with pytest.raises(rbd.ConnectionShutdown):
+        grow()
+    library.faults.clear()
+    driver.size('disk')
+    assert len(library.connections) == 2
+
+
+def test_what_the_cluster_does_not_have_costs_no_connection(driver, library):
+    with pytest.raises(rbd.ImageNotFound):
+        driver.size('no disk')
+    driver.size('disk')
+    assert len(library.connections) == 1
+
+
+def test_a_connection_is_not_blamed_for_what_it_cleans_up_after(
+    driver, library
+):
+    library.faults['size'] = BLOCKLISTED
+    try:
+        driver.size('disk')
+    except rbd.ConnectionShutdown:
+        library.faults.clear()
+        driver.size('disk')
+    driver.size('disk')
+    assert len(library.connections) == 2
+    assert library.shut_down == 1
+
+
+def test_a_failure_in_a_clean_up_costs_the_connection_all_the_same(
+    driver, library
+):
+    driver.exists('disk')
+    with contextlib.suppress(rbd.ConnectionShutdown):
+        try:
+            raise KeyError('whatever')
+        except KeyError:
+            library.faults['size'] = BLOCKLISTED
+            driver.size('disk')
+    library.faults.clear()
+    driver.size('disk')
+    assert len(library.connections) == 2
+
+
+# What changes a disk as a whole
+
+
+@pytest.fixture
+def snapshot(library):
+    library.pools['vms']['disk'].snapshots['snap'] = False
+
+
+CHANGES = {
+    'flatten': lambda driver: driver.flatten('disk'),
+    'create_snap': lambda driver: driver.create_snap('disk', 'new'),
+    'protect_snap': lambda driver: driver.create_snap(
+        'disk', 'new', protect=True
+    ),
+    'remove_snap': lambda driver: driver.remove_snap('disk', 'snap'),
+    'rollback_to_snap': lambda driver: driver.rollback_to_snap('disk', 'snap'),
+    'clone': lambda driver: driver.clone(
+        {'url': 'rbd://fsid-west/images/an-id/snap'}, 'new'
+    ),
+}
+REMOVALS = {
+    'remove_image': lambda driver: driver.remove_image('disk'),
+    'destroy_volume': lambda driver: driver.destroy_volume('disk'),
+    'cleanup_volumes': lambda driver: driver.cleanup_volumes(
+        lambda name: name == 'disk'
+    ),
+}
+
+
+@pytest.mark.parametrize('operation', CHANGES)
+@pytest.mark.usefixtures('snapshot')
+def test_what_changes_a_disk_as_a_whole_may_take_long(
+    driver, library, operation
+):
+    library.pools['images']['an-id'] = librados.Image({'snap': True})
+    CHANGES[operation](driver)
+    assert (operation, 600) in library.changes
+    assert {seconds for _, seconds in library.changes} == {600}
+    assert library.open == 0
+
+
+@pytest.mark.parametrize('remove', REMOVALS.values(), ids=REMOVALS)
+def test_a_removal_may_take_long(driver, library, remove):
+    library.pools['vms']['another'] = librados.Image()
+    remove(driver)
+    assert library.changes == [('remove', 600)]
+    assert list(library.pools['vms']) == ['another']
+    assert library.open == 0
+
+
+def test_a_snapshot_in_the_way_of_a_removal_goes_first(
+    driver, library, options
+):
+    options.config(group='libvirt', rbd_destroy_volume_retry_interval=0)
+    library.pools['vms']['disk'].snapshots[rbd_utils.RESIZE_SNAPSHOT_NAME] = (
+        False
+    )
+    driver.cleanup_volumes(lambda name: name == 'disk')
+    assert library.changes == [('remove_snap', 600), ('remove', 600)]
+
+
+@pytest.mark.parametrize('operation', CHANGES)
+@pytest.mark.usefixtures('snapshot')
+def test_a_connection_of_its_own_ends_with_the_change(
+    driver, library, operation
+):
+    library.pools['images']['an-id'] = librados.Image({'snap': True})
+    library.faults[operation] = BLOCKLISTED
+    with pytest.raises(rbd.ConnectionShutdown):
+        CHANGES[operation](driver)
+    assert library.shut_down == len(library.connections)
+    assert library.open == 0
+
+
+def test_what_finds_nothing_to_remove_needs_no_connection_of_its_own(
+    driver, library
+):
+    driver.cleanup_volumes(lambda _name: False)
+    assert len(library.connections) == 1
+
+
+@pytest.mark.parametrize('operation', CHANGES)
+@pytest.mark.usefixtures('snapshot')
+def test_under_eventlet_a_change_is_made_in_a_native_thread(
+    library, monkeypatch, operation
+):
+    class Native:
+        def __init__(self, target):
+            self._target = target
+
+        def __getattr__(self, name):
+            monkeypatch.setattr(library, 'native', True, raising=False)
+            return getattr(self._target, name)
+
+    monkeypatch.setattr(compat, 'tpool_wrap', Native)
+    library.pools['images']['an-id'] = librados.Image({'snap': True})
+    driver = disks.RBDDriver(host.this_host().cluster)
+    library.native = False
+    CHANGES[operation](driver)
+    assert library.native

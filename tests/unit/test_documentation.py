@@ -18,14 +18,17 @@ import importlib
 import itertools
 import pathlib
 import re
+import textwrap
 import tomllib
 
+from nova.compute import api as compute_api
 import nova.conf
 from nova.conf import opts
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
 SCENARIOS = ROOT / 'doc' / 'source' / 'scenarios.rst'
+DEPLOYMENTS = ROOT / 'doc' / 'source' / 'deployments.rst'
 THREATS = ROOT / 'doc' / 'source' / 'threat-model.rst'
 #: Where it is shown who has to have which right.
 RIGHTS = (
@@ -41,11 +44,11 @@ FUNCTIONAL = ROOT / 'tests' / 'functional'
 UNIT = ROOT / 'tests' / 'unit'
 
 
-def names(folder, only_faults=False):
+def names(folder, only=None):
     found = set()
     for path in folder.rglob('test_*.py'):
         source = path.read_text()
-        if only_faults and 'pytestmark = pytest.mark.fault' not in source:
+        if only and f'pytestmark = pytest.mark.{only}' not in source:
             continue
         found |= {
             node.name
@@ -62,6 +65,17 @@ def named(page):
 
 def test_each_test_in_the_table_of_scenarios_is_there():
     assert named(SCENARIOS) - names(FUNCTIONAL) == set()
+
+
+def test_each_test_in_the_table_of_deployments_is_there():
+    assert named(DEPLOYMENTS)
+    assert named(DEPLOYMENTS) - names(FUNCTIONAL) == set()
+
+
+def test_each_test_with_cinder_is_in_the_table_of_deployments():
+    cinders = names(FUNCTIONAL, only='cinder')
+    assert cinders
+    assert cinders - named(DEPLOYMENTS) == set()
 
 
 def test_each_test_in_the_threat_model_is_there():
@@ -114,7 +128,7 @@ def test_the_capabilities_are_those_of_the_lab(page, user):
 
 
 def test_each_fault_that_is_tested_is_in_the_table_of_scenarios():
-    assert names(FUNCTIONAL, only_faults=True) - named(SCENARIOS) == set()
+    assert names(FUNCTIONAL, only='fault') - named(SCENARIOS) == set()
 
 
 def options_documented():
@@ -172,6 +186,38 @@ def test_each_pointer_into_the_source_leads_there(pointer):
         names,
         importlib.import_module(f'nova_rbd_multistore.{module}'),
     )
+
+
+def scheduler_options():
+    """The block of options for nova-scheduler, as the page shows it."""
+    page = ROOT / 'doc' / 'source' / 'servers-and-sites.rst'
+    (block,) = re.findall(
+        r':caption: nova.conf of nova-scheduler\n\n((?:   .*\n|\n)+)',
+        page.read_text(),
+    )
+    return textwrap.dedent(block).strip()
+
+
+def test_nova_s_scheduler_is_configured_as_in_the_lab():
+    template = ROOT / 'lab' / 'templates' / 'nova-scheduler.conf.j2'
+    assert scheduler_options() in template.read_text()
+
+
+def test_the_filter_comes_after_nova_s_own():
+    (shown,) = re.findall('enabled_filters = (.+)', scheduler_options())
+    *novas, ours = shown.split(', ')
+    assert novas == nova.conf.CONF.filter_scheduler.enabled_filters
+    assert ours == 'SameClusterFilter'
+
+
+def test_nova_pins_servers_to_the_default_zone_if_there_is_one(options):
+    def zone(asked):
+        return compute_api.API.parse_availability_zone(None, asked)[0]
+
+    assert zone(None) is None
+    options.config(default_schedule_zone='east')
+    assert zone(None) == 'east'
+    assert zone('west') == 'west'
 
 
 def test_the_table_of_sizes_is_what_its_formula_gives():

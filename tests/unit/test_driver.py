@@ -13,16 +13,35 @@
 """The driver: what it refuses, what it says, what it puts where."""
 
 import logging
+import pathlib
+import re
 
+from nova import context as nova_context
 from nova import exception
+from nova import objects
+from nova.compute import task_states
+from nova.compute import vm_states
+from nova.image import glance as nova_glance
+from nova.storage import rbd_utils
+import nova.virt
 from nova.virt.libvirt import driver as libvirt_driver
 from nova.virt.libvirt import imagebackend
+from nova.virt.libvirt import migration
 import pytest
+import rados
+import rbd
 
 from nova_rbd_multistore import backend
+from nova_rbd_multistore import connections
+from nova_rbd_multistore import disks
 from nova_rbd_multistore import driver
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import host
+from nova_rbd_multistore import moves
+from nova_rbd_multistore import site
+from nova_rbd_multistore import snapshots
+from nova_rbd_multistore import surroundings
+from tests.fakes import librados
 
 INTERVAL = 'images_rbd_glance_copy_poll_interval'
 TIMEOUT = 'images_rbd_glance_copy_timeout'
@@ -30,9 +49,11 @@ STORE = 'images_rbd_glance_store_name'
 
 
 @pytest.fixture
-def libvirt(options, tmp_path):
+def libvirt(options, tmp_path, monkeypatch):
     """The real driver, which has not talked to libvirt yet."""
     options.config(state_path=str(tmp_path))
+    # To be put back at the end.
+    monkeypatch.setattr(rbd_utils, 'RBDDriver', rbd_utils.RBDDriver)
     return driver.LibvirtDriver(None)
 
 
@@ -57,6 +78,322 @@ def test_novas_own_driver_keeps_novas_backend(libvirt, options):
     assert imagebackend.Backend(use_cow=True).BACKEND['rbd'] is (
         imagebackend.Rbd
     )
+
+
+def test_novas_own_client_of_glance_follows_no_redirect(libvirt):
+    context = nova_context.get_admin_context()
+    session, _ = nova_glance._session_and_auth(context)
+    assert connections._refuse_redirect in session.session.hooks['response']
+
+
+# Nova's own calls to RBD
+
+
+SERVER = '00000000-0000-4000-8000-000000000000'
+OTHER = '00000001-0000-4000-8000-000000000000'
+
+
+@pytest.fixture
+def library(libvirt, monkeypatch):
+    """The cluster of the host, with the disks of two servers."""
+    del libvirt
+    library = librados.Librados()
+    library.pools['vms'] = {
+        f'{server}_{disk}': librados.Image()
+        for server in (SERVER, OTHER)
+        for disk in ('disk', 'disk.config', 'disk.rescue')
+    }
+    for module in (rados, rbd):
+        monkeypatch.setattr(rbd_utils, module.__name__, module)
+    monkeypatch.setattr(rados, 'Rados', library.Rados)
+    monkeypatch.setattr(rbd, 'RBD', library.RBD)
+    monkeypatch.setattr(rbd, 'Image', library.Image)
+    return library
+
+
+def server(vm_state, task_state):
+    return objects.Instance(
+        uuid=SERVER, vm_state=vm_state, task_state=task_state
+    )
+
+
+BEING_BUILT = (vm_states.BUILDING, task_states.SPAWNING)
+
+
+def disks_of(library, uuid):
+    return {name for name in library.pools['vms'] if name.startswith(uuid)}
+
+
+def test_wherever_nova_makes_its_own_it_gets_ours(libvirt):
+    del libvirt
+    # These are where it does; test_no_module_of_nova_gets_past_ours has all.
+    for module in (libvirt_driver, imagebackend):
+        assert isinstance(module.rbd_utils.RBDDriver(), disks.RBDDriver)
+
+
+def modules_of_nova():
+    root = pathlib.Path(nova.virt.__file__).parents[1]
+    for path in root.rglob('*.py'):
+        if 'tests' not in path.relative_to(root).parts:
+            yield path.relative_to(root).as_posix(), path.read_text()
+
+
+def test_no_module_of_nova_gets_past_ours():
+    # All that know the class at all name it by its module, when they need it.
+    past = {
+        name: line.strip()
+        for name, source in modules_of_nova()
+        for line in source.splitlines()
+        if 'RBDDriver' in line.replace('rbd_utils.RBDDriver(', '')
+        and name != 'storage/rbd_utils.py'
+    }
+    assert past == {}
+
+
+def test_no_module_of_nova_runs_a_program_of_ceph_past_ours():
+    command = re.compile(r"""(?:execute\(|= \[)'(rbd|ceph)', '(\w+)'""")
+    found = {
+        name: sorted(command.findall(source))
+        for name, source in modules_of_nova()
+        if command.search(source)
+    }
+    assert found == {
+        'storage/rbd_utils.py': [
+            ('ceph', 'df'),
+            ('ceph', 'mon'),
+            ('rbd', 'export'),
+            ('rbd', 'import'),
+        ]
+    }
+
+
+def test_a_servers_disks_are_removed_over_connections_that_have_limits(
+    libvirt, library
+):
+    libvirt._cleanup_rbd(server(vm_states.ACTIVE, task_states.DELETING))
+    assert disks_of(library, SERVER) == set()
+    assert len(disks_of(library, OTHER)) == 3
+    assert library.connections
+    for connection in library.connections:
+        assert int(connection['conf']['rados_osd_op_timeout']) > 0
+
+
+AWAY = {
+    'no monitor': ('connect', rados.TimedOut('error', errno=110)),
+    'wrong key': (
+        'connect',
+        rados.PermissionDeniedError('error', errno=13),
+    ),
+    'no osd': ('list', rbd.Timeout('error', errno=110)),
+    'no osd any more': ('remove', rbd.Timeout('error', errno=110)),
+    'no right to write': ('remove', rbd.PermissionError('error', errno=1)),
+}
+
+
+@pytest.mark.parametrize('fault', AWAY.values(), ids=AWAY)
+def test_a_failed_build_leaves_word_of_what_it_cannot_remove(
+    libvirt, library, caplog, fault
+):
+    library.faults.update([fault])
+    libvirt._cleanup_rbd(server(*BEING_BUILT))
+    (line,) = lines(caplog, logging.WARNING)
+    assert 'failed build' in line
+    assert f'vms/{SERVER}_*' in line
+
+
+def test_a_failed_build_in_a_pool_that_is_not_there_leaves_word(
+    libvirt, library, caplog
+):
+    del library.pools['vms']
+    libvirt._cleanup_rbd(server(*BEING_BUILT))
+    (line,) = lines(caplog, logging.WARNING)
+    assert 'no such pool' in line
+
+
+def test_a_failed_build_that_cleans_up_says_nothing(libvirt, library, caplog):
+    libvirt._cleanup_rbd(server(*BEING_BUILT))
+    assert disks_of(library, SERVER) == set()
+    assert lines(caplog, logging.WARNING) == []
+
+
+@pytest.mark.parametrize('fault', AWAY.values(), ids=AWAY)
+@pytest.mark.parametrize(
+    'states',
+    [
+        (vm_states.ACTIVE, task_states.DELETING),
+        (vm_states.BUILDING, task_states.DELETING),
+        (vm_states.ERROR, task_states.DELETING),
+        (vm_states.ACTIVE, task_states.REBUILD_SPAWNING),
+        (vm_states.ACTIVE, task_states.SHELVING_OFFLOADING),
+    ],
+)
+def test_nobody_is_told_that_disks_are_gone_which_are_not(
+    libvirt, library, fault, states
+):
+    library.faults.update([fault])
+    with pytest.raises(exceptions.HostError):
+        libvirt._cleanup_rbd(server(*states))
+    assert len(disks_of(library, SERVER)) == 3
+
+
+def test_a_revert_of_a_resize_keeps_the_root_disk(libvirt, library):
+    libvirt._cleanup_rbd(
+        server(vm_states.RESIZED, task_states.RESIZE_REVERTING)
+    )
+    assert len(disks_of(library, SERVER)) == 3
+
+
+def test_the_free_space_is_asked_over_the_connection_of_the_host(
+    libvirt, library
+):
+    assert libvirt._get_local_gb_info() == {
+        'total': 3 * 1024,
+        'free': 1024,
+        'used': 7 / 1024**3,
+    }
+    assert len(library.connections) == 1
+
+
+def test_the_free_space_is_what_it_was_while_the_cluster_is_away(
+    libvirt, library, caplog
+):
+    before = libvirt._get_local_gb_info()
+    library.faults['monitors'] = rados.TimedOut('error', errno=110)
+    assert libvirt._get_local_gb_info() == before
+    (line,) = lines(caplog, logging.WARNING)
+    assert 'Cannot see how much room there is' in line
+
+
+def test_a_host_that_never_saw_its_cluster_has_no_free_space(libvirt, library):
+    library.faults['monitors'] = rados.TimedOut('error', errno=110)
+    with pytest.raises(exceptions.ClusterUnreachable):
+        libvirt._get_local_gb_info()
+
+
+def test_a_live_migration_gets_monitors_over_the_connection_of_the_host(
+    libvirt, library
+):
+    del libvirt
+    if not hasattr(migration, 'rbd_utils'):
+        pytest.skip('this release of Nova does not look for them')
+    assert migration.rbd_utils.RBDDriver().get_mon_addrs() == (
+        ['192.0.2.1'],
+        ['6789'],
+    )
+    assert len(library.connections) == 1
+
+
+# What Nova's scheduler is told
+
+
+@pytest.fixture
+def resources(this_host, libvirt, monkeypatch):
+    """What the host tells Nova, which asks each minute."""
+    monkeypatch.setattr(
+        libvirt_driver.LibvirtDriver,
+        'get_available_resource',
+        lambda _, nodename: {'stats': {'uptime': nodename}},
+    )
+    return lambda: libvirt.get_available_resource('west-1')
+
+
+def test_a_host_tells_its_cluster_and_its_store(resources):
+    assert resources() == {
+        'stats': {
+            'uptime': 'west-1',
+            **site.Site('fsid-west', 'west').to_stats(),
+        }
+    }
+
+
+def test_a_host_that_does_not_reach_its_cluster_tells_nothing(
+    resources, cloud
+):
+    # So that Nova keeps what it knows.
+    cloud.west.away = True
+    with pytest.raises(exceptions.ClusterUnreachable):
+        resources()
+
+
+def test_a_host_knows_its_cluster_once_it_has_reached_it(resources, cloud):
+    told = resources()
+    cloud.west.away = True
+    assert resources() == told
+
+
+# Snapshots
+
+
+def test_by_default_novas_own_api_fills_snapshots(libvirt):
+    assert type(libvirt._image_api) is nova_glance.API
+
+
+def test_with_the_option_snapshots_go_to_the_store_of_the_site(
+    libvirt, options
+):
+    options.config(group='rbd_multistore', snapshots_to_own_store=True)
+    made = driver.LibvirtDriver(None)
+    assert type(made._image_api) is snapshots.SiteImages
+
+
+def test_a_snapshot_is_copied_on_when_it_is_done(libvirt, monkeypatch):
+    done = []
+    for module, name in (
+        (libvirt_driver.LibvirtDriver, 'snapshot'),
+        (snapshots, 'copy_on'),
+    ):
+        monkeypatch.setattr(
+            module, name, lambda *args, name=name: done.append((name, *args))
+        )
+    libvirt.snapshot('context', 'server', 'image', 'update')
+    assert done == [
+        ('snapshot', libvirt, 'context', 'server', 'image', 'update'),
+        ('copy_on', 'context', 'server', 'image'),
+    ]
+
+
+@pytest.mark.parametrize(
+    ('vm_state', 'image', 'waits'),
+    [
+        (vm_states.SHELVED_OFFLOADED, 'its-image', True),
+        (vm_states.SHELVED_OFFLOADED, '', False),
+        (vm_states.BUILDING, 'its-image', False),
+    ],
+)
+def test_the_image_of_a_server_that_is_unshelved_may_still_be_copied(
+    libvirt, monkeypatch, vm_state, image, waits
+):
+    done = []
+    for module, name in (
+        (libvirt_driver.LibvirtDriver, 'spawn'),
+        (snapshots, 'wait_until_free'),
+    ):
+        monkeypatch.setattr(
+            module,
+            name,
+            lambda *args, name=name, **kwargs: done.append(
+                (name, args[-1], kwargs)
+            ),
+        )
+    unshelved = objects.Instance(vm_state=vm_state, image_ref=image)
+    libvirt.spawn('context', unshelved, 'meta', [], None, {}, accel_info='gpu')
+    steps = [
+        ('spawn', 'gpu', {}),
+        ('wait_until_free', image, {}),
+    ]
+    assert done == steps[: 1 + waits]
+
+
+def test_a_snapshot_that_fails_is_not_copied(libvirt, monkeypatch):
+    def fail(*args):
+        raise exception.ImageNotFound(image_id='image')
+
+    copied = []
+    monkeypatch.setattr(libvirt_driver.LibvirtDriver, 'snapshot', fail)
+    monkeypatch.setattr(snapshots, 'copy_on', copied.append)
+    with pytest.raises(exception.ImageNotFound):
+        libvirt.snapshot('context', 'server', 'image', 'update')
+    assert copied == []
 
 
 # What is refused at start
@@ -112,6 +449,27 @@ def test_an_option_of_ours_that_cannot_work_is_refused(options):
     assert str(caught.value).isprintable()
 
 
+def test_snapshots_to_a_store_that_is_not_named_are_refused(options):
+    options.config(group='libvirt', **{STORE: ''})
+    options.config(group='rbd_multistore', snapshots_to_own_store=True)
+    with pytest.raises(
+        exception.InvalidConfiguration, match=f'{STORE} is empty'
+    ):
+        driver.check_configuration()
+
+
+def test_copies_of_snapshots_to_a_store_of_glances_own_are_refused(options):
+    options.config(
+        group='rbd_multistore',
+        snapshot_copy_stores=['east', 'os_glance_staging_store'],
+    )
+    with pytest.raises(
+        exception.InvalidConfiguration,
+        match="snapshot_copy_stores has 'os_glance_staging_store'",
+    ):
+        driver.check_configuration()
+
+
 def test_a_separate_identity_that_cannot_work_is_refused(options):
     options.config(group='rbd_multistore', auth_type='passwrod')
     with pytest.raises(
@@ -160,9 +518,11 @@ def lines(caplog, level):
 
 
 @pytest.fixture
-def announced(this_host, caplog):
+def announced(this_host, caplog, monkeypatch):
     caplog.set_level(logging.INFO)
     assert this_host
+    # Of the machine that runs the tests.
+    monkeypatch.setattr(surroundings, 'announce', lambda: None)
 
     def announce(level):
         driver.announce()
@@ -192,6 +552,13 @@ def test_without_service_tokens_a_warning_says_what_will_not_work(announced):
     assert 'fetch_image_location' in line
     assert 'copy_image' in line
     assert 'expires' in line
+
+
+def test_what_the_machine_lacks_is_said(announced, monkeypatch):
+    said = []
+    monkeypatch.setattr(surroundings, 'announce', lambda: said.append(True))
+    announced(logging.WARNING)
+    assert said == [True]
 
 
 def test_without_a_store_the_line_says_so(announced, options):
@@ -331,3 +698,118 @@ def test_without_a_store_images_are_cached_as_nova_does(
     )
     assert libvirt.cache_image(context, 'an-id') is True
     assert cached == ['an-id']
+
+
+# Servers that move
+
+
+ELSEWHERE = exceptions.DiskElsewhere('fsid-east', 'fsid-west')
+
+
+@pytest.fixture
+def novas(libvirt, monkeypatch):
+    """What Nova's part of the driver was called for."""
+    called = []
+
+    def note(name, answer=None):
+        def call(_self, *_args, **_kwargs):
+            called.append(name)
+            return answer
+
+        monkeypatch.setattr(libvirt_driver.LibvirtDriver, name, call)
+
+    del libvirt
+    note('instance_on_disk', True)
+    note('migrate_disk_and_power_off', '[]')
+    note('check_can_live_migrate_destination', 'data')
+    note('spawn')
+    return called
+
+
+def refused(*_args):
+    raise ELSEWHERE
+
+
+def accepted(*_args):
+    return True
+
+
+MOVED = server(vm_states.ACTIVE, None)
+
+
+def test_an_evacuation_that_is_refused_leaves_the_server_as_it_is(
+    libvirt, novas, monkeypatch
+):
+    del novas
+    monkeypatch.setattr(moves, 'goes_on_with_its_disk', refused)
+    with pytest.raises(exception.InstanceFaultRollback) as caught:
+        libvirt.instance_on_disk(MOVED)
+    assert caught.value.inner_exception is ELSEWHERE
+
+
+def test_so_does_whatever_fails_before_anything_is_done(
+    libvirt, novas, monkeypatch
+):
+    del novas
+    failure = RuntimeError('no database')
+
+    def fail(_instance):
+        raise failure
+
+    monkeypatch.setattr(moves, 'goes_on_with_its_disk', fail)
+    with pytest.raises(exception.InstanceFaultRollback) as caught:
+        libvirt.instance_on_disk(MOVED)
+    assert caught.value.inner_exception is failure
+
+
+@pytest.mark.parametrize('goes_on', [True, False])
+def test_nova_is_told_whether_the_server_goes_on_with_its_disk(
+    libvirt, novas, monkeypatch, goes_on
+):
+    del novas
+    monkeypatch.setattr(moves, 'goes_on_with_its_disk', lambda _: goes_on)
+    assert libvirt.instance_on_disk(MOVED) is goes_on
+
+
+def test_a_guest_is_not_stopped_for_a_resize_that_is_refused(
+    libvirt, novas, context, monkeypatch
+):
+    monkeypatch.setattr(moves, 'check_departure', refused)
+    with pytest.raises(exception.InstanceFaultRollback) as caught:
+        libvirt.migrate_disk_and_power_off(
+            context, MOVED, '192.0.2.1', None, []
+        )
+    assert caught.value.inner_exception is ELSEWHERE
+    assert novas == []
+
+
+def test_a_server_is_resized_as_nova_does(
+    libvirt, novas, context, monkeypatch
+):
+    monkeypatch.setattr(moves, 'check_departure', accepted)
+    moved = libvirt.migrate_disk_and_power_off(
+        context, MOVED, '192.0.2.1', None, []
+    )
+    assert moved == '[]'
+    assert novas == ['migrate_disk_and_power_off']
+
+
+def test_a_live_migration_is_refused_in_words_that_the_conductor_knows(
+    libvirt, novas, context, monkeypatch
+):
+    monkeypatch.setattr(moves, 'check_arrival', refused)
+    with pytest.raises(exception.MigrationPreCheckError) as caught:
+        libvirt.check_can_live_migrate_destination(context, MOVED, {}, {})
+    assert str(ELSEWHERE) in str(caught.value)
+    assert novas == []
+
+
+def test_a_server_is_migrated_live_as_nova_does(
+    libvirt, novas, context, monkeypatch
+):
+    monkeypatch.setattr(moves, 'check_arrival', accepted)
+    checked = libvirt.check_can_live_migrate_destination(
+        context, MOVED, {}, {}
+    )
+    assert checked == 'data'
+    assert novas == ['check_can_live_migrate_destination']

@@ -208,6 +208,25 @@ def test_where_one_is_left_that_did_not_fail_nobody_waits(known):
     assert [take(known, [B, A]) for _ in range(3)] == [B, B, B]
 
 
+def test_one_that_somebody_finds_out_about_is_awaited_if_the_others_failed(
+    known,
+):
+    assert [take(known, URLS) for _ in range(2)] == [A, B]
+    known.failed(A)
+    known.failed(C)
+    assert take(known, known.sort(URLS)) is None
+    known.answered(B)
+    assert take(known, known.sort(URLS)) == B
+
+
+@pytest.mark.parametrize('bad', ['failed', 'note_sick'])
+def test_where_all_owe_an_answer_nobody_waits(known, bad):
+    for url in URLS:
+        getattr(known, bad)(url)
+        known.owes(url)
+    assert [take(known, URLS) for _ in range(3)] == [A, A, A]
+
+
 @pytest.mark.parametrize('ends', ['failed', 'note_sick', 'answered'])
 def test_whoever_waits_hears_of_any_end(known, ends):
     take(known, [A, B])

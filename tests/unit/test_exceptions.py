@@ -107,6 +107,10 @@ INSTANCES = {
         lambda _text: exceptions.CopyForbidden(IMAGE, STORE),
         'glance forbids the copy: policy copy_image',
     ),
+    'NotCopiedOnDemand': (
+        lambda text: exceptions.NotCopiedOnDemand(IMAGE, STORE, text),
+        'boots have no such images copied',
+    ),
     'CopyOverQuota': (
         lambda _text: exceptions.CopyOverQuota(IMAGE, STORE),
         'quota of this project is used up',
@@ -139,13 +143,35 @@ INSTANCES = {
         lambda text: exceptions.PoolUnusable('vms', text or 'no such pool'),
         'pool vms .* cannot be used: no such pool',
     ),
+    'DataPoolUnusable': (
+        lambda text: exceptions.DataPoolUnusable(
+            'vms-data', text or 'no such pool'
+        ),
+        "data pool vms-data of nova's disks cannot be used: no such pool",
+    ),
     'PoolUnreadable': (
         lambda text: exceptions.PoolUnreadable(IMAGE, text or 'images'),
         'pool images, where the image lies, cannot be read',
     ),
     'DiskUnusable': (
-        lambda _text: exceptions.DiskUnusable('vms', f'{IMAGE}_disk'),
-        'is in pool vms, but cannot be opened',
+        lambda text: exceptions.DiskUnusable(
+            'vms', f'{IMAGE}_disk', text or 'it cannot be opened'
+        ),
+        'in pool vms is not usable: it cannot be opened',
+    ),
+    'DiskElsewhere': (
+        lambda _text: exceptions.DiskElsewhere(FSID, ELSEWHERE),
+        f'disk is in ceph cluster {FSID}, the new host has {ELSEWHERE}',
+    ),
+    'DiskMissing': (
+        lambda _text: exceptions.DiskMissing('vms', f'{IMAGE}_disk', FSID),
+        f'no disk {IMAGE}_disk in pool vms of ceph cluster {FSID}',
+    ),
+    'ImportFailed': (
+        lambda text: exceptions.ImportFailed(
+            'vms', f'{IMAGE}_disk', text or 'rbd: import failed: timed out'
+        ),
+        'did not make a disk from a file: rbd: import failed: timed out',
     ),
     'GlanceUnavailable': (
         lambda _text: exceptions.GlanceUnavailable(2),

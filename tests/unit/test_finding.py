@@ -13,11 +13,13 @@
 """Images found in the local cluster, or brought there, for all boots."""
 
 from concurrent import futures
+import dataclasses
 import threading
 import time
 
 from keystoneauth1 import token_endpoint
 import pytest
+import requests
 
 from nova_rbd_multistore import access
 from nova_rbd_multistore import exceptions
@@ -26,10 +28,24 @@ from nova_rbd_multistore import glance
 from nova_rbd_multistore import image as image_values
 from nova_rbd_multistore import pace
 from nova_rbd_multistore import sharing
+from nova_rbd_multistore import source
+from nova_rbd_multistore.meter import Stage
+from nova_rbd_multistore.meter import Step
 from tests.fakes import endpoint as endpoints
+from tests.fakes import glance_api
 from tests.fakes import host as hosts
+from tests.fakes import meter as meters
 
 DEADLINE = 30
+
+#: From glance.common.config, and what an operator may add.
+DISK_FORMATS = (
+    *('ami', 'ari', 'aki', 'vhd', 'vhdx', 'vmdk', 'raw', 'qcow2', 'vdi'),
+    *('iso', 'ploop', 'root-tar'),
+)
+CONTAINER_FORMATS = (
+    *('ami', 'ari', 'aki', 'bare', 'ovf', 'ova', 'docker', 'compressed'),
+)
 
 
 @pytest.fixture
@@ -43,12 +59,10 @@ def record_of(this_host, context, image):
 
 def bring(this_host, context, image, **kwargs):
     images = this_host.access.as_user_of(context)
-    return this_host.finder.bring(
-        images,
-        images.record(image.id),
-        access.user_of(context),
-        **kwargs,
-    )
+    record = images.record(image.id)
+    user = access.user_of(context)
+    with this_host.finder.start_wait(image.id, **kwargs) as waiting:
+        return this_host.finder.bring(images, record, user, waiting)
 
 
 def statuses(cloud):
@@ -92,26 +106,40 @@ def test_each_boot_asks_for_the_record_and_for_its_locations_once(
 
 
 @pytest.mark.parametrize('boots', [1, 2])
-@pytest.mark.parametrize(
-    ('fields', 'error'),
-    [
-        ({'disk_format': 'qcow2'}, exceptions.NotRaw),
-        ({'status': 'deactivated'}, exceptions.NotActive),
-    ],
-)
-def test_an_image_that_cannot_be_cloned_is_refused_before_anything_else(
-    this_host, cloud, context, boots, fields, error
+def test_an_image_that_may_not_be_read_is_refused_before_anything_else(
+    this_host, cloud, context, boots
 ):
     image = cloud.api.add_image('west')
     if boots > 1:
         find(this_host, context, image)
-    for name, value in fields.items():
-        setattr(image, name, value)
+    image.status = 'deactivated'
     cloud.endpoints[0].answers['/locations'] = endpoints.error_page(
         403, 'no, thank you'
     )
     cloud.west.away = True
-    with pytest.raises(error):
+    with pytest.raises(exceptions.NotActive):
+        find(this_host, context, image)
+
+
+@pytest.mark.parametrize('boots', [1, 2])
+@pytest.mark.parametrize(
+    'fields',
+    [
+        *[{'disk_format': name} for name in (None, *DISK_FORMATS)],
+        *[{'container_format': name} for name in (None, *CONTAINER_FORMATS)],
+    ],
+    ids=lambda fields: '{} {}'.format(*next(iter(fields.items()))),
+)
+def test_locations_are_looked_at_whatever_the_format(
+    this_host, cloud, context, boots, fields
+):
+    image = cloud.api.add_image('file')
+    if boots > 1:
+        find(this_host, context, image)
+    for name, value in fields.items():
+        setattr(image, name, value)
+    image.locations['west'] = 'rbd://fsid-west/vms/disk-of-another/snap'
+    with pytest.raises(exceptions.LocationRefused):
         find(this_host, context, image)
 
 
@@ -239,7 +267,11 @@ def test_the_pool_of_glance_is_looked_into_as_often_as_configured(
 def test_the_wrong_pool_shows_no_arrival(
     this_host, options, cloud, context, image
 ):
-    options.config(group='rbd_multistore', glance_rbd_pool='elsewhere')
+    options.config(
+        group='rbd_multistore',
+        glance_rbd_pool='elsewhere',
+        other_glance_rbd_pools=['fsid-west/images'],
+    )
     began = cloud.clock.now
     bring(this_host, context, image)
     # So it is the poll that finds it.
@@ -323,6 +355,69 @@ def test_a_boot_that_waits_for_another_is_checked_as_often_as_a_poll(
     assert asked['key'] == (image.id, 'west')
 
 
+def test_boots_of_a_host_wait_together_until_they_may_ask(this_host, image):
+    asked = {}
+
+    class Turns(sharing.Shared):
+        def do(self, **kwargs):
+            asked.update(kwargs)
+
+    def check():
+        pass
+
+    this_host.finder._turns = Turns()
+    with this_host.finder.start_wait(image.id, check) as waiting:
+        this_host.finder.wait_for_turn(waiting)
+    assert asked['key'] == image.id
+    assert asked['work'] == waiting.for_turn
+    assert asked['check'] is check
+
+
+def turns_waited_for(this_host, image):
+    class Turns(sharing.Shared):
+        def do(self, **kwargs):
+            waited.append(kwargs['key'])
+
+    waited = []
+    this_host.finder._turns = Turns()
+    with this_host.finder.start_wait(image.id) as waiting:
+        this_host.finder.wait_for_turn(waiting)
+    return waited
+
+
+def test_the_next_boot_of_an_image_that_is_here_asks_at_once(
+    this_host, cloud, context
+):
+    image = cloud.api.add_image('west')
+    assert turns_waited_for(this_host, image) == [image.id]
+    find(this_host, context, image)
+    assert turns_waited_for(this_host, image) == []
+
+
+def test_the_boot_after_that_of_an_image_that_has_gone_waits_for_its_turn(
+    this_host, cloud, context
+):
+    image = cloud.api.add_image('west', 'file')
+    find(this_host, context, image)
+    del image.locations['west']
+    find(this_host, context, image)
+    assert turns_waited_for(this_host, image) == [image.id]
+
+
+def test_no_more_images_are_remembered_than_a_bound(
+    this_host, cloud, context, monkeypatch
+):
+    monkeypatch.setattr(finding, 'REMEMBERED', 2)
+    images = [cloud.api.add_image('west') for _ in range(3)]
+    for image in images:
+        find(this_host, context, image)
+    assert [turns_waited_for(this_host, one) for one in images] == [
+        [images[0].id],
+        [images[1].id],
+        [],
+    ]
+
+
 def test_a_boots_own_time_begins_when_it_does(
     this_host, options, cloud, context, image
 ):
@@ -368,9 +463,8 @@ def test_a_boot_that_joins_late_goes_on_when_the_first_has_timed_out(
     finder = finding.Finder(
         cloud.west,
         'west',
-        'images',
+        source.Pools('images'),
         'vms',
-        (),
         # A poll for each move of the clock.
         pace.Limits(
             poll_interval=0.01,
@@ -384,14 +478,17 @@ def test_a_boot_that_joins_late_goes_on_when_the_first_has_timed_out(
     record = images.record(image.id)
     joined = threading.Event()
     cloud.api.pace.start = 1000
+
+    def boot(**kwargs):
+        with finder.start_wait(image.id, **kwargs) as waiting:
+            return finder.bring(images, record, 'demo', waiting)
+
     with futures.ThreadPoolExecutor(2) as pool:
-        first = pool.submit(finder.bring, images, record, 'demo')
+        first = pool.submit(boot)
         while not cloud.api.requests:
             time.sleep(0.001)
         clock.move_to(590)
-        second = pool.submit(
-            finder.bring, images, record, 'demo', check=joined.set
-        )
+        second = pool.submit(boot, check=joined.set)
         assert joined.wait(DEADLINE)
         clock.move_to(600)
         error = first.exception(DEADLINE)
@@ -434,13 +531,17 @@ def test_boots_that_want_the_same_copy_at_once_have_it_made_once(
         def locations(self, image):
             return images.locations(image)
 
+    def bring(images):
+        with this_host.finder.start_wait(image.id) as waiting:
+            this_host.finder.bring(images, record, 'demo', waiting)
+
     def first_boot():
-        this_host.finder.bring(Slow(), record, 'demo')
+        bring(Slow())
 
     def other_boot():
         assert asked.wait(DEADLINE)
         all_here.wait(DEADLINE)
-        this_host.finder.bring(images, record, 'demo')
+        bring(images)
 
     with futures.ThreadPoolExecutor(8) as pool:
         boots = [pool.submit(first_boot)]
@@ -595,6 +696,78 @@ def test_a_mismatch_is_forgotten_after_a_while(
     assert statuses(cloud) == [202]
 
 
+# A replica of Glance's database that lags behind
+
+
+class Behind(glance.Glance):
+    """Glance, whose locations are of another time than its records.
+
+    :param seconds: for which they stay so
+    """
+
+    def __init__(self, images, clock, seconds):
+        self._images = images
+        self._clock = clock
+        self._until = clock.now + seconds
+
+    def record(self, image):
+        return self._images.record(image)
+
+    def locations(self, image):
+        found = self._images.locations(image)
+        if self._clock.now >= self._until:
+            return found
+        return tuple(entry for entry in found if entry.store != 'west')
+
+
+def here_behind(this_host, cloud, context, seconds):
+    image = cloud.api.add_image('file', 'west')
+    images = this_host.access.as_user_of(context)
+    behind = Behind(images, cloud.clock, seconds)
+    return this_host.finder.here(behind, images.record(image.id))
+
+
+def test_who_waited_for_another_user_is_told_of_the_copy_later(
+    this_host, cloud, context, image
+):
+    class BehindOnce(Follower):
+        def do(self, **kwargs):
+            cloud.endpoints[0].asked.clear()
+            super().do(**kwargs)
+            # The replica of its glance-api has not seen the copy.
+            url = image.locations.pop('west')
+            cloud.clock.after(6, lambda: image.locations.update({'west': url}))
+
+    this_host.finder._copies = BehindOnce(cloud, None)
+    (found,) = bring(this_host, context, image)
+    assert found.fsid == 'fsid-west'
+
+
+def test_locations_that_are_older_than_the_record_are_asked_for_again(
+    this_host, cloud, context
+):
+    (found,) = here_behind(this_host, cloud, context, 6)
+    assert found.fsid == 'fsid-west'
+
+
+def test_locations_that_stay_older_are_believed(this_host, cloud, context):
+    began = cloud.clock.now
+    with pytest.raises(exceptions.StoreNotLocal):
+        here_behind(this_host, cloud, context, 1000)
+    assert cloud.clock.now - began <= 2 * pace.SETTLES_IN
+
+
+def test_a_host_takes_old_locations_for_no_mismatch(
+    this_host, cloud, context, image
+):
+    images = this_host.access.as_user_of(context)
+    image.locations['west'] = cloud.west.complete(image.id)
+    behind = Behind(images, cloud.clock, 1000)
+    with pytest.raises(exceptions.StoreNotLocal):
+        this_host.finder._here(behind, images.record(image.id), remember=True)
+    assert bring(this_host, context, cloud.api.add_image('file'))
+
+
 # Odd locations
 
 
@@ -700,3 +873,107 @@ def test_where_no_copies_are_wanted_no_store_is_missed(
     options.config(group='libvirt', images_rbd_glance_store_name='')
     record = record_of(this_host, context, image)
     assert this_host.finder.here(Located(('file:///x', None)), record) == []
+
+
+# What is measured
+
+
+@pytest.fixture
+def meter(this_host):
+    this_host.meter = meters.Meter()
+    return this_host.meter
+
+
+def stages(cloud, meter, *seconds):
+    """The stages of the copies that are awaited at some times from now."""
+    found = []
+    for second in seconds:
+        cloud.clock.after(
+            second, lambda: found.extend(copy.stage for copy in meter.copies)
+        )
+    return found
+
+
+def test_a_copy_is_measured_as_it_goes_on(
+    this_host, cloud, context, meter, image
+):
+    cloud.api.pace = glance_api.Pace(start=0.2, staging=20, upload=20)
+    found = stages(cloud, meter, 10, 30)
+    bytes_seen = []
+    cloud.clock.after(
+        30,
+        lambda: bytes_seen.extend(
+            (copy.copied, copy.total) for copy in meter.copies
+        ),
+    )
+    bring(this_host, context, image)
+    assert found == [Stage.STAGING, Stage.ARRIVING]
+    ((copied, total),) = bytes_seen
+    assert 0 < copied < total == image.size
+    assert meter.copies == []
+    assert meter.steps == [Step.COPY]
+
+
+def test_what_else_holds_an_image_is_measured(
+    this_host, cloud, context, meter, image
+):
+    cloud.api.hold(image, 60)
+    found = stages(cloud, meter, 30)
+    bring(this_host, context, image)
+    assert found == [Stage.LOCKED]
+
+
+def test_somebody_s_copy_to_our_store_is_measured_as_one(
+    this_host, cloud, context, meter, image
+):
+    cloud.api.pace = glance_api.Pace(start=0.2, staging=40)
+    cloud.api.import_image(
+        glance_api.Requester(project='other', service=True),
+        image.id,
+        {'method': {'name': 'copy-image'}, 'stores': ['west']},
+    )
+    cloud.clock.advance(1)
+    found = stages(cloud, meter, 20)
+    bring(this_host, context, image)
+    assert found == [Stage.STAGING]
+
+
+def test_a_copy_that_is_queued_is_measured_as_such(
+    this_host, cloud, context, meter, image
+):
+    for endpoint in ('glance-a', 'glance-b'):
+        cloud.clock.after(100, cloud.api.occupy(endpoint))
+    found = stages(cloud, meter, 80)
+    bring(this_host, context, image)
+    assert found == [Stage.QUEUED]
+
+
+def test_each_answer_of_glance_is_measured_by_its_kind(cloud, image):
+    heard = meters.Meter()
+    cloud.means = dataclasses.replace(cloud.means, meter=heard)
+    first, second = cloud.urls
+    images = cloud.glance()
+
+    images.record(image.id)
+    with pytest.raises(exceptions.ImageGone):
+        images.record('00000000-0000-4000-8000-000000000000')
+    cloud.endpoints[0].fault = endpoints.error_page(500, 'database')
+    images.record(image.id)
+
+    kinds = [kind for url, kind in heard.answers if url == first]
+    assert set(kinds) == {'Good', 'NotFound', 'Fault'}
+    assert (second, 'Good') in heard.answers
+
+
+def test_an_endpoint_that_is_away_is_measured(cloud, image):
+    heard = meters.Meter()
+    cloud.means = dataclasses.replace(cloud.means, meter=heard)
+    cloud.endpoints[0].fault = requests.ConnectionError('refused')
+
+    cloud.glance().record(image.id)
+
+    assert (cloud.urls[0], 'NoAnswer') in heard.answers
+    assert cloud.known.are_well() == {
+        cloud.urls[0]: False,
+        cloud.urls[1]: True,
+    }

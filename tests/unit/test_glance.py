@@ -13,6 +13,7 @@
 """Glance over HTTP: real keystoneauth, real glanceclient, no network."""
 
 import contextlib
+import dataclasses
 import itertools
 import json
 import logging
@@ -27,6 +28,7 @@ import pytest
 import requests
 
 from nova_rbd_multistore import asking
+from nova_rbd_multistore import beside
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import glance
 from nova_rbd_multistore import image as image_values
@@ -226,9 +228,17 @@ def test_locations_without_a_service_token_are_forbidden_by_policy(
 
 
 def test_a_quota_that_is_used_up_is_said(cloud, image):
-    cloud.api.over_quota = True
+    # In two stores, of 256 MiB each.
+    cloud.api.limits['demo'] = 511
     with pytest.raises(exceptions.CopyOverQuota):
         cloud.glance().request_copy(image, 'west')
+
+
+def test_a_quota_may_be_used_up_by_a_copy(cloud, image):
+    cloud.api.limits['demo'] = 512
+    cloud.glance().request_copy(image, 'west')
+    cloud.clock.advance(100)
+    assert cloud.api.usage('demo') == 768
 
 
 @pytest.mark.parametrize('status', [400, 403, 404, 409, 413, 401])
@@ -272,6 +282,8 @@ FAULTS = {
     '429': page(b'slow down', 429, 'text/plain'),
     '418': page(b'short and stout', 418, 'text/plain'),
     '300': page(b'{"versions": []}', 300),
+    'a redirect': page(b'', 307, headers={'Location': 'http://glance-b:9292'}),
+    'a redirect to nowhere': page(b'', 302),
     '404 as a JSON list': page(b'["no"]', 404),
     '404 as broken JSON': page(b'{"no', 404),
     'an error page with 200': page(b'<html>oops</html>', 200, 'text/html'),
@@ -1082,6 +1094,34 @@ def test_a_store_added_later_is_found(cloud, image):
     assert reply.verdict is task_values.Verdict.ACCEPTED
 
 
+# An upload: which endpoint takes it
+
+
+@pytest.mark.parametrize('has_it', [0, 1])
+def test_an_endpoint_that_has_the_store_is_named(cloud, image, has_it):
+    cloud.api.stores_of[f'glance-{"ba"[has_it]}'] = {'file', 'east'}
+    named = cloud.glance().endpoint_with('west', image)
+    assert named == cloud.urls[has_it]
+
+
+def test_what_stores_endpoints_have_is_remembered_for_uploads(cloud, image):
+    images = cloud.glance()
+    images.endpoint_with('west', image)
+    asked = sum(len(endpoint.asked) for endpoint in cloud.endpoints)
+    images.endpoint_with('west', image)
+    assert sum(len(endpoint.asked) for endpoint in cloud.endpoints) == asked
+
+
+def test_where_no_endpoint_has_the_store_none_is_named(cloud, image):
+    with pytest.raises(exceptions.StoreUnknown, match='north'):
+        cloud.glance().endpoint_with('north', image)
+
+
+def test_no_endpoint_is_named_for_a_token_that_is_not_valid(cloud, image):
+    with pytest.raises(exceptions.TokenRefused):
+        cloud.glance(token='expired').endpoint_with('west', image)
+
+
 # A copy: which endpoint makes it
 
 
@@ -1431,7 +1471,11 @@ class InTurn:
 
 @pytest.fixture
 def ask(cloud, image):
-    """Ask once again for a record and its locations, and get both."""
+    """Ask once again for a record and its locations, and get both.
+
+    In threads, for one of the answers may have to wait for the other.
+    """
+    cloud.means = dataclasses.replace(cloud.means, workers=beside)
     records = glance.Records()
 
     def ask_for(image, **kwargs):
@@ -1649,7 +1693,8 @@ def test_the_users_token_fetches_the_image_before_each_question_of_the_deputy(
 
 
 def test_a_deputy_s_quota_is_not_taken_for_the_user_s(cloud, image, deputy):
-    cloud.api.over_quota = True
+    cloud.api.add_image('file', owner='deputy')
+    cloud.api.limits['deputy'] = 255
     with pytest.raises(exceptions.IdentityUnusable, match='quota'):
         cloud.glance(deputy=deputy).request_copy(image, 'west')
 

@@ -13,6 +13,8 @@
 """This host is made once, from Nova's options."""
 
 from nova_rbd_multistore import host
+from nova_rbd_multistore import meter
+from nova_rbd_multistore import metrics
 
 
 def test_there_is_one_host_in_a_process(options):
@@ -28,15 +30,39 @@ def test_the_host_is_made_from_novas_options(options):
 def test_the_clusters_time_outs_are_from_the_options(options):
     options.config(group='libvirt', rbd_connect_timeout=3)
     options.config(
-        group='rbd_multistore', rados_mon_op_timeout=4, rados_osd_op_timeout=5
+        group='rbd_multistore',
+        rados_mon_op_timeout=4,
+        rados_osd_op_timeout=5,
+        rados_long_op_timeout=6,
     )
-    assert host.this_host().cluster._options == {
+    cluster = host.this_host().cluster
+    assert cluster._options == {
         'client_mount_timeout': '3',
         'rados_mon_op_timeout': '4',
         'rados_osd_op_timeout': '5',
+    }
+    assert cluster._patient_options == {
+        'client_mount_timeout': '3',
+        'rados_mon_op_timeout': '6',
+        'rados_osd_op_timeout': '6',
     }
 
 
 def test_making_a_host_connects_to_nothing(options):
     options.config(group='libvirt', images_rbd_ceph_conf='/does/not/exist')
     host.this_host()
+
+
+def test_nothing_is_measured_by_default(options):
+    del options
+    assert host.this_host().meter is meter.DEAF
+
+
+def test_where_metrics_are_served_all_of_a_host_is_measured(options):
+    options.config(group='rbd_multistore', metrics_address='127.0.0.1:9103')
+    found = host.this_host()
+    assert isinstance(found.meter, metrics.Metrics)
+    assert found.finder._meter is found.meter
+    assert found.access._means.meter is found.meter
+    names = {family.name for family in found.meter.registry.collect()}
+    assert 'nova_rbd_multistore_ceph_connections_given_up' in names

@@ -106,6 +106,7 @@ def test_a_record_is_read_from_the_wire():
         id=made.id,
         status='active',
         owner='demo',
+        visibility='public',
         disk_format='raw',
         container_format='bare',
         size=256 * glance_api.MIB,
@@ -118,6 +119,23 @@ def test_a_record_is_read_from_the_wire():
             for store, url in made.locations.items()
         ),
     )
+
+
+@pytest.mark.parametrize('visibility', ['private', 'shared', 'community'])
+def test_an_image_of_the_project_is_its_own_whatever_its_visibility(
+    visibility,
+):
+    assert record(owner='a', visibility=visibility).whose('a') == 'own'
+
+
+def test_an_image_of_another_project_is_what_its_visibility_says():
+    assert record(owner='a', visibility='shared').whose('b') == 'shared'
+
+
+@pytest.mark.parametrize('project', ['a', None])
+def test_an_image_of_no_project_is_nobodys_own(project):
+    assert record(visibility='shared').whose(project) == 'shared'
+    assert record().whose(project) is None
 
 
 def test_store_names_are_told_apart_exactly():
@@ -322,6 +340,7 @@ def test_a_task_is_read_from_the_wire():
         updated_at=datetime.datetime(2026, 1, 1),
         type='api_image_import',
         method='copy-image',
+        queue=('west',),
     )
 
 

@@ -47,6 +47,10 @@ BLOCK = re.compile(
 )
 
 
+#: Those of all examples.
+STORES = {'east': 'rbd', 'west': 'rbd'}
+
+
 @dataclasses.dataclass(frozen=True)
 class Snippet:
     """What is to be put into a file.
@@ -73,10 +77,12 @@ def nova_conf(path):
 
 def glance_conf(path):
     options = read(path, glance_opts.list_api_opts, policy_opts.list_opts)
-    if options.enabled_backends:
-        glance_store.register_store_opts(
-            options, reserved_stores=wsgi_app.RESERVED_STORES
-        )
+    if not options.enabled_backends:
+        # The deployment tool names its stores itself.
+        options.set_override('enabled_backends', STORES)
+    glance_store.register_store_opts(
+        options, reserved_stores=wsgi_app.RESERVED_STORES
+    )
     return options
 
 
@@ -86,7 +92,8 @@ def read(path, *sources):
     options([], default_config_files=[str(path)], default_config_dirs=[])
     for source in sources:
         for name, found in source():
-            group = None if name == 'DEFAULT' else name
+            # By its name: Nova's own group would keep the option.
+            group = None if name in (None, 'DEFAULT') else str(name)
             for option in found:
                 # keystoneauth's plugins share the names of their options.
                 with contextlib.suppress(cfg.DuplicateOptError):
@@ -123,7 +130,7 @@ def of_openstack_ansible(stores, overrides):
 def files_in(value):
     """The files that a deployment tool makes of its YAML, by their kind."""
     match value:
-        case {'copy_image': _}:
+        case {'copy_image': _} | {'add_image_location': _}:
             yield 'policy.yaml', yaml.safe_dump(value)
         case {'kind': 'ConfigMap', 'data': data}:
             for name, text in data.items():
@@ -182,7 +189,8 @@ def test_each_option_is_known_and_its_value_fits(kind, text, tmp_path):
     path = tmp_path / kind
     path.write_text(text)
     known = READERS[kind](path)
-    given = configparser.RawConfigParser(default_section='')
+    # Some options of Nova's may be given more than once.
+    given = configparser.RawConfigParser(default_section='', strict=False)
     given.read_string(text)
     for section in given.sections():
         options = known if section == 'DEFAULT' else known[section]
@@ -190,6 +198,17 @@ def test_each_option_is_known_and_its_value_fits(kind, text, tmp_path):
             # An unknown one is not in it, one that does not fit raises.
             assert name in options
             assert options[name] is not None
+
+
+@of_kind('glance-api.conf')
+def test_each_store_in_ceph_has_a_time_out(kind, text, tmp_path):
+    path = tmp_path / kind
+    path.write_text(text)
+    options = glance_conf(path)
+    assert options.enabled_backends == STORES
+    for store in STORES:
+        # As long as the driver waits itself, and no shorter.
+        assert options[store].rados_connect_timeout == 60
 
 
 @of_kind('policy.yaml')
@@ -205,9 +224,15 @@ def test_a_rule_is_open_to_nova_on_behalf_of_a_user_only(kind, text):
     rules = policy.Rules.load(text)
     enforcer = policy.Enforcer(cfg.ConfigOpts())
     user = {'roles': ['member'], 'service_roles': []}
-    for check in rules.values():
+    for name, check in rules.items():
         assert not check({}, user, enforcer)
-        assert check({}, {**user, 'service_roles': ['service']}, enforcer)
+        by_nova = check({}, {**user, 'service_roles': ['service']}, enforcer)
+        assert by_nova == (name != 'add_image_location')
+
+
+@of_kind('policy.yaml')
+def test_nowhere_is_it_left_open_to_set_locations(kind, text):
+    assert 'add_image_location' in policy.Rules.load(text)
 
 
 @of_kind('other')

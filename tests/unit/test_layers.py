@@ -28,46 +28,64 @@ PACKAGE = 'nova_rbd_multistore'
 LAYERS = [
     (
         'glue to Nova',
-        ('driver', 'backend', 'host', 'access', 'disks', 'compat'),
+        (
+            *('shim', 'driver', 'backend', 'host', 'access', 'disks'),
+            *('moves', 'snapshots', 'room', 'surroundings', 'compat'),
+            *('cluster_filter', 'store_weigher', 'server'),
+            *('status', 'readiness', 'host_readiness'),
+            *('cluster_readiness', 'glance_readiness'),
+        ),
     ),
     ('finding', ('finding',)),
     (
         'engine',
         (
-            *('copying', 'request', 'holder', 'watch', 'lead', 'pace'),
-            'sharing',
+            *('copying', 'wait', 'journal', 'request', 'holder', 'watch'),
+            *('lead', 'pace', 'sharing', 'transfer'),
         ),
     ),
     (
         'two ends',
         (
             *('glance', 'asking', 'rounds', 'beside', 'endpoints'),
-            *('regions', 'connections', 'ceph'),
+            *('regions', 'connections', 'ceph', 'handle', 'probing'),
+            'metrics',
         ),
     ),
     (
         'values',
         (
             *('source', 'image', 'task', 'arrival', 'location'),
-            *('progress', 'rbd_class', 'answers', 'needs'),
+            *('progress', 'rbd_class', 'monmap', 'remains'),
+            *('answers', 'needs', 'site', 'grade', 'meter'),
         ),
     ),
-    ('options and exceptions', ('conf', 'exceptions', 'text')),
+    ('options and exceptions', ('conf', 'exceptions', 'text', 'address')),
 ]
 
+#: The plugin of OpenStackClient: tests/unit/client/test_layers.py.
+CLIENT = 'nova_rbd_multistore_client'
+
 #: Libraries that talk to services, and the modules that alone import them.
-DOORS = {'glanceclient': {'asking'}, 'rados': {'ceph'}, 'rbd': {'ceph'}}
+DOORS = {
+    'glanceclient': {'asking'},
+    'prometheus_client': {'metrics'},
+    'rados': {'ceph'},
+    'rbd': {'ceph'},
+}
 
 #: The trees of this repository, and what each may import of the others.
 TREES = {
     PACKAGE: set(),
-    'nova.virt.rbd_multistore': {PACKAGE},
+    CLIENT: {PACKAGE},
     'lab': set(),
     'tests': set(),
     'tests.fakes': {PACKAGE},
     'tests.rig': {PACKAGE, 'lab'},
     'benchmarks': {PACKAGE, 'lab', 'tests.fakes', 'tests.rig'},
     'tests.fixtures': {'lab', 'tests.rig'},
+    'tests.simulation': {PACKAGE, 'benchmarks', 'tests.fakes'},
+    'tests.nemesis': {PACKAGE, 'lab', 'tests.rig'},
     'tests.devstack': set(),
     'tests.fuzz': {PACKAGE},
     'tests.packaging': set(),
@@ -76,10 +94,12 @@ TREES = {
         *(PACKAGE, 'lab'),
         *('tests.devstack', 'tests.fixtures', 'tests.rig'),
     },
+    'tests.nova_suite': {PACKAGE, 'tests.fakes'},
     'tests.benchmarks': {'benchmarks', 'tests.fixtures'},
     'tests.unit': {
-        *(PACKAGE, 'nova.virt.rbd_multistore', 'lab', 'benchmarks'),
+        *(PACKAGE, CLIENT, 'lab', 'benchmarks'),
         *('tests.devstack', 'tests.fakes'),
+        *('tests.nemesis', 'tests.simulation'),
     },
 }
 
@@ -87,7 +107,7 @@ TREES = {
 def sources():
     """Our modules: what each says, by its dotted name."""
     found = {}
-    for top in (PACKAGE, 'nova', 'lab', 'benchmarks', 'tests'):
+    for top in (PACKAGE, CLIENT, 'lab', 'benchmarks', 'tests'):
         for path in (ROOT / top).rglob('*.py'):
             parts = path.relative_to(ROOT).with_suffix('').parts
             if parts[-1] == '__init__':
@@ -96,12 +116,12 @@ def sources():
     return found
 
 
-def of_package(modules):
+def of_package(modules, package=PACKAGE):
     """The modules of the package, by their names within it."""
     return {
-        name.removeprefix(f'{PACKAGE}.'): source
+        name.removeprefix(f'{package}.'): source
         for name, source in modules.items()
-        if name.startswith(f'{PACKAGE}.')
+        if name.startswith(f'{package}.')
     }
 
 
@@ -142,20 +162,21 @@ def needs(modules):
     }
 
 
-def misplaced(modules, layers):
+def misplaced(modules, layers, package=PACKAGE):
     """Modules of the package that are not in one layer exactly."""
     placed = [module for _, names in layers for module in names]
+    there = of_package(modules, package)
     return {
         module
-        for module in {*of_package(modules), *placed}
-        if placed.count(module) != 1 or module not in of_package(modules)
+        for module in {*there, *placed}
+        if placed.count(module) != 1 or module not in there
     }
 
 
-def upward(modules, layers):
+def upward(modules, layers, package=PACKAGE):
     """Imports of the package, by their two ends, that lead upward."""
     depth = {
-        f'{PACKAGE}.{module}': number
+        f'{package}.{module}': number
         for number, (_, names) in enumerate(layers)
         for module in names
     }
@@ -163,16 +184,18 @@ def upward(modules, layers):
         (module, found)
         for module, others in needs(modules).items()
         for found in others
-        if module in depth and depth.get(found, -1) < depth[module]
+        if module in depth
+        and found.startswith(f'{package}.')
+        and depth.get(found, -1) < depth[module]
     }
 
 
-def past_the_doors(modules, doors):
+def past_the_doors(modules, doors, package=PACKAGE):
     """Modules of the package that import what only a door may."""
     return {
         (module, library)
-        for module, source in of_package(modules).items()
-        for name in imported(f'{PACKAGE}.{module}', source)
+        for module, source in of_package(modules, package).items()
+        for name in imported(f'{package}.{module}', source)
         if (library := longest(name, doors)) and module not in doors[library]
     }
 

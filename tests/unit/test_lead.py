@@ -12,7 +12,6 @@
 
 """Hosts of a site that wait for one image, and the one that leads."""
 
-import functools
 import logging
 
 import pytest
@@ -34,22 +33,12 @@ def west(clock):
     return clusters.Cluster('fsid-west', clock.monotonic)
 
 
-class Lease:
-    """That of one host, in the cluster of its site."""
-
-    def __init__(self, cluster, owner):
-        self.hold = functools.partial(
-            cluster.hold_lease, 'vms', 'lease', owner
-        )
-        self.release = functools.partial(cluster.release_lease, 'vms', 'lease')
-
-
 @pytest.fixture
 def join(clock, west):
     """Makes hosts that strive for the lead from now on."""
 
     def make(name):
-        host = lead.Lead(Lease(west, name), clock.time())
+        host = lead.Lead(clusters.Lease(west, name), clock.time())
         host.strive()
         return host
 
@@ -126,6 +115,16 @@ def test_a_leader_that_was_frozen_takes_no_lead_from_another_as_it_resigns(
     assert [owner for owner, _ in west.leases.values()] == ['other']
 
 
+def test_a_leader_that_was_frozen_leaves_nothing_as_it_resigns(
+    clock, join, west
+):
+    leader = join('leader')
+    keep_up(clock, 5, leader)
+    clock.advance(3 * lead.LEASE)
+    leader.resign()
+    assert west.leases == {}
+
+
 def test_a_host_that_follows_takes_no_lead_from_another_as_it_resigns(
     clock, join, west
 ):
@@ -162,6 +161,41 @@ def test_who_withdraws_never_leads_again(clock, join, west):
     assert leader.until_due == float('inf')
 
 
+def test_the_lead_is_free_before_anybody_has_it_and_when_it_was_left(
+    clock, join
+):
+    leader, other = join('leader'), join('other')
+    assert other.is_free()
+    leader.take()
+    assert not other.is_free()
+    leader.resign()
+    assert other.is_free()
+
+
+def test_the_lead_of_a_host_that_died_is_not_free_until_another_takes_it(
+    clock, join
+):
+    join('leader').take()
+    other = join('other')
+    clock.advance(2 * lead.LEASE)
+    assert not other.is_free()
+    other.take()
+    assert roles(other) == ['LEADER']
+
+
+def test_who_finds_the_lead_free_follows_nobody_and_may_strive_for_it(
+    clock, join
+):
+    leader, other = join('leader'), join('other')
+    keep_up(clock, 5, leader, other)
+    leader.resign()
+    assert other.is_free()
+    assert roles(other) == ['ALONE']
+    other.strive()
+    keep_up(clock, 1, other)
+    assert roles(other) == ['LEADER']
+
+
 def test_thousands_of_hosts_ask_each_once_in_a_lease(clock, join, west):
     hosts = [join(str(number)) for number in range(20)]
     keep_up(clock, 5, *hosts)
@@ -192,12 +226,39 @@ def test_a_look_renews_a_lease_long_before_anybody_is_woken_for_it(
     assert leader.until_due > 0.5 * lead.LEASE * lead.RENEWAL
 
 
+def test_a_leader_whose_cluster_is_slow_renews_its_lease_when_it_is_woken(
+    clock, join, west, monkeypatch
+):
+    leader = join('leader')
+    hold = west.hold_lease
+
+    def slow(*question):
+        held = hold(*question)
+        clock.advance(0.7 * lead.LEASE)
+        return held
+
+    monkeypatch.setattr(west, 'hold_lease', slow)
+    leader.take()
+    assert leader.until_due <= 0
+    before = clock.now
+    leader.keep_up()
+    # Or it would be woken again at once.
+    assert clock.now > before
+
+
 def make_away(west):
     west.away = True
 
 
 def make_read_only(west):
     west.read_only.add('vms')
+
+
+def test_where_nobody_can_tell_who_leads_the_lead_is_free(clock, join, west):
+    leader, other = join('leader'), join('other')
+    leader.take()
+    west.away = True
+    assert other.is_free()
 
 
 @pytest.mark.parametrize('fail', [make_away, make_read_only])
@@ -242,6 +303,7 @@ def test_without_a_lease_there_is_no_lead(clock):
     host.keep_up()
     host.resign()
     assert host.role is lead.Role.ALONE
+    assert host.is_free()
     assert host.until_due == float('inf')
 
 

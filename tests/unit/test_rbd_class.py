@@ -27,6 +27,8 @@ SIZE = b'\x17\x00\x00\x00\x04\x00\x00\x00\x00'
 NO_SNAPSHOTS = bytes(12)
 SNAPSHOTS = b'F\x01\0\0\0\0\0\0\x01\0\0\0F\x01\0\0\0\0\0\0'
 SNAPSHOT_NAME = b'\x04\x00\x00\x00snap'
+DATA_POOL = b'\x06\0\0\0\0\0\0\0'
+NO_DATA_POOL = b'\xff' * 8
 OBJECT_MAP = (
     b'\x0e\x00\x00\x00\x01\x01\x08\x00\x00\x00\x08\x00\x00\x00\x00\x00\x00\x00'
     b'@\x10\x00\x00\x00\x00'
@@ -36,6 +38,7 @@ OBJECT_MAP_AFTER = OBJECT_MAP.replace(b'@\x10', b'\xc00')
 READERS = {
     rbd_class.text: (ID, SNAPSHOT_NAME),
     rbd_class.size: (SIZE,),
+    rbd_class.data_pool: (DATA_POOL, NO_DATA_POOL),
     rbd_class.snapshots: (NO_SNAPSHOTS, SNAPSHOTS),
     rbd_class.written_objects: (OBJECT_MAP, OBJECT_MAP_AFTER),
 }
@@ -66,6 +69,19 @@ def test_snapshots_are_numbers():
 
 def test_a_snapshot_is_asked_for_by_its_number():
     assert rbd_class.number(326) == b'F\x01\0\0\0\0\0\0'
+
+
+@pytest.mark.parametrize('name', ['snap', 'schnäppchen'])
+def test_an_image_is_asked_for_by_its_name(name):
+    assert rbd_class.text(rbd_class.name(name)) == name
+
+
+def test_the_pool_of_an_image_s_data_is_a_number():
+    assert rbd_class.data_pool(DATA_POOL) == 6
+
+
+def test_an_image_may_have_its_data_in_its_own_pool():
+    assert rbd_class.data_pool(NO_DATA_POOL) is None
 
 
 @pytest.mark.parametrize('answer', [OBJECT_MAP, OBJECT_MAP_AFTER])

@@ -128,11 +128,52 @@ def test_the_same_where_answers_are_slow(glances):
     assert glances.asked.count(A) == 1
 
 
+@pytest.mark.parametrize('are_known', [True, False])
+@pytest.mark.parametrize('slowness', [1.2, 1.8, 2.6])
+def test_the_same_where_the_other_is_slower_than_its_patience(
+    glances, slowness, are_known, caplog
+):
+    if are_known:
+        for url in (A, B):
+            glances.known.note_healthy(url)
+            glances.known.answered(url)
+        time.sleep(2 * endpoints.FRESH)
+    glances.seconds = slowness * PATIENCE
+    glances.hanging = {A}
+
+    def boot(_number):
+        began = time.monotonic()
+        rounds.Round(glances.means, [A, B], glances).run()
+        return time.monotonic() - began
+
+    with futures.ThreadPoolExecutor(16) as pool:
+        took = list(pool.map(boot, range(16)))
+
+    # While nobody knows which of them hangs; then an answer.
+    assert max(took) < PATIENCE + glances.seconds + 0.9 * PATIENCE
+    said = [line for line in caplog.text.splitlines() if 'no answer' in line]
+    assert sum(f'{A} failed' in line for line in said) == 1
+
+
 def test_the_same_where_another_fails_at_once(glances):
     for url in URLS:
         glances.known.note_healthy(url)
     glances.hanging, glances.failing = {A}, {B}
     assert glances.boots() <= 1
+
+
+def test_one_that_answers_others_meanwhile_is_slow_and_does_not_hang(glances):
+    for url in URLS:
+        glances.known.note_healthy(url)
+        glances.known.answered(url)
+    glances.hanging = set(URLS) - {C}
+    glances.known.failed(C)
+    others = threading.Timer(0.9 * PATIENCE, glances.known.answered, [A])
+    others.start()
+    assert rounds.Round(glances.means, [A, C], glances).run() == C
+    others.join()
+    assert glances.known.rank(A) is endpoints.Rank.GOOD
+    assert glances.known.take([A, B], futures.Future(), 0.0) == A
 
 
 def test_all_have_answers_while_one_after_the_other_hangs(glances):

@@ -245,6 +245,7 @@ def test_a_refusal_of_the_user_is_shared_with_boots_of_the_same_user(do):
     [
         exceptions.CopyForbidden('image', 'west'),
         exceptions.CopyOverQuota('image', 'west'),
+        exceptions.NotCopiedOnDemand('image', 'west', 'shared'),
         exceptions.ImageGone('image'),
         exceptions.TokenRefused('image'),
         exceptions.LocationsForbidden('image'),
@@ -421,3 +422,30 @@ def test_nothing_is_kept_when_the_work_is_done(shared):
     with pytest.raises(exceptions.GlanceUnavailable):
         shared.do('two', DEMO, fail, check=Waiting(), check_interval=1)
     assert not vars(shared)['_running']
+
+
+def test_who_waits_does_so_as_the_sharing_was_told_to():
+    waits = []
+    shared = sharing.Shared(lambda _, seconds: waits.append(seconds))
+    left = iter([5.0, 1.5, -sharing.LAST_LOOK])
+
+    def work():
+        # The same thread, as where many run by turns.
+        return shared.do(
+            key='image',
+            asker=DEMO,
+            work=lambda: 'out of time',
+            check=lambda: None,
+            check_interval=3.0,
+            time_left=lambda: next(left),
+        )
+
+    done = shared.do(
+        key='image',
+        asker=DEMO,
+        work=work,
+        check=lambda: None,
+        check_interval=3,
+    )
+    assert done == 'out of time'
+    assert waits == [3.0, 2.5, 0.0]

@@ -34,8 +34,9 @@ def at(*urls, store=None):
     return [image.ImageLocation(url, store) for url in urls]
 
 
-def sources(*urls, trusted=(), store=None):
-    return source.local_sources(IMAGE, at(*urls, store=store), OURS, trusted)
+def sources(*urls, others=(), trusted=(), store=None):
+    pools = source.Pools('images', others, trusted)
+    return source.local_sources(IMAGE, at(*urls, store=store), OURS, pools)
 
 
 def with_(**fields):
@@ -77,6 +78,36 @@ def test_an_image_that_is_not_active_is_refused_and_its_status_named():
         )
 
 
+def require_copied(admitted, **fields):
+    source.require_copied_on_demand(with_(**fields), 'west', 'demo', admitted)
+
+
+@pytest.mark.parametrize(
+    ('whose', 'fields'),
+    [
+        ('own', {'owner': 'demo', 'visibility': 'private'}),
+        ('own', {'owner': 'demo', 'visibility': 'community'}),
+        ('public', {'owner': 'mallory', 'visibility': 'public'}),
+        ('shared', {'owner': 'mallory', 'visibility': 'shared'}),
+        ('community', {'owner': 'mallory', 'visibility': 'community'}),
+    ],
+)
+def test_images_are_copied_on_demand_if_such_are_admitted(whose, fields):
+    every = {'own', 'public', 'shared', 'community'}
+    require_copied([whose], **fields)
+    with pytest.raises(exceptions.NotCopiedOnDemand):
+        require_copied(every - {whose}, **fields)
+
+
+def test_another_projects_private_image_is_an_administrators_to_copy():
+    require_copied([], owner='mallory', visibility='private')
+
+
+def test_what_glance_does_not_tell_admits_nothing():
+    with pytest.raises(exceptions.NotCopiedOnDemand):
+        require_copied(['own', 'public'])
+
+
 def test_a_location_in_our_cluster_is_a_source():
     assert sources(OWN) == [
         location.RbdLocation(OURS, 'images', 'an-id', 'snap')
@@ -85,10 +116,8 @@ def test_a_location_in_our_cluster_is_a_source():
 
 def test_sources_keep_glances_order():
     second = f'rbd://{OURS}/more-images/an-id/snap'
-    assert [found.pool for found in sources(second, OWN)] == [
-        'more-images',
-        'images',
-    ]
+    found = sources(second, OWN, others=[f'{OURS}/more-images'])
+    assert [each.pool for each in found] == ['more-images', 'images']
 
 
 @pytest.mark.parametrize(
@@ -150,7 +179,8 @@ def test_a_store_of_glances_own_hides_no_foreign_name():
 
 def test_a_record_that_claims_a_store_of_glances_own_is_reported(caplog):
     record = with_(reserved=frozenset({'os_glance_\ntasks'}))
-    assert source.local_sources(record, at(OWN), OURS, [])
+    pools = source.Pools('images')
+    assert source.local_sources(record, at(OWN), OURS, pools)
     (entry,) = caplog.records
     assert 'claims to be in os_glance_ tasks, a name' in entry.getMessage()
 
@@ -161,6 +191,38 @@ def test_a_record_that_claims_a_store_of_glances_own_is_reported(caplog):
 def test_a_name_that_only_looks_like_the_images_is_foreign(name):
     with pytest.raises(exceptions.LocationRefused):
         sources(f'rbd://{OURS}/images/{name}/snap')
+
+
+@pytest.mark.parametrize('fsid', [OURS, 'fsid-of-east'])
+@pytest.mark.parametrize(
+    'where',
+    [
+        # Volumes that are named by bare ids, and a second Glance.
+        'volumes/an-id/snap',
+        'vms/an-id/snap',
+        'images2/an-id/snap',
+        'images/an-id/backup',
+        'images/an-id/snap2',
+        'images%2F/an-id/snap',
+    ],
+)
+def test_its_own_name_alone_makes_no_data_an_images_own(fsid, where, caplog):
+    with pytest.raises(exceptions.LocationRefused):
+        sources(OWN, f'rbd://{fsid}/{where}')
+    assert 'in pool images or another of' in caplog.text
+
+
+def test_the_pool_of_another_store_of_glances_is_named_with_its_cluster():
+    east = 'rbd://fsid-of-east/dcn/an-id/snap'
+    assert sources(east, OWN, others=['fsid-of-east/dcn']) == sources(OWN)
+    for others in ['fsid-of-east/dcn2'], [f'{OURS}/dcn'], ['dcn']:
+        with pytest.raises(exceptions.LocationRefused):
+            sources(east, OWN, others=others)
+
+
+def test_in_such_a_pool_an_image_has_its_own_name_too():
+    with pytest.raises(exceptions.LocationRefused):
+        sources(f'rbd://{OURS}/dcn/another/snap', others=[f'{OURS}/dcn'])
 
 
 def test_the_log_tells_the_operator_what_was_pointed_at(caplog):
@@ -180,15 +242,15 @@ def test_a_foreign_name_in_another_cluster_would_be_copied_here():
 
 
 def test_a_trusted_pool_admits_any_name():
-    shared = f'rbd://{OURS}/golden/debian-12/snap'
-    assert [found.image for found in sources(shared, trusted=['golden'])] == [
-        'debian-12'
-    ]
+    shared = f'rbd://{OURS}/golden/debian-12/2026-11'
+    found = sources(shared, trusted=[f'{OURS}/golden'])
+    assert [each.image for each in found] == ['debian-12']
 
 
 def test_trust_in_one_pool_does_not_spread():
+    trusted = [f'{OURS}/golden', f'{OURS}/vms2', 'fsid-of-east/vms', 'vms']
     with pytest.raises(exceptions.LocationRefused):
-        sources(FOREIGN, trusted=['golden', 'vms2'])
+        sources(FOREIGN, trusted=trusted)
 
 
 def located(*entries):

@@ -71,8 +71,21 @@ def test_the_trace_has_a_wait_for_ones_own_site_and_one_for_another(recorded):
         for event in sorted(recorded.events, key=lambda event: event.ended)
         if event.question.endswith('/import')
     ]
-    # West-2 and, for a while, east-1 saw the lock.
+    # West-2 left it to west-1; east-1 saw the lock for a while.
     assert answers == [('west-1', 202), ('east-1', 202)]
+
+
+def test_the_second_host_of_a_site_asked_when_the_image_began_to_arrive(
+    recorded,
+):
+    first_look = next(
+        event.ended
+        for event in recorded.events
+        if event.host == 'west-2'
+        and event.question == trace.PROBE
+        and event.answer['exists']
+    )
+    assert recorded.of('west-2')[0].began >= first_look
 
 
 def test_a_trace_is_read_as_it_was_written(recorded, tmp_path):

@@ -100,6 +100,7 @@ def test_rbd_store_of_glance_is_in_the_cluster_of_nova(stacked):
     assert glance['rbd_store_ceph_conf'] == nova['images_rbd_ceph_conf']
     assert glance['rbd_store_pool'] == 'images'
     assert glance['rbd_store_user'] == 'glance'
+    assert glance['rados_connect_timeout'] == '60'
     assert nova['images_rbd_glance_store_name'] == 'robust_rbd'
 
 
@@ -137,6 +138,29 @@ def test_uploaded_images_are_imported_and_made_raw(make):
     assert conf['image_conversion']['output_format'] == 'raw'
 
 
+def test_files_of_the_directory_get_into_no_option(make):
+    made = make()
+    # ['image_conversion'] matches it.
+    (made.root / 'n').touch()
+    made.run()
+    plugins = made.conf('glance/glance-image-import.conf')
+    assert plugins['image_import_opts']['image_import_plugins'] == (
+        "['image_conversion']"
+    )
+
+
+@pytest.mark.parametrize(
+    ('said', 'option'), [('no', 'False'), ('1', 'True'), ('perhaps', 'True')]
+)
+def test_whether_to_download_is_understood_as_devstack_does(
+    make, said, option
+):
+    made = make(RBD_MULTISTORE_NEVER_DOWNLOAD=said)
+    made.run()
+    conf = made.conf('nova/nova-cpu.conf')['workarounds']
+    assert conf['never_download_image_if_on_rbd'] == option
+
+
 def test_health_check_asks_for_a_marker_in_the_file_store(stacked):
     check = stacked.conf('glance/glance-api-paste.ini')['app:healthcheck']
     assert check['backends'] == 'enable_by_files'
@@ -150,6 +174,7 @@ def test_policy_is_that_of_the_documentation(stacked):
         '"copy_image": "role:admin or service_roles:service"\n'
         '"fetch_image_location": '
         '"role:service or role:admin or service_roles:service"\n'
+        '"add_image_location": "role:admin"\n'
     )
 
 
@@ -164,6 +189,7 @@ def test_policy_of_others_is_kept(make):
     assert [line.split(':')[0] for line in lines[1:]] == [
         '"copy_image"',
         '"fetch_image_location"',
+        '"add_image_location"',
     ]
 
 
@@ -240,14 +266,40 @@ def caps(made):
     return found
 
 
-def test_users_of_ceph_have_the_least_rights(stacked):
+#: Of whoever is not Glance.
+READER = (
+    'profile rbd pool=volumes, profile rbd pool=vms, '
+    'profile rbd-read-only pool=images'
+)
+
+
+def test_nobody_but_glance_may_write_its_images(stacked):
     assert caps(stacked) == {
         ('ceph', 'client.glance'): 'profile rbd pool=images',
-        ('ceph', 'client.cinder'): (
-            'profile rbd pool=vms, profile rbd pool=volumes, '
-            'profile rbd-read-only pool=images'
-        ),
+        ('ceph', 'client.cinder'): READER,
+        ('ceph', 'client.openstack'): READER,
     }
+
+
+def test_nor_in_the_second_cluster(make):
+    made = make(MULTI_CEPH='True')
+    made.run()
+    users = ('glance', 'cinder', 'cinder2', 'openstack')
+    assert caps(made) == {
+        (cluster, f'client.{user}'): (
+            'profile rbd pool=images' if user == 'glance' else READER
+        )
+        for cluster in ('ceph', 'ceph2')
+        for user in users
+    }
+
+
+def test_manila_may_still_use_the_manager(make):
+    made = make(ENABLED_SERVICES='g-api,n-api,n-cpu,m-shr')
+    made.run()
+    (call,) = [call for call in made.calls if 'client.manila' in call]
+    assert "'mgr' 'allow rw' 'osd'" in call
+    assert caps(made)['ceph', 'client.manila'] == READER
 
 
 def test_another_nodes_cluster_is_left_alone(make):
@@ -280,7 +332,6 @@ def test_second_cluster_has_the_images_pool(make):
         "'rbd' 'pool' 'init' 'images'",
     ]
     assert all('22222222-' in call for call in second)
-    assert caps(made)['ceph2', 'client.glance'] == 'profile rbd pool=images'
 
 
 def test_key_for_the_second_cluster_is_not_the_firsts(make):
@@ -333,6 +384,14 @@ def test_what_local_conf_says_of_devstacks_variables_wins(make):
     ('localrc', 'reason'),
     [
         ({'DEVSTACK_PLUGINS': 'nova-rbd-multistore'}, 'devstack-plugin-ceph'),
+        (
+            {
+                'DEVSTACK_PLUGINS': (
+                    ',nova-rbd-multistore,neutron,devstack-plugin-ceph'
+                )
+            },
+            'must come after',
+        ),
         ({'ENABLE_CEPH_GLANCE': 'False'}, 'ENABLE_CEPH_GLANCE=True'),
         ({'ENABLE_CEPH_NOVA': 'False'}, 'ENABLE_CEPH_NOVA=True'),
         ({'GLANCE_DEFAULT_BACKEND': 'central_rbd'}, "of Glance's stores"),
@@ -345,11 +404,16 @@ def test_what_cannot_work_is_refused_before_anything_is_installed(
     made = make(**localrc)
     with pytest.raises(stack.Failed, match=reason):
         made.run()
-    assert made.calls == []
+    # What die does.
+    assert made.calls == ['sleep 1']
 
 
 def test_compute_node_has_no_glance(make):
-    made = make(ENABLED_SERVICES='n-cpu', REMOTE_CEPH='True')
+    made = make(
+        ENABLED_SERVICES='n-cpu',
+        REMOTE_CEPH='True',
+        GLANCE_DEFAULT_BACKEND='a-store-of-the-controller',
+    )
     made.run(
         [
             'stack pre-install',
@@ -395,7 +459,7 @@ def test_stack_fails_if_an_image_is_never_imported(make):
 
 def test_stack_fails_if_glance_is_not_healthy(make, health):
     health.code = 503
-    made = make(SERVICE_TIMEOUT='0')
+    made = make(SERVICE_TIMEOUT='1')
     with pytest.raises(stack.Failed, match='not healthy'):
         made.run()
 
@@ -436,7 +500,8 @@ def test_unstack_leaves_none_of_our_options(make, steps):
     }
     for file, section, option in ours:
         assert made.conf(file).has_option(section, option)
-    made.run(steps)
+    for step in steps:
+        made.run([step])
     for file, section, option in ours:
         assert not made.conf(file).has_option(section, option)
     assert not (made.etc / 'glance/policy.yaml').exists()
@@ -456,7 +521,9 @@ def test_unstack_keeps_the_images_and_clean_does_not(make):
 
 
 def test_unstack_of_nothing_is_no_error(make):
-    make().run(['unstack', 'clean'])
+    made = make()
+    made.run(['unstack'])
+    made.run(['clean'])
 
 
 def test_stack_without_the_plugin_is_stock_after_unstack(make):

@@ -15,6 +15,7 @@
 What other projects have is listed here, with the file that has it.
 """
 
+import configparser
 import pathlib
 import re
 
@@ -35,12 +36,17 @@ VARIABLES = {
 #: Jobs of devstack-plugin-ceph (.zuul.yaml).
 PARENTS = {'devstack-plugin-ceph-tempest-py3'}
 
-#: Of openstack/openstack-zuul-jobs (zuul.d/project-templates.yaml), as
-#: openstack/nova uses them.
+#: Of openstack/openstack-zuul-jobs (zuul.d/project-templates.yaml, commit
+#: b8ff5c89c4a5, 2026-06-23), with the jobs that they run on a master branch.
 TEMPLATES = {
-    'check-requirements',
-    'openstack-python3-jobs',
-    'publish-openstack-docs-pti',
+    'build-openstack-docs-pti': {'openstack-tox-docs'},
+    'openstack-python3-jobs': {
+        'openstack-tox-pep8',
+        'openstack-tox-py311',
+        'openstack-tox-py312',
+        'openstack-tox-py313',
+        'openstack-tox-py314',
+    },
 }
 
 #: Variables of jobs that the roles of openstack/devstack, openstack/tempest
@@ -164,8 +170,37 @@ def test_tempest_runs_nothing_else(module):
     assert module not in selected()
 
 
-def test_templates_are_there():
-    assert set(PROJECT['templates']) <= TEMPLATES
+def braces(text):
+    """The names that "py3{,11}" of tox stands for."""
+    head, brace, rest = text.partition('{')
+    if not brace:
+        return [text]
+    middle, _, tail = rest.partition('}')
+    return [head + each + tail for each in middle.split(',')]
+
+
+def test_templates_run_environments_of_tox_that_are_there():
+    ini = configparser.ConfigParser(interpolation=None)
+    ini.read(ROOT / 'tox.ini')
+    known = {
+        expanded
+        for section in ini.sections()
+        for expanded in braces(section.removeprefix('testenv:'))
+    }
+    for template in PROJECT['templates']:
+        for name in TEMPLATES[template]:
+            assert name.removeprefix('openstack-tox-') in known
+
+
+def test_project_has_one_name():
+    gitreview = configparser.ConfigParser()
+    gitreview.read(ROOT / '.gitreview')
+    (name,) = re.findall(
+        r'opendev\.org/(\S+/nova-rbd-multistore)',
+        (ROOT / '.zuul.yaml').read_text(),
+    )
+    assert gitreview['gerrit']['project'] == f'{name}.git'
+    assert f'``{name}``' in (ROOT / 'CONTRIBUTING.rst').read_text()
 
 
 @pytest.mark.parametrize('pipeline', ['check', 'gate'])

@@ -1,0 +1,77 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""OpenStackClient finds the plugin, and each of its commands."""
+
+import argparse
+import configparser
+import importlib
+import pathlib
+import types
+
+import pytest
+
+from nova_rbd_multistore_client import glance
+from nova_rbd_multistore_client import plugin
+
+ROOT = pathlib.Path(__file__).parents[3]
+NAMES = {
+    *('create', 'delete', 'list', 'orphans', 'prune', 'repair'),
+    *('show', 'sync', 'watch'),
+}
+
+
+def entry_points(group):
+    config = configparser.ConfigParser()
+    config.read(ROOT / 'setup.cfg')
+    lines = config['entry_points'][group].strip().splitlines()
+    return dict(line.split(' = ') for line in map(str.strip, lines))
+
+
+COMMANDS = entry_points(f'openstack.{plugin.API_NAME}.v1')
+
+
+def test_the_plugin_is_where_openstackclient_looks():
+    assert entry_points('openstack.cli.extension') == {
+        plugin.API_NAME: plugin.__name__
+    }
+    assert plugin.DEFAULT_API_VERSION in plugin.API_VERSIONS
+
+
+def test_all_commands_are_there():
+    assert COMMANDS.keys() == {f'image_replica_{name}' for name in NAMES}
+
+
+@pytest.mark.parametrize('origin', COMMANDS.values())
+def test_a_command_explains_itself(origin):
+    module, _, name = origin.partition(':')
+    command = getattr(importlib.import_module(module), name)
+    parser = command(types.SimpleNamespace(), None).get_parser('openstack x')
+    told = parser.format_help()
+    # Each paragraph, and not the first line alone.
+    for paragraph in command.__doc__.split('\n\n'):
+        assert paragraph.split()[0] in told
+    for action in parser._actions:
+        assert action.help
+
+
+def test_glance_is_asked_by_openstacksdk():
+    proxy = object()
+    manager = types.SimpleNamespace(
+        sdk_connection=types.SimpleNamespace(image=proxy)
+    )
+    assert isinstance(plugin.make_client(manager), glance.Glance)
+
+
+def test_there_are_no_more_global_options():
+    parser = argparse.ArgumentParser()
+    assert plugin.build_option_parser(parser) is parser

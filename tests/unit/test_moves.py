@@ -1,0 +1,298 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Servers that move: what is refused, and what becomes of their disks.
+
+The host of these tests is in west.
+"""
+
+import datetime
+import logging
+import types
+
+from nova import exception
+from nova import objects
+from nova.compute import task_states
+from nova.compute import utils as compute_utils
+from nova.compute import vm_states
+import nova.conf
+import pytest
+
+from nova_rbd_multistore import exceptions
+from nova_rbd_multistore import moves
+from nova_rbd_multistore import site
+from tests.fakes import disks
+
+SERVER = '00000000-0000-4000-8000-000000000000'
+DISK = ('vms', f'{SERVER}_disk')
+WHEN = datetime.datetime(2026, 11, 25, tzinfo=datetime.UTC)
+
+
+class Database:
+    """Nova's database, as one host asks it.
+
+    :ivar clusters: which each host has told, by its name
+    :ivar volume_backed: whether the server's root disk is a volume
+    :ivar destination: the host that the server is resized to
+    """
+
+    def __init__(self):
+        self.clusters = {'east-1': 'fsid-east', 'west-2': 'fsid-west'}
+        self.volume_backed = False
+        self.destination = 'east-1'
+
+    def node(self, context, name, node):
+        assert context.is_admin
+        assert node == f'node-of-{name}'
+        if name not in self.clusters:
+            raise exception.ComputeHostNotFound(host=name)
+        cluster = self.clusters[name]
+        return types.SimpleNamespace(
+            stats=site.Site(cluster).to_stats() if cluster else None
+        )
+
+    def migration(self, context, number, server):
+        assert context.is_admin
+        assert (number, server) == (7, SERVER)
+        return types.SimpleNamespace(
+            dest_compute=self.destination,
+            dest_node=f'node-of-{self.destination}',
+        )
+
+    def is_volume_backed(self, context, instance):
+        assert context.is_admin
+        assert instance.uuid == SERVER
+        return self.volume_backed
+
+
+@pytest.fixture
+def database(monkeypatch):
+    objects.register_all()
+    database = Database()
+    monkeypatch.setattr(
+        objects.ComputeNode, 'get_by_host_and_nodename', database.node
+    )
+    monkeypatch.setattr(
+        objects.Migration, 'get_by_id_and_instance', database.migration
+    )
+    monkeypatch.setattr(
+        compute_utils, 'is_volume_backed_instance', database.is_volume_backed
+    )
+    return database
+
+
+@pytest.fixture(autouse=True)
+def west(this_host, database, options, monkeypatch):
+    """The cluster of this host, with nothing of the server."""
+    del database
+    options.config(host='west-1')
+    monkeypatch.setattr(moves.disks, 'RBDDriver', disks.Disks)
+    return this_host.cluster
+
+
+@pytest.fixture
+def to_new_disk(options):
+    options.config(group='rbd_multistore', evacuate_to_new_disk=True)
+
+
+def server(
+    host='east-1', *, task=None, vm=vm_states.ACTIVE, ran=True, ephemeral=0
+):
+    return objects.Instance(
+        uuid=SERVER,
+        host=host,
+        node=f'node-of-{host}',
+        task_state=task,
+        vm_state=vm,
+        launched_at=WHEN if ran else None,
+        flavor=objects.Flavor(ephemeral_gb=ephemeral),
+        migration_context=objects.MigrationContext(migration_id=7),
+    )
+
+
+def warnings(caplog):
+    return [
+        record.getMessage()
+        for record in caplog.records
+        if record.levelno >= logging.WARNING
+    ]
+
+
+# Servers that come
+
+
+def test_a_server_whose_host_has_another_cluster_does_not_come(west):
+    with pytest.raises(exceptions.DiskElsewhere) as caught:
+        moves.check_arrival(server())
+    assert 'in Ceph cluster fsid-east' in str(caught.value)
+    assert 'the new host has fsid-west' in str(caught.value)
+    assert west.disks == {}
+
+
+def test_a_disk_of_the_same_name_is_not_taken_for_the_server_s(west):
+    west.disks[DISK] = None
+    with pytest.raises(exceptions.DiskElsewhere):
+        moves.check_arrival(server())
+
+
+def test_a_server_of_our_cluster_comes(west):
+    west.disks[DISK] = None
+    moves.check_arrival(server('west-2'))
+
+
+@pytest.mark.parametrize('host', ['west-2', 'unknown', 'silent'])
+def test_a_server_without_a_disk_here_does_not_come(database, host):
+    database.clusters['silent'] = ''
+    with pytest.raises(exceptions.DiskMissing, match='fsid-west'):
+        moves.check_arrival(server(host))
+
+
+@pytest.mark.parametrize('host', ['unknown', 'silent'])
+def test_a_server_of_a_host_that_tells_no_cluster_is_known_by_its_disk(
+    database, west, host
+):
+    database.clusters['silent'] = ''
+    west.disks[DISK] = None
+    moves.check_arrival(server(host))
+
+
+def test_a_server_of_volumes_comes_from_anywhere(database):
+    database.volume_backed = True
+    moves.check_arrival(server())
+
+
+def test_a_server_of_volumes_with_an_ephemeral_disk_does_not(database):
+    database.volume_backed = True
+    with pytest.raises(exceptions.DiskElsewhere):
+        moves.check_arrival(server(ephemeral=1))
+    moves.check_arrival(server('west-2', ephemeral=1))
+
+
+def test_a_server_that_never_ran_has_nothing_to_lose():
+    moves.check_arrival(server(ran=False))
+
+
+# Servers that go
+
+
+def test_a_server_is_not_resized_to_a_host_of_another_cluster():
+    with pytest.raises(exceptions.DiskElsewhere) as caught:
+        moves.check_departure(server('west-1'))
+    assert 'in Ceph cluster fsid-west' in str(caught.value)
+    assert 'the new host has fsid-east' in str(caught.value)
+
+
+@pytest.mark.parametrize('host', ['west-2', 'unknown', 'silent'])
+def test_a_server_is_resized_to_any_other_host(database, host):
+    database.clusters['silent'] = ''
+    database.destination = host
+    moves.check_departure(server('west-1'))
+
+
+def test_a_server_of_volumes_goes_anywhere(database):
+    database.volume_backed = True
+    moves.check_departure(server('west-1'))
+
+
+# Evacuations
+
+
+def test_an_evacuation_to_another_cluster_is_refused(caplog):
+    with pytest.raises(exceptions.DiskElsewhere):
+        moves.goes_on_with_its_disk(server())
+    assert warnings(caplog) == []
+
+
+def test_an_evacuation_within_the_cluster_goes_on_with_the_disk(
+    west, caplog, to_new_disk
+):
+    del to_new_disk
+    west.disks[DISK] = None
+    assert moves.goes_on_with_its_disk(server('west-2'))
+    assert west.disks == {DISK: None}
+    assert warnings(caplog) == []
+
+
+@pytest.mark.usefixtures('to_new_disk')
+@pytest.mark.parametrize('host', ['east-1', 'west-2'])
+def test_where_the_operator_says_so_a_server_gets_a_new_disk(caplog, host):
+    assert not moves.goes_on_with_its_disk(server(host))
+    (line,) = warnings(caplog)
+    assert 'Evacuating to a new disk' in line
+    assert 'fsid-west' in line
+
+
+@pytest.mark.usefixtures('to_new_disk')
+def test_the_disk_that_it_had_here_once_is_not_mixed_up_with_the_new_one(
+    west, caplog
+):
+    local = ('vms', f'{SERVER}_disk.local')
+    others = ('vms', '00000001-0000-4000-8000-000000000000_disk')
+    west.disks.update(dict.fromkeys([DISK, local, others]))
+    assert not moves.goes_on_with_its_disk(server())
+    left = {name for _, name in west.disks}
+    assert len(left) == 3
+    assert {others[1]} == {name for name in left if 'aside' not in name}
+    assert len([line for line in warnings(caplog) if 'is now' in line]) == 2
+
+
+@pytest.mark.usefixtures('to_new_disk')
+def test_a_cluster_that_does_not_answer_is_not_taken_for_one_without_the_disk(
+    west,
+):
+    west.away = True
+    with pytest.raises(exceptions.ClusterUnreachable):
+        moves.goes_on_with_its_disk(server())
+
+
+# Disks that are made
+
+
+NEW = [
+    {'ran': False, 'vm': vm_states.BUILDING, 'task': task_states.SPAWNING},
+    {'vm': vm_states.SHELVED_OFFLOADED, 'task': task_states.SPAWNING},
+    {'host': 'west-1', 'task': task_states.REBUILD_SPAWNING},
+    {'host': 'west-1', 'task': task_states.RESCUING},
+]
+
+#: An evacuation; a resize, or a migration, within a cell and across cells; a
+#: resize that is reverted; whatever Nova may think of.
+OLD = [
+    {'task': task_states.REBUILD_SPAWNING},
+    {'task': task_states.RESIZE_FINISH},
+    {'host': 'west-1', 'task': task_states.RESIZE_FINISH},
+    {'host': 'west-1', 'task': task_states.RESIZE_REVERTING},
+    {'host': 'west-1', 'task': task_states.MIGRATING},
+    {'host': 'west-1', 'task': task_states.SPAWNING},
+    {'host': 'west-1', 'task': None},
+]
+
+
+@pytest.mark.parametrize('state', NEW)
+def test_a_disk_is_made_for_whom_it_is_new(state):
+    assert moves.may_have_new_disk(server(**state))
+
+
+@pytest.mark.parametrize('state', OLD)
+def test_no_disk_is_made_for_whom_has_one(state):
+    assert not moves.may_have_new_disk(server(**state))
+
+
+@pytest.mark.usefixtures('to_new_disk')
+def test_where_the_operator_says_so_one_is_made_in_an_evacuation_alone():
+    assert moves.may_have_new_disk(server(task=task_states.REBUILD_SPAWNING))
+    assert not moves.may_have_new_disk(server(task=task_states.RESIZE_FINISH))
+
+
+def test_the_option_is_off_by_default(options):
+    del options
+    assert not nova.conf.CONF.rbd_multistore.evacuate_to_new_disk

@@ -1,0 +1,187 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""An image on its way into further stores, on a clock of its own."""
+
+import logging
+
+import pytest
+
+from nova_rbd_multistore import pace
+from nova_rbd_multistore import transfer
+from tests.fakes import clock as clocks
+from tests.fakes import cluster as clusters
+from tests.fakes import glance_api
+from tests.fakes import image_service
+
+LIMITS = pace.Limits(
+    poll_interval=15, probe_interval=0.5, timeout=600, stall_timeout=300
+)
+
+
+class Site:
+    """A host on site west, with a snapshot in its store."""
+
+    def __init__(self):
+        self.clock = clocks.Clock()
+        self.west = clusters.Cluster('fsid-west')
+        self.api = glance_api.GlanceApi(
+            self.clock,
+            {
+                'file': None,
+                'east': clusters.Cluster('fsid-east'),
+                'west': self.west,
+            },
+        )
+        self.image = self.api.add_image('west')
+        self.glance = image_service.ImageService(self.api)
+
+    def transfer(self, *stores):
+        """Bring the image into stores; the seconds that it took."""
+        began = self.clock.now
+        transfer.Transfer(
+            self.image.id, stores, self.glance, LIMITS, self.clock.time()
+        ).run()
+        return self.clock.now - began
+
+    @property
+    def requested(self):
+        return [store for _, store, _ in self.api.requests]
+
+    @property
+    def stores(self):
+        return set(self.image.locations)
+
+
+@pytest.fixture
+def site():
+    return Site()
+
+
+def errors(caplog, level=logging.ERROR):
+    return [
+        record.getMessage()
+        for record in caplog.records
+        if record.levelno >= level and record.name == transfer.__name__
+    ]
+
+
+def test_an_image_is_copied_to_one_store_after_another(site, caplog):
+    site.transfer('east', 'file')
+    assert site.stores == {'west', 'east', 'file'}
+    assert site.requested == ['east', 'file']
+    assert errors(caplog) == []
+
+
+def test_a_store_that_has_the_image_gets_no_copy(site):
+    site.transfer('west', 'east')
+    assert site.requested == ['east']
+
+
+def test_glance_is_polled_once_an_interval(site):
+    site.api.pace.upload = 150.0
+    seconds = site.transfer('east')
+    assert len(site.glance.polls) <= 2 + seconds / LIMITS.poll_interval
+
+
+def test_the_cluster_of_the_host_is_not_looked_at(site):
+    site.transfer('east')
+    assert site.west.looks == 0
+
+
+def test_a_copy_may_take_longer_than_boots_would_wait(site, caplog):
+    site.api.pace.upload = 3 * LIMITS.timeout
+    site.transfer('east')
+    assert site.stores == {'west', 'east'}
+    assert errors(caplog) == []
+
+
+def test_a_copy_that_fails_is_an_error_and_the_others_are_made(site, caplog):
+    site.api.failures = [('upload', glance_api.INTERNAL_ERROR)]
+    site.transfer('east', 'file')
+    assert site.stores == {'west', 'file'}
+    (said,) = errors(caplog)
+    assert f'Cannot copy snapshot {site.image.id} to store east' in said
+    assert glance_api.INTERNAL_ERROR in said
+
+
+def test_a_glance_that_is_away_is_an_error(site, caplog):
+    site.glance.away = True
+    site.transfer('east')
+    (said,) = errors(caplog)
+    assert 'to store east' in said
+
+
+def test_an_image_that_is_deleted_is_no_error(site, caplog):
+    caplog.set_level(logging.INFO)
+    del site.api.images[site.image.id]
+    site.transfer('east', 'file')
+    assert errors(caplog) == []
+    assert len([r for r in caplog.records if 'is gone' in r.message]) == 1
+
+
+def test_an_image_is_waited_for_until_it_has_its_data(site):
+    """As that of a direct snapshot, which Glance then hashes."""
+    site.api.pace.start = 3.0
+    site.image = site.api.begin_image()
+    site.api.add_location(
+        site.glance.requester,
+        site.image.id,
+        site.west.complete(site.image.id),
+    )
+    site.transfer('east')
+    assert site.stores == {'west', 'east'}
+
+
+def test_an_image_that_gets_no_data_is_an_error(site, caplog):
+    site.image = site.api.begin_image()
+    seconds = site.transfer('east')
+    assert seconds == pytest.approx(LIMITS.stall_timeout, abs=1)
+    assert site.requested == []
+    (said,) = errors(caplog)
+    assert 'is queued, not active' in said
+
+
+# Before an image is deleted
+
+
+def wait_until_free(site):
+    began = site.clock.now
+    transfer.wait_until_free(
+        site.image.id, site.glance, LIMITS, site.clock.time()
+    )
+    return site.clock.now - began
+
+
+def test_an_image_that_nobody_copies_can_be_deleted_at_once(site):
+    assert wait_until_free(site) == 0
+
+
+def test_an_image_that_is_copied_is_not_to_be_deleted_yet(site):
+    site.glance.request_copy(site.image.id, 'east')
+    site.clock.advance(1)
+    wait_until_free(site)
+    assert site.stores == {'west', 'east'}
+
+
+def test_an_image_that_is_hashed_can_be_deleted_at_once(site):
+    site.api.hold(site.image, 60.0)
+    assert wait_until_free(site) == 0
+
+
+def test_nobody_waits_for_ever_until_an_image_is_deleted(site, caplog):
+    site.glance.request_copy(site.image.id, 'east')
+    site.clock.advance(1)
+    site.api.kill()
+    assert LIMITS.timeout <= wait_until_free(site) < 1.1 * LIMITS.timeout
+    (said,) = errors(caplog, logging.WARNING)
+    assert 'while it is copied to east' in said
