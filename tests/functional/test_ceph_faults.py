@@ -167,7 +167,9 @@ def test_the_next_location_is_tried_when_a_snapshot_is_gone(
         json=[{'op': 'add', 'path': '/locations/-', 'value': second}],
     ).raise_for_status()
     west.remove_snapshot('images', image.id, 'snap')
-    host = make_host('west-1')
+    host = make_host(
+        'west-1', rbd_multistore__trusted_clone_pools=[f'{west.fsid}/images']
+    )
 
     (boot,) = host.boot(demo_user, image.id)
 

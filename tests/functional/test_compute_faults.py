@@ -22,46 +22,6 @@ from tests.rig import servers as nova_servers
 
 pytestmark = pytest.mark.fault
 
-#: Of a cephx user that may look at everything that Nova sees, no more.
-READER = {
-    'mon': 'profile rbd',
-    'mgr': 'profile rbd-read-only pool=vms',
-    'osd': 'profile rbd-read-only pool=vms, profile rbd-read-only pool=images',
-}
-
-
-@pytest.fixture
-def reader(where, west):
-    """A cephx user of site west, with its key in place."""
-    entity = 'client.reader'
-    caps = [text for cap in READER.items() for text in cap]
-    (auth,) = west.command('auth get-or-create', entity=entity, caps=caps)
-    keyring = where.sites[1].keyring(entity)
-    keyring.touch(mode=0o600)
-    keyring.write_text(f'[{entity}]\nkey = {auth["key"]}\n')
-    yield entity.removeprefix('client.')
-    keyring.unlink()
-    west.command('auth rm', entity=entity)
-
-
-def test_nova_tries_another_host_when_one_may_not_write_to_its_pool(
-    upload, servers, reader, configure, west, host_of, log_of
-):
-    image = upload()
-    parent = clusters.of_glance(image.id)
-    log = log_of('compute-west-1')
-    configure('west-1', libvirt__rbd_user=reader)
-
-    booted = []
-    while not log.lines('PoolUnusable', 'Pool vms'):
-        # Each makes the other host the better choice for the next.
-        assert len(booted) < 6, 'Nova never tried west-1'
-        booted += servers.boot(image.id, 'west')
-
-    assert {host_of(server) for server in booted} == {'west-2'}
-    disks = [nova_servers.disk(server) for server in booted]
-    assert {west.parent(disk) for disk in disks} == {parent}
-
 
 def test_a_copy_goes_on_when_the_compute_that_asked_for_it_is_killed(
     upload,

@@ -48,7 +48,11 @@ CEPHADM = (
 @pytest.fixture
 def users(east, west):
     """The users of Ceph, each with all rights, as create_keys makes them."""
-    made = [(west, GLANCE), (west, NOVA), (east, GLANCE)]
+    made = [
+        (cluster, user)
+        for cluster in (west, east)
+        for user in (GLANCE, NOVA, 'cinder2', 'openstack')
+    ]
     keys = {
         (cluster, user): cluster.make_user(user, 'allow *')
         for cluster, user in made
@@ -166,8 +170,8 @@ def import_image(demo, tmp_path):
             f'{url}/import', json={'method': {'name': 'glance-direct'}}
         )
         return polling.until(
-            lambda: _active(demo.session.get(url).json()),
-            'the image is active',
+            lambda: _imported(demo.session.get(url).json()),
+            'the image is imported',
         )
 
     yield run
@@ -176,8 +180,16 @@ def import_image(demo, tmp_path):
         demo.session.delete(url)
 
 
-def _active(record):
-    return record if record['status'] == 'active' else None
+def _imported(record):
+    """The record if the import is over.
+
+    An active image is not enough: its import then still removes the staged
+    file and drops its lock, and a deletion just now may be refused.
+    """
+    over = record['status'] == 'active' and (
+        'os_glance_import_task' not in record
+    )
+    return record if over else None
 
 
 def health(api):

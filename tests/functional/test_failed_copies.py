@@ -12,6 +12,7 @@
 
 """Copies that fail, stand still, or lose their image on the way."""
 
+import re
 import time
 
 import pytest
@@ -258,6 +259,34 @@ def test_an_image_deleted_during_the_wait_is_said_to_be_gone(
     assert boot.error == 'ImageGone'
 
 
+def test_what_stays_of_an_image_deleted_during_our_copy_is_said(
+    upload, make_host, make_glance, freeze_glance, demo, demo_user, west
+):
+    image = upload(size_mib=128)
+    glance = make_glance()
+    host = make_host('west-1', glance__endpoint_override=glance.url, **POLL)
+    host.start(demo_user, [image.id])
+    polling.until(
+        lambda: image.id in west.images('images'), 'the copy', pause=0.05
+    )
+    freeze_glance(glance, image.id)
+    demo.image.delete_image(image.id)
+    glance.thaw()
+
+    (boot,) = host.outcomes()
+
+    assert boot.error == 'ImageGone'
+    where = f'cluster {west.fsid} as RBD image images/{image.id}'
+    assert host.log.count(where) == 1
+    polling.until(
+        lambda: 'snap' in west.snapshots(image.id, 'images'), 'the rest of it'
+    )
+    # As the log says.
+    for command in re.findall(rf'"rbd ([^"]*{image.id}[^"]*)"', host.log):
+        west.run_rbd(*command.split())
+    assert image.id not in west.images('images')
+
+
 def test_an_image_deactivated_during_the_wait_is_said_to_be(
     upload, make_host, admin, demo_user, hold_copy
 ):
@@ -296,7 +325,9 @@ def test_an_image_hidden_from_its_user_during_the_wait_is_said_to_be_gone(
     demo.image.add_member(image.id, member_id=project)
     other.image.update_member(project, image.id, status='accepted')
     hold_copy(image.id, 'west')
-    host = make_host('west-1', **POLL)
+    host = make_host(
+        'west-1', rbd_multistore__copy_on_demand=['shared'], **POLL
+    )
     host.start_waiting(user_of(other), image.id)
 
     demo.image.remove_member(project, image.id)

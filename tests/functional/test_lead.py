@@ -20,6 +20,7 @@ import pytest
 from nova_rbd_multistore import ceph
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import finding
+from nova_rbd_multistore import lead
 from tests.rig import clusters
 from tests.rig import hosts
 from tests.rig import polling
@@ -138,6 +139,47 @@ def test_a_leader_that_was_frozen_does_no_harm(
     assert leases() == set()
 
 
+@pytest.mark.fault
+def test_a_host_that_died_before_it_asked_delays_the_others_for_a_while(
+    upload, make_host, demo_user, as_nova, west, leases
+):
+    image = upload(size_mib=64)
+    host = make_host('west-1')
+    dead = as_nova()
+    assert dead.hold_lease(
+        'vms', f'{finding.LEASE_PREFIX}{image.id}', 'dead', lead.LEASE
+    )
+
+    (boot,) = host.boot(demo_user, image.id)
+
+    assert boot.error is None, boot.message
+    assert west.parent(boot.disk) == clusters.of_glance(image.id)
+    assert 'Waiting for image' in host.log
+    # Its lease, the pause of the other between two attempts, and a copy.
+    assert boot.seconds < 2.2 * lead.LEASE + 10
+    assert leases() == set()
+
+
+@pytest.mark.fault
+def test_no_user_s_right_is_judged_by_whoever_of_a_site_asks_first(
+    upload, make_host, demo_user, other, user_of, west, leases
+):
+    image = upload(size_mib=64, visibility='private')
+    stranger = user_of(other)
+    users = [stranger, stranger, demo_user]
+    making = [make_host('west-1') for _ in users]
+    at = hosts.soon()
+    for host, user in zip(making, users, strict=True):
+        host.start(user, [image.id], at)
+
+    *failed, boot = [boot for host in making for boot in host.outcomes()]
+
+    assert [one.error for one in failed] == ['ImageGone', 'ImageGone']
+    assert boot.error is None, boot.message
+    assert west.parent(boot.disk) == clusters.of_glance(image.id)
+    assert leases() == set()
+
+
 # The lease, by the caps of Nova's own cephx user
 
 
@@ -172,7 +214,9 @@ def test_a_lease_is_one_host_s_at_a_time_and_may_be_renewed(as_nova, name):
 def test_a_lease_that_is_given_back_leaves_nothing(as_nova, name, west):
     one, other = as_nova(), as_nova()
     assert one.hold_lease('vms', name, 'one', 60)
+    assert other.has_lease('vms', name)
     one.release_lease('vms', name)
+    assert not other.has_lease('vms', name)
     assert name not in west.objects('vms')
     one.release_lease('vms', name)
     assert other.hold_lease('vms', name, 'other', 60)

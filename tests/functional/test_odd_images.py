@@ -247,7 +247,9 @@ def test_the_next_location_of_a_store_is_tried(
         (f'rbd://{image.id}', 'west'),
         (f'rbd://{west.fsid}/images/{image.id}/snap', 'west'),
     )
-    host = make_host('west-1')
+    host = make_host(
+        'west-1', rbd_multistore__other_glance_rbd_pools=[f'{west.fsid}/vms']
+    )
 
     (boot,) = host.boot(demo_user, image.id)
 

@@ -73,7 +73,7 @@ def poison(open_glance, admin, other, east, west):
     """Makes an image of user other, with a location of their choice."""
     made = []
 
-    def make(url, store):
+    def make(url, store, **fields):
         base = f'{open_glance.url}/v2/images'
         answer = other.session.post(
             base,
@@ -81,6 +81,7 @@ def poison(open_glance, admin, other, east, west):
                 'name': 'poisoned',
                 'disk_format': 'raw',
                 'container_format': 'bare',
+                **fields,
             },
         )
         answer.raise_for_status()
@@ -160,6 +161,46 @@ def test_an_image_of_another_tenant_s_disk_is_refused_altogether(
     assert f'Refusing image {image_id} of project' in host.log
 
 
+@pytest.mark.fault
+def test_no_format_gets_such_an_image_downloaded(
+    victim, poison, make_host, other, user_of, west, open_glance
+):
+    url = f'rbd://{west.fsid}/vms/{victim}/backup'
+    images = [
+        poison(url, 'west', **fields)
+        for fields in (
+            {'disk_format': 'ami', 'container_format': 'ami'},
+            {'disk_format': 'qcow2'},
+            {'container_format': 'compressed'},
+        )
+    ]
+    host = make_host(
+        'west-1', glance__endpoint_override=open_glance.url, **DOWNLOAD
+    )
+
+    boots = host.boot(user_of(other), *images)
+
+    assert [boot.error for boot in boots] == ['LocationRefused'] * 3
+    assert not {boot.disk for boot in boots} & set(west.images('vms'))
+
+
+@pytest.mark.fault
+def test_nor_does_a_glance_that_hides_its_locations(
+    upload, make_glance, make_host, demo_user, west
+):
+    image = upload(disk_format='qcow2')
+    glance = make_glance()
+    glance.drop_policies('fetch_image_location')
+    host = make_host(
+        'west-1', glance__endpoint_override=glance.url, **DOWNLOAD
+    )
+
+    (boot,) = host.boot(demo_user, image.id)
+
+    assert boot.error == 'LocationsForbidden'
+    assert boot.disk not in west.images('vms')
+
+
 def test_an_administrator_s_boot_of_it_is_refused_too(
     victim, poison, make_host, admin, user_of, west, copy_tasks, open_glance
 ):
@@ -196,11 +237,44 @@ def test_a_foreign_image_in_glance_s_own_pool_is_refused(
     assert boot.error == 'LocationRefused'
 
 
+@pytest.fixture
+def volume(east, west):
+    """A volume of another tenant's, which has a bare id for its name."""
+    name = str(uuid.uuid4())
+    for cluster in (east, west):
+        cluster.create_disk(name, os.urandom(8 << 20), 'snap')
+    yield name
+    for cluster in (east, west):
+        cluster.remove('vms', name)
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize('site', ['east', 'west'])
+def test_an_image_with_the_id_of_another_tenant_s_volume_is_refused(
+    volume, poison, make_host, other, user_of, east, west, copy_tasks, site
+):
+    """Whoever makes an image may choose its id."""
+    cluster = {'east': east, 'west': west}[site]
+    image_id = poison(
+        f'rbd://{cluster.fsid}/vms/{volume}/snap', site, id=volume
+    )
+    host = make_host('west-1')
+
+    (boot,) = host.boot(user_of(other), image_id)
+
+    assert boot.error == 'LocationRefused'
+    assert boot.disk not in west.images('vms')
+    assert copy_tasks(image_id) == []
+    assert f'Refusing image {image_id} of project' in host.log
+
+
 def test_a_pool_in_which_nothing_is_private_may_be_trusted(
     victim, poison, make_host, other, user_of, west
 ):
     image_id = poison(f'rbd://{west.fsid}/vms/{victim}/backup', 'west')
-    host = make_host('west-1', rbd_multistore__trusted_clone_pools=['vms'])
+    host = make_host(
+        'west-1', rbd_multistore__trusted_clone_pools=[f'{west.fsid}/vms']
+    )
 
     (boot,) = host.boot(user_of(other), image_id)
 

@@ -64,6 +64,22 @@ def test_an_administrator_has_an_image_copied_once_for_a_site(
     assert len(copy_tasks(image.id)) == 1
 
 
+def test_so_is_one_that_others_boots_do_not_have_copied(
+    cache, upload, make_host, other, user_of, west, copy_tasks
+):
+    image = upload(visibility='community')
+    host = make_host('west-1')
+    (boot,) = host.boot(user_of(other), image.id)
+    assert boot.error == 'NotCopiedOnDemand'
+    assert copy_tasks(image.id) == []
+
+    cache('west', image.id)
+    (boot,) = host.boot(user_of(other), image.id)
+
+    assert boot.error is None, boot.message
+    assert west.parent(boot.disk) == clusters.of_glance(image.id)
+
+
 def test_an_image_that_is_there_is_not_copied_again(cache, upload, copy_tasks):
     image = upload(store='west')
 

@@ -83,7 +83,10 @@ def test_without_a_right_to_look_a_copy_is_followed_in_glance_alone(
 ):
     image = upload()
     host = make_host(
-        'west-1', rbd_multistore__glance_rbd_pool='not-there', **POLL
+        'west-1',
+        rbd_multistore__glance_rbd_pool='not-there',
+        rbd_multistore__other_glance_rbd_pools=[f'{west.fsid}/images'],
+        **POLL,
     )
 
     boots = host.boot(demo_user, image.id, image.id)

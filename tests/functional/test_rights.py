@@ -16,9 +16,6 @@ A boot without it fails, and says which one to grant. Who has which is in
 doc/source/security.rst, "Least privilege".
 """
 
-import secrets
-import uuid
-
 import pytest
 
 from tests.rig import clusters
@@ -29,60 +26,13 @@ GLANCE_S_POOL = 'profile rbd-read-only pool=images'
 
 
 @pytest.fixture
-def make_ceph_user(where, west, tmp_path):
-    """Makes cephx users in west: the name, and a ceph.conf with the key."""
-    made = []
-
-    def make(osd_caps, mon_caps='profile rbd'):
-        name = f'test-{uuid.uuid4()}'
-        made.append(name)
-        key = west.make_user(name, osd_caps, mon_caps)
-        keyring = tmp_path / f'{name}.keyring'
-        keyring.write_text(f'[client.{name}]\nkey = {key}\n')
-        conf = tmp_path / f'{name}.conf'
-        conf.write_text(
-            where.sites[1].ceph_conf.read_text()
-            + f'\n[client.{name}]\nkeyring = {keyring}\n'
-        )
-        return name, str(conf)
-
-    yield make
-    for name in made:
-        west.remove_user(name)
-
-
-@pytest.fixture
-def host_of_ceph_user(make_host, make_ceph_user):
-    """Makes a host in west whose cephx user may do what it is told."""
-
-    def make(*caps):
-        name, conf = make_ceph_user(*caps)
-        return make_host(
-            'west-1',
-            libvirt__images_rbd_ceph_conf=conf,
-            libvirt__rbd_user=name,
-        )
-
-    return make
-
-
-@pytest.fixture
-def service_user_without_role(admin):
+def service_user_without_role(make_service_user):
     """Nova's service user as options, but without the role service."""
-    identity = admin.identity
-    project = identity.find_project('service', ignore_missing=False)
-    name, password = f'nova-{uuid.uuid4()}', secrets.token_urlsafe(24)
-    user = identity.create_user(name=name, password=password)
-    identity.assign_project_role_to_user(
-        project,
-        user,
-        identity.find_role('member', ignore_missing=False),
-    )
-    yield {
-        'service_user__username': name,
-        'service_user__password': password,
+    account = make_service_user('member')
+    return {
+        f'service_user__{name}': account[name]
+        for name in ('username', 'password')
     }
-    identity.delete_user(user)
 
 
 @pytest.fixture

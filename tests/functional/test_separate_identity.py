@@ -13,10 +13,9 @@
 """A Glance with its default policies, and an identity to ask in users' stead.
 
 The identity is an administrator, who sees every image; it must not see for
-users what they do not see themselves.
+users what they do not see themselves. At the end, both ways to ask Glance,
+with the defaults that its source announces.
 """
-
-import uuid
 
 from keystoneauth1.identity import v3
 import pytest
@@ -28,26 +27,22 @@ POLL = {'libvirt__images_rbd_glance_copy_poll_interval': 2}
 
 
 @pytest.fixture
-def deputy(admin, where):
-    """An administrator: the options to log in by."""
-    project = admin.identity.find_project('service', ignore_missing=False)
-    password = uuid.uuid4().hex
-    user = admin.identity.create_user(
-        name=f'deputy-{uuid.uuid4()}', password=password
-    )
-    role = admin.identity.find_role('admin', ignore_missing=False)
-    admin.identity.assign_project_role_to_user(project, user, role)
-    options = {
-        'auth_type': 'password',
-        'auth_url': where.auth_url,
-        'username': user.name,
-        'password': password,
-        'project_name': project.name,
-        'user_domain_name': 'Default',
-        'project_domain_name': 'Default',
-    }
-    yield {f'rbd_multistore__{name}': text for name, text in options.items()}
-    admin.identity.delete_user(user)
+def make_identity(make_service_user):
+    """Makes identities with roles: the options to log in by."""
+
+    def make(*roles):
+        options = {'auth_type': 'password', **make_service_user(*roles)}
+        return {
+            f'rbd_multistore__{name}': text for name, text in options.items()
+        }
+
+    return make
+
+
+@pytest.fixture
+def deputy(make_identity):
+    """An administrator."""
+    return make_identity('admin')
 
 
 @pytest.fixture
@@ -63,9 +58,12 @@ def make_deputed(make_host, default_glance, deputy):
     def make(**options):
         return make_host(
             'west-1',
-            glance__endpoint_override=default_glance.url,
-            **POLL,
-            **{**deputy, **options},
+            **{
+                'glance__endpoint_override': default_glance.url,
+                **POLL,
+                **deputy,
+                **options,
+            },
         )
 
     return make
@@ -166,7 +164,7 @@ def test_a_right_withdrawn_during_the_wait_ends_what_the_identity_may_ask(
     user = user_of(other)
     demo.image.add_member(image.id, member_id=user.project_id)
     theirs = hold_copy(image.id, 'west')
-    host = make_deputed()
+    host = make_deputed(rbd_multistore__copy_on_demand=['shared'])
     host.start(user, [image.id])
     host.wait_for_log('Waiting for image')
 
@@ -193,21 +191,11 @@ def test_a_password_that_is_wrong_is_said_and_not_shown(
 
 
 def test_an_identity_that_glance_refuses_is_said_to_be_of_no_use(
-    upload, make_deputed, demo_user, admin, deputy, default_glance
+    upload, make_deputed, make_identity, demo_user, default_glance
 ):
     image = upload(store='west')
-    service = admin.identity.find_project('service', ignore_missing=False)
-    user = admin.identity.find_user(
-        deputy['rbd_multistore__username'], ignore_missing=False
-    )
-    roles = [
-        admin.identity.find_role(name, ignore_missing=False)
-        for name in ('admin', 'service')
-    ]
-    admin.identity.unassign_project_role_from_user(service, user, roles[0])
-    admin.identity.assign_project_role_to_user(service, user, roles[1])
 
-    host = make_deputed()
+    host = make_deputed(**make_identity('service'))
     (boot,) = host.boot(demo_user, image.id)
 
     assert boot.error == 'IdentityUnusable'
@@ -272,3 +260,111 @@ def test_nova_compute_says_at_its_start_as_whom_it_asks(
     # Nova logs its options then.
     assert log.lines('transport_url', '****')
     assert deputy['rbd_multistore__password'] not in log.text
+
+
+# Glance's newest defaults
+
+
+@pytest.fixture
+def make_newest_glance(make_glance):
+    """Runs a Glance to which an administrator is no service any more.
+
+    As a comment in its source announces (glance/policies/base.py). Without
+    the lab's lines on some policies, and with others.
+    """
+
+    def make(*dropped, **added):
+        glance = make_glance()
+        glance.drop_policies(*dropped)
+        glance.add_policies(service_api='role:service', **added)
+        return glance
+
+    return make
+
+
+@pytest.fixture
+def assert_cloned(west):
+    """Fails unless each boot's disk is a clone of its image."""
+
+    def check(boots):
+        assert [boot.message for boot in boots if boot.error] == []
+        for boot in boots:
+            assert west.parent(boot.disk) == clusters.of_glance(boot.image)
+
+    return check
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize('visibility', ['private', 'community'])
+def test_with_both_tokens_newest_defaults_change_nothing(
+    upload,
+    make_newest_glance,
+    make_host,
+    demo_user,
+    assert_cloned,
+    visibility,
+):
+    images = [
+        upload(store=store, visibility=visibility)
+        for store in ('file', 'west')
+    ]
+    glance = make_newest_glance()
+    host = make_host('west-1', glance__endpoint_override=glance.url, **POLL)
+
+    boots = host.boot(demo_user, *[image.id for image in images])
+
+    assert_cloned(boots)
+
+
+@pytest.mark.fault
+def test_an_identity_that_is_a_service_alone_serves_public_images_alone(
+    upload,
+    make_newest_glance,
+    make_deputed,
+    make_identity,
+    demo_user,
+    assert_cloned,
+):
+    glance = make_newest_glance(
+        'copy_image',
+        'fetch_image_location',
+        copy_image='role:admin or role:service',
+    )
+    images = [
+        upload(store=store, visibility=visibility)
+        for visibility in ('community', 'private')
+        for store in ('file', 'west')
+    ]
+    host = make_deputed(
+        glance__endpoint_override=glance.url, **make_identity('service')
+    )
+
+    boots = host.boot(demo_user, *[image.id for image in images])
+
+    assert_cloned(boots[:2])
+    assert [boot.error for boot in boots[2:]] == ['IdentityUnusable'] * 2
+
+
+@pytest.mark.fault
+def test_an_administrator_has_to_be_a_service_as_well(
+    upload,
+    make_newest_glance,
+    make_deputed,
+    make_identity,
+    demo_user,
+    assert_cloned,
+):
+    glance = make_newest_glance('copy_image', 'fetch_image_location')
+    images = [
+        upload(store=store, visibility='private') for store in ('file', 'west')
+    ]
+    of_glance = {'glance__endpoint_override': glance.url}
+
+    denied = make_deputed(**of_glance).boot(demo_user, images[0].id)
+    both = make_identity('admin', 'service')
+    boots = make_deputed(**of_glance, **both).boot(
+        demo_user, *[image.id for image in images]
+    )
+
+    assert [boot.error for boot in denied] == ['IdentityUnusable']
+    assert_cloned(boots)

@@ -19,17 +19,13 @@ from tests.rig import servers as nova_servers
 
 pytestmark = pytest.mark.long
 
-#: Nothing runs in these guests that would answer the button: don't wait for
-#: it (Nova's default is 60 s).
-SHUT_DOWN_AT_ONCE = {'os_shutdown_timeout': '1'}
-
 GIB = 1 << 30
 
 
 @pytest.fixture
 def image(upload):
     """One that lies in the site of the server already."""
-    return upload(store='west', **SHUT_DOWN_AT_ONCE)
+    return upload(store='west', **nova_servers.SHUT_DOWN_AT_ONCE)
 
 
 @pytest.fixture
@@ -88,7 +84,7 @@ def test_a_server_is_rebuilt_from_its_image(
 def test_a_server_is_rebuilt_from_another_image_which_is_cold(
     demo, server, disk, servers, west, upload
 ):
-    other = upload(**SHUT_DOWN_AT_ONCE)
+    other = upload(**nova_servers.SHUT_DOWN_AT_ONCE)
 
     demo.compute.rebuild_server(server, other.id)
     servers.wait_for(server)

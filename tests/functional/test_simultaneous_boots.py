@@ -137,9 +137,12 @@ def test_stock_nova_fails_the_loser_of_two_sites(
     boots = boot_together(making, demo_user, [image.id])
 
     (failed,) = [boot for boot in boots if boot.error]
-    assert failed.error == 'ImageUnacceptable'
-    assert 'Image has active task' in failed.message or (
-        'prior operation is still in progress' in failed.message
+    # Of two requests in the same moment, MariaDB may take one for the other's
+    # deadlock: Glance answers that one 500, and stock Nova asks but once.
+    assert failed.error in ('ImageUnacceptable', 'HTTPInternalServerError')
+    assert failed.error == 'HTTPInternalServerError' or (
+        'Image has active task' in failed.message
+        or 'prior operation is still in progress' in failed.message
     )
 
 

@@ -158,7 +158,10 @@ def test_a_member_of_a_shared_image_boots_it_as_he_may_download_it(
         demo.image.add_member(image.id, member_id=user.project_id)
         other.image.update_member(user.project_id, image.id, status=status)
 
-    boots = make_host('west-1', **POLL).boot(user, *[i.id for i in images])
+    host = make_host(
+        'west-1', rbd_multistore__copy_on_demand=['shared'], **POLL
+    )
+    boots = host.boot(user, *[i.id for i in images])
 
     assert all(may_download(user, i.id, glance_url) for i in images)
     assert [boot.error for boot in boots] == [None, None]

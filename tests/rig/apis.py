@@ -15,7 +15,7 @@
 For a deployment that differs in some options: the lab's own stay as they are.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 import configparser
 import os
 import pathlib
@@ -52,7 +52,9 @@ class Api:
     :param workers: processes that serve it
     :param threads: of each of them
     :param disks: directories where it alone sees an empty file system, and
-        how large that is; markers of the health check are there, too
+        how large that is, or another directory; markers of the health check
+        are there, too
+    :param wrapper: the command that runs it
     """
 
     #: The module that has the application.
@@ -69,9 +71,11 @@ class Api:
         tls: certificates.Tls | None = None,
         workers: int = 1,
         threads: int = 8,
-        disks: Mapping[pathlib.Path, str] | None = None,
+        disks: Mapping[pathlib.Path, str | pathlib.Path] | None = None,
+        wrapper: Sequence[str] = (),
     ) -> None:
         self._disks = disks or {}
+        self._wrapper = wrapper
         self._where = where
         self._tls = tls
         self._workers = workers
@@ -117,10 +121,13 @@ class Api:
     def start(self) -> None:
         """Run it, and wait until it answers."""
         conf = self._where / 'gunicorn.conf.py'
+        # Of one thread, a worker that is busy takes no connection, and none
+        # lasts longer than one request: as with uWSGI.
+        worker_class = 'gthread' if self._threads > 1 else 'sync'
         conf.write_text(
             f"wsgi_app = '{self.module}:application'\n"
             f"bind = '127.0.0.1:{self._port}'\n"
-            "worker_class = 'gthread'\n"
+            f"worker_class = '{worker_class}'\n"
             f"accesslog = '{self._where / 'access'}'\n"
             f'workers = {self._workers}\n'
             f'threads = {self._threads}\n'
@@ -151,16 +158,20 @@ class Api:
 
     def _command(self) -> list[str]:
         gunicorn = str(layout.Layout.from_environment().venv / 'bin/gunicorn')
+        command = [*self._wrapper, gunicorn]
         if not self._disks:
-            return [gunicorn]
+            return command
         # Mounts that other processes do not see, and that go with this one.
         steps = []
-        for directory, size in self._disks.items():
+        for directory, disk in self._disks.items():
             path = shlex.quote(str(directory))
-            steps.append(f'mount -t tmpfs -o size={size} tmpfs {path}')
+            if isinstance(disk, pathlib.Path):
+                steps.append(f'mount --bind {shlex.quote(str(disk))} {path}')
+            else:
+                steps.append(f'mount -t tmpfs -o size={disk} tmpfs {path}')
             if (directory / MARKER).exists():
                 steps.append(f'touch {path}/{MARKER}')
-        steps.append(f'exec {shlex.quote(gunicorn)}')
+        steps.append(f'exec {shlex.join(command)}')
         return ['unshare', '--mount', 'sh', '-c', ' && '.join(steps)]
 
     def freeze(self) -> None:
@@ -203,15 +214,24 @@ class GlanceApi(Api):
             **stores,
         }
 
+    @property
+    def staging(self) -> pathlib.Path:
+        """Where it keeps what it is copying."""
+        return self._where / 'os_glance_staging_store'
+
     def lose_marker(self) -> None:
         """Have the health check look for a marker that is not there."""
-        path = self._where / 'etc' / 'glance-api-paste.ini'
-        text = path.read_text()
-        marker = re.search(r'^enable_by_file_paths = (.*)$', text, re.M)
-        assert marker is not None
-        path.write_text(text.replace(marker[1], str(self._where / 'gone')))
+        self.look_for(self._where / 'gone')
         self.kill()
         self.start()
+
+    def look_for(self, marker: pathlib.Path) -> None:
+        """Have the health check look for this marker from its start on."""
+        path = self._where / 'etc' / 'glance-api-paste.ini'
+        text = path.read_text()
+        before = re.search(r'^enable_by_file_paths = (.*)$', text, re.M)
+        assert before is not None
+        path.write_text(text.replace(before[1], str(marker)))
 
     def drop_policies(self, *names: str) -> None:
         """Go by Glance's own default for these policies."""
@@ -225,6 +245,12 @@ class GlanceApi(Api):
         assert len(kept) == len(lines) - len(names)
         # Glance reads the file again when it has changed.
         path.write_text('\n'.join(kept) + '\n')
+
+    def add_policies(self, **rules: str) -> None:
+        """Go by these rules for policies that the file does not name."""
+        path = self._where / 'etc' / 'policy.yaml'
+        added = [f'"{name}": "{rule}"\n' for name, rule in rules.items()]
+        path.write_text(path.read_text() + ''.join(added))
 
     def request_copy(
         self, who: connection.Connection, image_id: str, store: str

@@ -119,6 +119,13 @@ class Tls:
         return context
 
 
+def serving(certificate: Certificate) -> ssl.SSLContext:
+    """For a server with that certificate."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate.certfile, certificate.keyfile)
+    return context
+
+
 def _name(name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
 

@@ -12,11 +12,14 @@
 
 """A site's Ceph cluster, as its operator sees it."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 import contextlib
 import dataclasses
 import hashlib
 import json
+import pathlib
+import struct
+import subprocess
 from typing import Any
 
 import rados
@@ -41,6 +44,13 @@ def of_glance(image_id: str) -> Parent:
     return Parent('images', image_id, 'snap')
 
 
+def write_key(conf: str | pathlib.Path, user: str, key: str) -> None:
+    """Put a cephx user's key beside a ceph.conf, into ``<conf>.keyring``."""
+    pathlib.Path(f'{conf}.keyring').write_text(
+        f'[client.{user}]\nkey = {key}\n'
+    )
+
+
 class Cluster:
     """RBD images of one site, over a connection as client.admin.
 
@@ -49,6 +59,7 @@ class Cluster:
 
     def __init__(self, site: layout.Site) -> None:
         self.fsid = site.fsid
+        self._conf = site.ceph_conf
         self._rados = rados.Rados(
             conffile=str(site.ceph_conf),
             rados_id='admin',
@@ -71,10 +82,28 @@ class Cluster:
         with self._rados.open_ioctx(pool) as ioctx:
             yield ioctx
 
+    @property
+    def connection(self) -> Any:
+        """What librados itself has of it."""
+        return self._rados
+
     def images(self, pool: str) -> set[str]:
         """The names of a pool's RBD images."""
         with self.pool(pool) as ioctx:
             return set(rbd.RBD().list(ioctx))
+
+    def trash(self, pool: str) -> list[str]:
+        """The names that the RBD images in a pool's trash have had."""
+        with self.pool(pool) as ioctx:
+            return [found['name'] for found in rbd.RBD().trash_list(ioctx)]
+
+    def empty_trash(self, pool: str) -> None:
+        """Remove from a pool's trash what nothing depends on."""
+        with (
+            self.pool(pool) as ioctx,
+            contextlib.suppress(rbd.ImageHasSnapshots),
+        ):
+            rbd.RBD().trash_purge(ioctx)
 
     def objects(self, pool: str) -> set[str]:
         """The names of all objects in a pool."""
@@ -113,11 +142,30 @@ class Cluster:
                 )
         return sum(extents)
 
+    @staticmethod
+    def can_read(conf: str, user: str, disk: str) -> bool:
+        """Whether a cephx user may read a disk's first bytes, as a guest."""
+        with (
+            rados.Rados(conffile=conf, rados_id=user) as cluster,
+            cluster.open_ioctx('vms') as ioctx,
+            rbd.Image(ioctx, disk, read_only=True) as opened,
+        ):
+            try:
+                opened.read(0, 512)
+            except rbd.PermissionError:
+                return False
+            return True
+
     def clones(self, image_id: str) -> list[str]:
         """The disks that are clones of a Glance image."""
         with self.pool('images') as ioctx:
             try:
-                with rbd.Image(ioctx, image_id, 'snap', read_only=True) as it:
+                with rbd.Image(ioctx, image_id, read_only=True) as it:
+                    # To open it at a snapshot that is not there has ended
+                    # the process (librbd 16, a segmentation fault).
+                    if all(of['name'] != 'snap' for of in it.list_snaps()):
+                        return []
+                    it.set_snap('snap')
                     return [name for _pool, name in it.list_children()]
             except rbd.ImageNotFound:
                 return []
@@ -151,19 +199,94 @@ class Cluster:
         assert code == 0, error
         return json.loads(answer or 'null')
 
+    def stored(self, pool: str) -> int:
+        """Bytes of data in a pool, as its quota counts them."""
+        (stats,) = (
+            found['stats']
+            for found in self.command('df')['pools']
+            if found['name'] == pool
+        )
+        return int(stats['stored'])
+
     def used(self) -> int:
         """Bytes that the cluster's OSD has allocated for data."""
+        return self._count('bluestore', 'bluestore_allocated')
+
+    def operations(self) -> int:
+        """How many operations of clients the cluster's OSD has done."""
+        return self._count('osd', 'op')
+
+    def received(self) -> int:
+        """How many bytes clients have sent to the cluster's OSD."""
+        return self._count('osd', 'op_in_bytes')
+
+    def sent(self) -> int:
+        """How many bytes clients have got from the cluster's OSD."""
+        return self._count('osd', 'op_out_bytes')
+
+    def _count(self, logger: str, counter: str) -> int:
         command = {
             'prefix': 'perf dump',
             'format': 'json',
-            'logger': 'bluestore',
-            'counter': 'bluestore_allocated',
+            'logger': logger,
+            'counter': counter,
         }
         code, answer, error = self._rados.osd_command(
             0, json.dumps(command), b''
         )
         assert code == 0, error
-        return int(json.loads(answer)['bluestore']['bluestore_allocated'])
+        return int(json.loads(answer)[logger][counter])
+
+    def clients(self, user: str) -> list[str]:
+        """The addresses of a cephx user's connections."""
+        code, answer, error = self._rados.mon_command(
+            json.dumps({'prefix': 'sessions', 'format': 'json'}),
+            b'',
+            target='a',
+        )
+        assert code == 0, error
+        return [
+            f'{address["addr"]}/{address["nonce"]}'
+            for session in json.loads(answer)
+            if session['entity_name'] == f'client.{user}'
+            for address in session['addrs']['addrvec']
+        ]
+
+    def blocklist(self, user: str, but: Collection[str] = ()) -> None:
+        """Shut out all connections that a cephx user has.
+
+        :param but: addresses of those that stay
+        """
+        clients = set(self.clients(user)) - set(but)
+        assert clients, f'{user} has no connection'
+        for address in clients:
+            self.command('osd blocklist', blocklistop='add', addr=address)
+
+    def make_pool(self, pool: str) -> None:
+        """Make a pool for RBD."""
+        self.command('osd pool create', pool=pool)
+        with self.pool(pool) as ioctx:
+            rbd.RBD().pool_init(ioctx, force=True)
+
+    def remove_pool(self, pool: str) -> None:
+        allowed = {'who': 'mon', 'name': 'mon_allow_pool_delete'}
+        self.command('config set', **allowed, value='true')
+        self.command(
+            'osd pool delete',
+            pool=pool,
+            pool2=pool,
+            yes_i_really_really_mean_it=True,
+        )
+        self.command('config rm', **allowed)
+
+    def data_pool(self, pool: str, image: str) -> str:
+        """The pool that an image's data is in."""
+        with (
+            self.pool(pool) as ioctx,
+            rbd.Image(ioctx, image, read_only=True) as opened,
+        ):
+            name: str = self._rados.pool_reverse_lookup(opened.data_pool_id())
+            return name
 
     def make_user(
         self, name: str, osd_caps: str, mon_caps: str = 'profile rbd'
@@ -182,6 +305,19 @@ class Cluster:
         (user,) = self.command('auth get', entity=f'client.{name}')
         caps: dict[str, str] = user['caps']
         return caps
+
+    def grant(self, name: str, osd_caps: str) -> None:
+        """Give a cephx user other capabilities."""
+        caps = ['osd', osd_caps, 'mon', 'profile rbd']
+        self.command('auth caps', entity=f'client.{name}', caps=caps)
+
+    def set_caps(self, name: str, caps: dict[str, str]) -> None:
+        """Change what a cephx user may do, from its next connection on."""
+        self.command(
+            'auth caps',
+            entity=f'client.{name}',
+            caps=[word for pair in caps.items() for word in pair],
+        )
 
     def remove_user(self, name: str) -> None:
         self.command('auth del', entity=f'client.{name}')
@@ -206,11 +342,110 @@ class Cluster:
                 image.write(content, 0)
         self.create_snapshot('vms', disk, snapshot)
 
+    def clone(self, image: str, disk: str, pool: str = 'images') -> None:
+        """Make a disk in Nova's pool a clone of an image's ``snap``."""
+        with self.pool(pool) as images, self.pool('vms') as disks:
+            rbd.RBD().clone(images, image, 'snap', disks, disk)
+
+    def write(
+        self, pool: str, image: str, content: bytes, offset: int = 0
+    ) -> None:
+        """Write to an RBD image, as a guest does."""
+        with self.pool(pool) as ioctx, rbd.Image(ioctx, image) as opened:
+            opened.write(content, offset)
+
+    def snapshots(self, disk: str, pool: str = 'vms') -> dict[str, bool]:
+        """A disk's snapshots, by name: whether each is protected."""
+        with (
+            self.pool(pool) as ioctx,
+            rbd.Image(ioctx, disk, read_only=True) as image,
+        ):
+            return {
+                found['name']: image.is_protected_snap(found['name'])
+                for found in image.list_snaps()
+            }
+
+    def read(self, disk: str, length: int, offset: int = 0) -> bytes:
+        with (
+            self.pool('vms') as ioctx,
+            rbd.Image(ioctx, disk, read_only=True) as image,
+        ):
+            return bytes(image.read(offset, length))
+
+    @contextlib.contextmanager
+    def opened(self, disk: str) -> Iterator[Any]:
+        """Have a disk in Nova's pool open for changes, as a guest has it."""
+        with self.pool('vms') as ioctx, rbd.Image(ioctx, disk) as image:
+            yield image
+
+    def leave_name(self, disk: str, *known_to: str) -> None:
+        """Leave no more of an empty disk in Nova's pool than its name.
+
+        :param known_to: which objects have it: ``rbd_id``, the pool's
+            ``rbd_directory``, both or none
+        """
+        with self.opened(disk) as image:
+            image_id: str = image.id()
+        with self.pool('vms') as ioctx:
+            ioctx.remove_object(f'rbd_header.{image_id}')
+            with contextlib.suppress(rados.ObjectNotFound):
+                ioctx.remove_object(f'rbd_object_map.{image_id}')
+            if 'rbd_id' not in known_to:
+                ioctx.remove_object(f'rbd_id.{disk}')
+            if 'rbd_directory' not in known_to:
+                pair = b''.join(
+                    struct.pack('<I', len(text)) + text
+                    for text in (disk.encode(), image_id.encode())
+                )
+                ioctx.execute('rbd_directory', 'rbd', 'dir_remove_image', pair)
+
+    def has_part(self, disk: str, part: str) -> bool:
+        """Whether a disk in Nova's pool has its ``rbd_id`` or ``rbd_header``.
+
+        One question for the first, two for the second.
+        """
+        if part == 'rbd_id':
+            return self.has_object('vms', f'rbd_id.{disk}')
+        with self.pool('vms') as ioctx:
+            try:
+                _, answer = ioctx.execute(
+                    f'rbd_id.{disk}', 'rbd', 'get_id', b''
+                )
+            except rados.ObjectNotFound:
+                return False
+        return self.has_object('vms', f'{part}.{answer[4:].decode()}')
+
+    def is_watched(self, disk: str) -> bool:
+        """Whether a client has a disk in Nova's pool open for changes."""
+        with self.pool('vms') as ioctx:
+            try:
+                with rbd.Image(ioctx, disk, read_only=True) as image:
+                    return any(image.watchers_list())
+            except rbd.ImageNotFound:
+                return False
+
+    def has_object(self, pool: str, name: str) -> bool:
+        with self.pool(pool) as ioctx:
+            try:
+                ioctx.stat(name)
+            except rados.ObjectNotFound:
+                return False
+            return True
+
     def create_snapshot(self, pool: str, image: str, snapshot: str) -> None:
         """Make a snapshot to clone from, as Glance does."""
         with self.pool(pool) as ioctx, rbd.Image(ioctx, image) as opened:
             opened.create_snap(snapshot)
             opened.protect_snap(snapshot)
+
+    def run_rbd(self, *words: str) -> None:
+        """Run the program rbd, as Glance's user."""
+        subprocess.run(
+            ['rbd', f'--conf={self._conf}', '--id=glance', *words],  # noqa: S607
+            check=True,
+            capture_output=True,
+            timeout=60,
+        )
 
     # Ceph lets go of a client that was killed after half a minute.
     @tenacity.retry(
@@ -222,13 +457,15 @@ class Cluster:
     def remove(self, pool: str, image: str) -> None:
         """Remove an RBD image and its snapshots, if it is there."""
         with self.pool(pool) as ioctx:
-            try:
-                with rbd.Image(ioctx, image) as opened:
-                    for snapshot in list(opened.list_snaps()):
-                        self._remove_snapshot(opened, snapshot['name'])
+            with (
+                contextlib.suppress(rbd.ImageNotFound),
+                rbd.Image(ioctx, image) as opened,
+            ):
+                for snapshot in list(opened.list_snaps()):
+                    self._remove_snapshot(opened, snapshot['name'])
+            # What has no header cannot be opened, but removed.
+            with contextlib.suppress(rbd.ImageNotFound):
                 rbd.RBD().remove(ioctx, image)
-            except rbd.ImageNotFound:
-                return
 
     def remove_snapshot(self, pool: str, image: str, snapshot: str) -> None:
         with self.pool(pool) as ioctx, rbd.Image(ioctx, image) as opened:

@@ -179,3 +179,44 @@ def _change(where: layout.Layout, statement: str, *values: object) -> None:
     connection = connect(where)
     with connection, connection.cursor() as cursor:
         assert cursor.execute(statement, values) == 1
+
+
+def add_images(
+    where: layout.Layout, ids: Sequence[str], owner: str, url: str, store: str
+) -> None:
+    """Make images that are in a store, as far as Glance's records say.
+
+    :param url: of the data of each, with ``{}`` for its id
+    """
+    with connect(where) as connection, connection.cursor() as cursor:
+        connection.begin()
+        cursor.executemany(
+            'INSERT INTO images (id, name, disk_format, container_format, '
+            'size, status, visibility, min_disk, min_ram, owner, protected, '
+            'os_hidden, created_at, updated_at, deleted) '
+            "VALUES (%s, %s, 'raw', 'bare', 1048576, 'active', 'private', "
+            '0, 0, %s, 0, 0, UTC_TIMESTAMP(), UTC_TIMESTAMP(), 0)',
+            [(image_id, f'many-{image_id}', owner) for image_id in ids],
+        )
+        cursor.executemany(
+            'INSERT INTO image_locations (image_id, value, meta_data, '
+            'status, deleted, created_at) '
+            "VALUES (%s, %s, %s, 'active', 0, UTC_TIMESTAMP())",
+            [
+                (image_id, url.format(image_id), json.dumps({'store': store}))
+                for image_id in ids
+            ],
+        )
+        connection.commit()
+
+
+def remove_images(where: layout.Layout, ids: Sequence[str]) -> None:
+    """Undo :func:`add_images`."""
+    with connect(where) as connection, connection.cursor() as cursor:
+        connection.begin()
+        for statement in (
+            'DELETE FROM image_locations WHERE image_id = %s',
+            'DELETE FROM images WHERE id = %s',
+        ):
+            cursor.executemany(statement, [(image_id,) for image_id in ids])
+        connection.commit()

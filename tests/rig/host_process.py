@@ -42,6 +42,7 @@ from nova.db.main import api as main_db  # noqa: E402
 from nova.virt import driver as virt_driver  # noqa: E402
 from oslo_log import log as logging  # noqa: E402
 from oslo_utils import importutils  # noqa: E402
+from oslo_utils import timeutils  # noqa: E402
 
 CONF = nova.conf.CONF
 LOG = logging.getLogger('nova.tests.rig')
@@ -74,6 +75,8 @@ def server(disk: dict[str, Any]) -> 'objects.Instance':
     """A server in the middle of spawn(), with what its disk depends on."""
     return objects.Instance(
         uuid=disk['server'],
+        # Nobody's, where a disk is only described.
+        project_id=disk.get('user', {}).get('project_id'),
         image_ref=disk['image'],
         flavor=objects.Flavor(root_gb=disk['root_gib'], extra_specs={}),
         system_metadata={},
@@ -81,6 +84,7 @@ def server(disk: dict[str, Any]) -> 'objects.Instance':
         migration_context=None,
         task_state='spawning',
         vm_state=vm_states.BUILDING,
+        launched_at=timeutils.utcnow() if disk.get('ran') else None,
         config_drive='',
     )
 
@@ -124,6 +128,8 @@ def load(job: dict[str, Any]) -> virt_driver.ComputeDriver:
     module = importutils.import_module(f'nova.virt.{job["driver"][0]}')
     driver = getattr(module, job['driver'][1])(virtapi=None)
     assert isinstance(driver, virt_driver.ComputeDriver)
+    # Of ours, and what init_host() does beside speaking to libvirt.
+    getattr(driver, 'serve_metrics', lambda: None)()
     return driver
 
 

@@ -170,11 +170,15 @@ class Host:
         at: float = 0.0,
         apart: float = 0.0,
         root_gib: int = 1,
+        servers: Sequence[str] = (),
+        ran: bool = False,
     ) -> None:
         """Begin to boot a server from each image, all at once.
 
         :param at: seconds since the epoch, to boot on several hosts at once
         :param apart: seconds between two boots, if not all at once
+        :param servers: their ids, new ones unless given
+        :param ran: whether these servers have been up before
         """
         job: dict[str, Any] = {
             # The second overrides the first.
@@ -185,13 +189,20 @@ class Host:
             'driver': self._driver,
             'disks': [
                 {
-                    'server': str(uuid.uuid4()),
+                    'server': server,
                     'image': image,
                     'root_gib': root_gib,
+                    'ran': ran,
                     'at': at + apart * number,
                     'user': dataclasses.asdict(user),
                 }
-                for number, image in enumerate(images)
+                for number, (image, server) in enumerate(
+                    zip(
+                        images,
+                        servers or [str(uuid.uuid4()) for _ in images],
+                        strict=True,
+                    )
+                )
             ],
         }
         self.disks += [f'{disk["server"]}_disk' for disk in job['disks']]
@@ -234,11 +245,12 @@ class Host:
         entries = json.loads((self._where / 'outcomes.json').read_text())
         return [_outcome(entry) for entry in entries]
 
-    def boot(
-        self, user: User, *images: str, root_gib: int = 1
-    ) -> list[Outcome]:
-        """Boot a server from each image, all at once, and wait."""
-        self.start(user, images, root_gib=root_gib)
+    def boot(self, user: User, *images: str, **how: Any) -> list[Outcome]:
+        """Boot a server from each image, all at once, and wait.
+
+        :param how: as for :meth:`start`
+        """
+        self.start(user, images, **how)
         return self.outcomes()
 
     def freeze(self) -> None:

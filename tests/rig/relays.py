@@ -154,6 +154,42 @@ class Limiter(Relay):
             return float(self._let_through > self._rate)
 
 
+class Slow(Relay):
+    """Passes each request on late, as a server does that has much to do."""
+
+    def __init__(self, behind: str, seconds: float) -> None:
+        super().__init__(behind)
+        self._seconds = seconds
+
+    def hold_up(self, _path: str, /) -> float:
+        time.sleep(self._seconds)
+        return 0.0
+
+
+class DownloadsElsewhere(Relay):
+    """Sends whoever downloads an image to another address.
+
+    :param there: that address
+    :ivar redirected: paths of these downloads
+    """
+
+    def __init__(self, behind: str, there: str) -> None:
+        super().__init__(behind)
+        self._there = there
+        self.redirected: list[str] = []
+
+    def hold_up(self, _path: str, /) -> float:
+        return 0.0
+
+    def ask(
+        self, request: http.server.BaseHTTPRequestHandler, body: bytes
+    ) -> tuple[int, dict[str, str], bytes]:
+        if not request.path.endswith('/file'):
+            return super().ask(request, body)
+        self.redirected.append(request.path)
+        return 307, {'Location': self._there + request.path}, b''
+
+
 class Unwell(Relay):
     """Never answers ``/healthcheck``, as where a file system hangs."""
 

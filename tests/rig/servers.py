@@ -22,25 +22,41 @@ from openstack import exceptions as sdk_exceptions
 
 from tests.rig import polling
 
+#: Properties of images whose guests run nothing that would answer the button:
+#: Nova is not to wait for it (its default is 60 s).
+SHUT_DOWN_AT_ONCE = {'os_shutdown_timeout': '1'}
+
+#: In place of a zone.
+ANYWHERE = ''
+
 
 class Servers:
-    """Makes servers of m1.tiny without a network, and deletes them all."""
+    """Makes servers without a network, and deletes them all."""
 
     def __init__(self, who: connection.Connection) -> None:
         self._compute = who.compute
         self._made: list[Any] = []
         self._groups: list[Any] = []
 
-    def begin(self, image_id: str, *zones: str, **options: Any) -> list[Any]:
-        """Ask for a server in each zone, all at once."""
-        flavor = self._compute.find_flavor('m1.tiny', ignore_missing=False)
+    def begin(
+        self,
+        image_id: str,
+        *zones: str,
+        flavor: str = 'm1.tiny',
+        **options: Any,
+    ) -> list[Any]:
+        """Ask for a server in each zone, all at once.
+
+        :param zones: of which ``ANYWHERE`` leaves the choice to Nova
+        """
+        found = self._compute.find_flavor(flavor, ignore_missing=False)
         servers = [
             self._compute.create_server(
                 name=f'test-{uuid.uuid4()}',
                 image_id=image_id,
-                flavor_id=flavor.id,
+                flavor_id=found.id,
                 networks='none',
-                availability_zone=zone,
+                **({'availability_zone': zone} if zone else {}),
                 **options,
             )
             for zone in zones
@@ -74,11 +90,32 @@ class Servers:
 
         polling.until(at_work, f'a host builds server {server.id}')
 
-    def boot(self, image_id: str, *zones: str) -> list[Any]:
+    def boot(
+        self, image_id: str, *zones: str, flavor: str = 'm1.tiny'
+    ) -> list[Any]:
         """Ask for a server in each zone, and wait until all are ACTIVE."""
         return [
-            self.wait_for(server) for server in self.begin(image_id, *zones)
+            self.wait_for(server)
+            for server in self.begin(image_id, *zones, flavor=flavor)
         ]
+
+    def boot_on(
+        self, image_id: str, host: str, flavor: str = 'm1.tiny'
+    ) -> Any:
+        """Boot a server on a host, as an administrator may.
+
+        It is not bound to the host's zone.
+        """
+        found = self._compute.find_flavor(flavor, ignore_missing=False)
+        server = self._compute.create_server(
+            name=f'test-{uuid.uuid4()}',
+            image_id=image_id,
+            flavor_id=found.id,
+            networks='none',
+            host=host,
+        )
+        self._made.append(server)
+        return self.wait_for(server)
 
     def wait_for(self, server: Any, status: str = 'ACTIVE') -> Any:
         """Wait until Nova is done with a server, and has it in a status."""

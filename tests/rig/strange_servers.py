@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 import contextlib
 import http.server
 import socketserver
+import ssl
 import threading
 import time
 
@@ -142,18 +143,73 @@ def late(url: str, seconds: float) -> Iterator[tuple[str, LateServer]]:
 
 
 @contextlib.contextmanager
+def thief() -> Iterator[tuple[str, list[str]]]:
+    """The URL of a server that is after tokens, and the names of those sent.
+
+    Not the tokens themselves: a test that fails would show them.
+    """
+    stolen: list[str] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.rfile.read(int(self.headers.get('Content-Length') or 0))
+            stolen.extend(
+                name for name in self.headers if name.endswith('-Token')
+            )
+            self.send_error(404)
+
+        do_POST = do_GET  # noqa: N815
+
+        def log_message(self, *_args: object) -> None:
+            """Say nothing."""
+
+    with serving(Handler) as address:
+        yield address, stolen
+
+
+@contextlib.contextmanager
+def redirecting(
+    there: str, tls: ssl.SSLContext | None = None
+) -> Iterator[str]:
+    """The URL of a server that sends whoever asks it to another address.
+
+    :param tls: by which to serve it, None for none
+    """
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.rfile.read(int(self.headers.get('Content-Length') or 0))
+            self.send_response(307)
+            self.send_header('Location', there + self.path)
+            self.send_header('Content-Length', '0')
+            self.end_headers()
+
+        do_POST = do_GET  # noqa: N815
+
+        def log_message(self, *_args: object) -> None:
+            """Say nothing."""
+
+    with serving(Handler, tls=tls) as address:
+        yield address
+
+
+@contextlib.contextmanager
 def serving(
     handler: type[socketserver.BaseRequestHandler],
     kind: type[socketserver.TCPServer] = http.server.ThreadingHTTPServer,
+    tls: ssl.SSLContext | None = None,
 ) -> Iterator[str]:
     """Serve until the end; the URL."""
     server = kind(('127.0.0.1', 0), handler)
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     # Or its end would wait for clients that keep their connections.
     server.daemon_threads = True  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
-        yield f'http://127.0.0.1:{server.server_address[1]}'
+        scheme = 'https' if tls else 'http'
+        yield f'{scheme}://127.0.0.1:{server.server_address[1]}'
     finally:
         server.shutdown()
         thread.join()

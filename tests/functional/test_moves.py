@@ -1,0 +1,346 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Servers move, within their site and to the other one.
+
+They are in no zone, so that Nova's scheduler may send them anywhere. What a
+guest has written is where the test writes it.
+"""
+
+import subprocess
+
+import pytest
+
+from lab import hypervisor
+from tests.rig import clusters
+from tests.rig import polling
+from tests.rig import servers as nova_servers
+
+MARKER = b'what the user has written'
+OFFSET = 512 << 20
+
+
+@pytest.fixture
+def servers(admin, images_to_remove):
+    """Servers of an administrator, who alone may name a host."""
+    del images_to_remove
+    made = nova_servers.Servers(admin)
+    yield made
+    made.delete_all()
+
+
+@pytest.fixture
+def image(upload, admin):
+    """One that no site has to fetch first."""
+    return upload(
+        store='east', owner=admin, visibility='public', os_shutdown_timeout='1'
+    )
+
+
+@pytest.fixture
+def boot(servers, image, east, west):
+    """Boots a server on a host, and writes to its disk."""
+
+    def on(host):
+        server = servers.boot_on(image.id, host)
+        cluster = east if host.startswith('east') else west
+        cluster.write('vms', nova_servers.disk(server), MARKER, OFFSET)
+        return server
+
+    return on
+
+
+def has_marker(cluster, disk):
+    return cluster.read(disk, len(MARKER), OFFSET) == MARKER
+
+
+@pytest.fixture
+def do(admin):
+    """Has Nova do something with a server."""
+
+    def act(server, action, **arguments):
+        answer = admin.compute.post(
+            f'/servers/{server.id}/action',
+            json={action: arguments},
+            microversion='2.91',
+        )
+        answer.raise_for_status()
+
+    return act
+
+
+@pytest.fixture
+def wait_to_be_told(admin):
+    """Waits until a server's last action tells an administrator something."""
+
+    def details(server):
+        path = f'/servers/{server.id}/os-instance-actions'
+        actions = admin.compute.get(path, microversion='2.84').json()
+        newest = actions['instanceActions'][0]['request_id']
+        answer = admin.compute.get(f'{path}/{newest}', microversion='2.84')
+        events = answer.json()['instanceAction']['events']
+        return ' '.join(event['details'] or '' for event in events)
+
+    def wait(server, *texts):
+        polling.until(
+            lambda: all(text in details(server) for text in texts),
+            f'{texts} of server {server.id}',
+        )
+
+    return wait
+
+
+@pytest.fixture
+def guest(computes):
+    """Which run of a server's guest a hypervisor has."""
+
+    def number(host, server):
+        done = subprocess.run(
+            hypervisor.inside(computes[host], 'virsh', 'domid', server.id),
+            check=True,
+            timeout=30,
+            capture_output=True,
+            text=True,
+        )
+        return int(done.stdout)
+
+    return number
+
+
+# Evacuations
+
+
+def test_a_server_is_evacuated_within_its_cluster_and_to_no_other(
+    boot, lose, do, wait_to_be_told, servers, host_of, east, west
+):
+    server = boot('west-1')
+    disk = nova_servers.disk(server)
+    lose('west-1', server)
+
+    do(server, 'evacuate', host='east-1')
+    servers.wait_for(server)
+    wait_to_be_told(
+        server,
+        f'disk is in Ceph cluster {west.fsid}',
+        f'new host has {east.fsid}',
+        'evacuate_to_new_disk',
+    )
+
+    assert host_of(server) == 'west-1'
+    assert disk not in east.images('vms')
+    assert has_marker(west, disk)
+
+    do(server, 'evacuate', host='west-2')
+    servers.wait_for(server)
+
+    assert host_of(server) == 'west-2'
+    assert has_marker(west, disk)
+
+
+@pytest.mark.fault
+def test_stock_nova_evacuates_to_a_new_disk_without_a_word(
+    boot, configure_stock, lose, do, servers, host_of, image, east, west
+):
+    configure_stock('east-1')
+    server = boot('west-1')
+    disk = nova_servers.disk(server)
+    lose('west-1', server)
+
+    do(server, 'evacuate', host='east-1')
+    servers.wait_for(server)
+
+    assert host_of(server) == 'east-1'
+    assert east.parent(disk) == clusters.of_glance(image.id)
+    assert not has_marker(east, disk)
+    assert has_marker(west, disk)
+
+
+@pytest.fixture
+def evacuated(boot, configure, lose, do, servers, log_of):
+    """A server of west, on a new disk in east."""
+    configure('east-1', rbd_multistore__evacuate_to_new_disk=True)
+    server = boot('west-1')
+    lose('west-1', server)
+    log = log_of('compute-east-1')
+    do(server, 'evacuate', host='east-1')
+    servers.wait_for(server)
+    assert log.lines('Evacuating to a new disk', server.id)
+    return server
+
+
+@pytest.mark.fault
+def test_where_the_operator_says_so_a_server_is_evacuated_to_a_new_disk(
+    evacuated, host_of, image, east, west
+):
+    disk = nova_servers.disk(evacuated)
+    assert host_of(evacuated) == 'east-1'
+    assert east.parent(disk) == clusters.of_glance(image.id)
+    assert not has_marker(east, disk)
+    assert has_marker(west, disk)
+
+
+@pytest.mark.fault
+def test_a_server_that_was_given_a_new_disk_never_gets_the_old_one(
+    evacuated,
+    configure,
+    find_again,
+    log_of,
+    lose,
+    do,
+    wait_to_be_told,
+    servers,
+    host_of,
+    image,
+    east,
+    west,
+):
+    disk = nova_servers.disk(evacuated)
+    log = log_of('compute-west-1')
+    find_again('west-1')
+    log.wait_for('Cleaning up allocations of the instance', evacuated.id)
+    assert host_of(evacuated) == 'east-1'
+    assert has_marker(west, disk)
+
+    lose('east-1', evacuated)
+    do(evacuated, 'evacuate', host='west-1')
+    servers.wait_for(evacuated)
+    wait_to_be_told(evacuated, f'disk is in Ceph cluster {east.fsid}')
+    assert host_of(evacuated) == 'east-1'
+
+    configure('west-1', rbd_multistore__evacuate_to_new_disk=True)
+    do(evacuated, 'evacuate', host='west-1')
+    servers.wait_for(evacuated)
+    assert host_of(evacuated) == 'west-1'
+    assert west.parent(disk) == clusters.of_glance(image.id)
+    assert not has_marker(west, disk)
+    (aside,) = (name for name in west.images('vms') if f'.{disk}' in name)
+    assert aside.startswith('aside.')
+    assert has_marker(west, aside)
+
+
+# Resizes and migrations
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize('action', ['migrate', 'resize'])
+def test_a_server_that_would_leave_its_cluster_runs_on_where_it_is(
+    boot,
+    guest,
+    admin,
+    do,
+    wait_to_be_told,
+    servers,
+    host_of,
+    east,
+    west,
+    action,
+):
+    server = boot('east-1')
+    disk = nova_servers.disk(server)
+    run = guest('east-1', server)
+
+    if action == 'migrate':
+        do(server, 'migrate', host='west-1')
+    else:
+        # There is one host in east.
+        flavor = admin.compute.find_flavor('m1.small', ignore_missing=False)
+        do(server, 'resize', flavorRef=flavor.id)
+    wait_to_be_told(
+        server,
+        f'disk is in Ceph cluster {east.fsid}',
+        f'new host has {west.fsid}',
+    )
+    now = servers.wait_for(server)
+
+    assert host_of(server) == 'east-1'
+    assert now.flavor['original_name'] == 'm1.tiny'
+    assert guest('east-1', server) == run
+    assert has_marker(east, disk)
+    assert disk not in west.images('vms')
+
+
+@pytest.mark.fault
+def test_stock_nova_migrates_a_server_to_where_its_disk_is_not(
+    configure_stock, boot, do, admin, host_of, east, west
+):
+    for host in ('east-1', 'west-1'):
+        configure_stock(host)
+    server = boot('east-1')
+    disk = nova_servers.disk(server)
+
+    do(server, 'migrate', host='west-1')
+    polling.until(
+        lambda: admin.compute.get_server(server.id).status == 'ERROR',
+        'the server is in ERROR',
+    )
+
+    assert host_of(server) == 'west-1'
+    assert disk not in west.images('vms')
+    assert has_marker(east, disk)
+
+
+@pytest.mark.fault
+def test_a_server_is_not_migrated_live_to_another_cluster(
+    boot, guest, do, wait_to_be_told, servers, host_of, east, west
+):
+    server = boot('east-1')
+    run = guest('east-1', server)
+
+    do(server, 'os-migrateLive', host='west-1', block_migration='auto')
+    wait_to_be_told(
+        server,
+        f'disk is in Ceph cluster {east.fsid}',
+        f'new host has {west.fsid}',
+    )
+    servers.wait_for(server)
+
+    assert host_of(server) == 'east-1'
+    assert guest('east-1', server) == run
+    assert has_marker(east, nova_servers.disk(server))
+
+
+# What lies there already
+
+
+@pytest.fixture
+def lying_in_west(west):
+    """A disk that lies in west, and goes at the end."""
+    made = []
+
+    def make(disk):
+        made.append(disk)
+        west.create_disk(disk, b'older'.ljust(1 << 20), 'snapshot')
+
+    yield make
+    for name in west.images('vms'):
+        if name.startswith('aside.') and name.endswith(tuple(made)):
+            west.remove('vms', name)
+
+
+@pytest.mark.fault
+def test_an_unshelved_server_gets_no_disk_that_it_had_there_before(
+    boot, do, servers, host_of, lying_in_west, east, west
+):
+    server = boot('east-1')
+    disk = nova_servers.disk(server)
+    do(server, 'shelve')
+    servers.wait_for(server, 'SHELVED_OFFLOADED')
+    lying_in_west(disk)
+
+    do(server, 'unshelve', host='west-1')
+    servers.wait_for(server)
+
+    assert host_of(server) == 'west-1'
+    assert has_marker(west, disk)
+    (aside,) = (name for name in west.images('vms') if f'.{disk}' in name)
+    assert west.read(aside, 5) == b'older'
+    assert disk not in east.images('vms')

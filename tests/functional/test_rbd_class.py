@@ -1,0 +1,210 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What the OSDs' class rbd answers, beside librbd's view of the same image.
+
+With the rights of Nova's cephx user in Glance's pool. On which releases of
+Ceph this was run: doc/source/releases.rst.
+"""
+
+import uuid
+
+import pytest
+import rados
+import rbd
+
+from lab import ceph_root
+from lab import settings
+from nova_rbd_multistore import rbd_class
+from tests.rig import erasure_coding
+
+#: Disks of 10 TiB come and go slowly.
+pytestmark = pytest.mark.long
+
+MIB = 1 << 20
+TIB = 1 << 40
+POOL = 'images'
+WITHOUT_MAP = rbd.RBD_FEATURE_LAYERING | rbd.RBD_FEATURE_EXCLUSIVE_LOCK
+WITH_MAP = WITHOUT_MAP | rbd.RBD_FEATURE_OBJECT_MAP | rbd.RBD_FEATURE_FAST_DIFF
+
+
+@pytest.fixture
+def erasure_coded(where, west):
+    """A pool of erasure-coded data in site west, which Nova's user reads."""
+    chosen = settings.Settings.load(where)
+    inside = ceph_root.inside(where) if chosen.ceph_20 else ()
+    with erasure_coding.pool(west.connection, inside, where.tests) as pool:
+        yield pool
+
+
+@pytest.fixture(
+    params=['small', 'of 10 TiB', 'without object map', 'erasure-coded']
+)
+def image(request, west):
+    """Name of an image with three snapshots and some bytes."""
+    kind = request.param
+    data_pool = (
+        request.getfixturevalue('erasure_coded')
+        if kind == 'erasure-coded'
+        else None
+    )
+    size = 10 * TIB if kind == 'of 10 TiB' else 64 * MIB
+    features = WITHOUT_MAP if kind == 'without object map' else WITH_MAP
+    name = f'class-{uuid.uuid4()}'
+    with west.pool(POOL) as ioctx:
+        rbd.RBD().create(
+            ioctx,
+            name,
+            size,
+            23,
+            old_format=False,
+            features=features,
+            data_pool=data_pool,
+        )
+        try:
+            with rbd.Image(ioctx, name) as opened:
+                for snapshot, offset in (
+                    ('first', 0),
+                    ('snap', 32 * MIB),
+                    ('last', size - 5),
+                ):
+                    opened.write(b'bytes', offset)
+                    opened.create_snap(snapshot)
+            yield name
+        finally:
+            with rbd.Image(ioctx, name) as opened:
+                for snapshot in list(opened.list_snaps()):
+                    opened.remove_snap(snapshot['name'])
+            rbd.RBD().remove(ioctx, name)
+
+
+@pytest.fixture
+def librbd(west, image):
+    """The image as librbd has it open."""
+    with (
+        west.pool(POOL) as ioctx,
+        rbd.Image(ioctx, image, read_only=True) as opened,
+    ):
+        yield opened
+
+
+@pytest.fixture
+def ask(where):
+    """Asks the OSDs by a method of their class, as Nova's cephx user."""
+    with (
+        rados.Rados(
+            conffile=str(where.sites[1].ceph_conf), rados_id='nova'
+        ) as cluster,
+        cluster.open_ioctx(POOL) as ioctx,
+    ):
+        yield lambda name, method, argument=b'', length=8192: bytes(
+            ioctx.execute(name, 'rbd', method, argument, length)[1]
+        )
+
+
+def test_an_images_id_is_that_of_librbd(ask, image, librbd):
+    by_name = ask(f'rbd_id.{image}', 'get_id')
+    in_directory = ask('rbd_directory', 'dir_get_id', rbd_class.name(image))
+    assert rbd_class.text(by_name) == librbd.id()
+    assert rbd_class.text(in_directory) == librbd.id()
+
+
+def test_snapshots_have_the_names_that_librbd_lists(ask, librbd):
+    header = f'rbd_header.{librbd.id()}'
+    numbers = rbd_class.snapshots(ask(header, 'get_snapcontext'))
+    names = {
+        number: rbd_class.text(
+            ask(header, 'get_snapshot_name', rbd_class.number(number))
+        )
+        for number in numbers
+    }
+    assert names == {each['id']: each['name'] for each in librbd.list_snaps()}
+    assert set(names.values()) == {'first', 'snap', 'last'}
+
+
+def test_a_size_is_that_of_librbd(ask, librbd):
+    answer = ask(
+        f'rbd_header.{librbd.id()}',
+        'get_size',
+        rbd_class.number(rbd_class.NO_SNAPSHOT),
+    )
+    stat = librbd.stat()
+    assert rbd_class.size(answer) == rbd_class.Size(
+        stat['size'], stat['obj_size']
+    )
+
+
+@pytest.mark.parametrize(
+    'image', ['small', 'of 10 TiB', 'erasure-coded'], indirect=True
+)
+def test_as_many_objects_exist_as_librbd_finds(ask, librbd):
+    stat, found = librbd.stat(), []
+    size = rbd_class.Size(stat['size'], stat['obj_size'])
+    answer = ask(
+        f'rbd_object_map.{librbd.id()}',
+        'object_map_load',
+        length=size.object_map_length,
+    )
+    librbd.diff_iterate(
+        0,
+        size.whole,
+        None,
+        lambda _offset, length, _exists: found.append(
+            -(-length // size.of_object)
+        ),
+        whole_object=True,
+    )
+    assert rbd_class.written_objects(answer) == sum(found) == 3
+
+
+@pytest.mark.parametrize('image', ['without object map'], indirect=True)
+def test_no_object_map_is_found_where_librbd_has_none(ask, librbd):
+    with pytest.raises(rados.ObjectNotFound):
+        ask(f'rbd_object_map.{librbd.id()}', 'object_map_load')
+
+
+def test_data_is_in_the_pool_that_librbd_names(ask, west, librbd):
+    answer = ask(f'rbd_header.{librbd.id()}', 'get_data_pool')
+    with west.pool(POOL) as ioctx:
+        own = ioctx.get_pool_id()
+    assert (rbd_class.data_pool(answer) or own) == librbd.data_pool_id()
+
+
+@pytest.mark.parametrize('image', ['erasure-coded'], indirect=True)
+def test_data_begins_in_the_object_that_librbd_writes(west, librbd):
+    with (
+        west.pool(POOL) as ioctx,
+        west.connection.open_ioctx2(librbd.data_pool_id()) as data,
+    ):
+        first = rbd_class.first_object(ioctx.get_pool_id(), librbd.id())
+        assert data.read(first, 5) == b'bytes'
+
+
+def test_in_the_trash_an_image_has_no_name_but_its_header(ask, west, image):
+    with west.pool(POOL) as ioctx:
+        with rbd.Image(ioctx, image, read_only=True) as opened:
+            image_id = opened.id()
+        rbd.RBD().trash_move(ioctx, image, 0)
+        try:
+            with pytest.raises(rados.ObjectNotFound):
+                ask(f'rbd_id.{image}', 'get_id')
+            with pytest.raises(rbd.ImageNotFound):
+                rbd.Image(ioctx, image, read_only=True)
+            numbers = rbd_class.snapshots(
+                ask(f'rbd_header.{image_id}', 'get_snapcontext')
+            )
+            with rbd.Image(ioctx, None, None, True, image_id) as opened:
+                assert set(numbers) == {
+                    each['id'] for each in opened.list_snaps()
+                }
+        finally:
+            rbd.RBD().trash_restore(ioctx, image_id, image)
