@@ -106,6 +106,6 @@ def test_each_warning_and_error_has_an_entry(message):
     assert any(entry in message for entry in entries_of_the_log())
 
 
-@pytest.mark.parametrize('entry', entries_of_the_log())
+@pytest.mark.parametrize('entry', sorted(entries_of_the_log()))
 def test_each_entry_of_the_log_is_of_a_message_that_there_is(entry):
     assert any(entry in message for message in log_messages())
