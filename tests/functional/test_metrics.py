@@ -89,6 +89,7 @@ def test_boots_are_told_while_another_waits_for_its_copy(
     assert now['last_good_boot_timestamp_seconds'] > 1e9
 
 
+@pytest.mark.long
 def test_nova_compute_tells_of_its_servers(
     told, port, configure, upload, servers
 ):

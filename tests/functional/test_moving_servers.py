@@ -91,6 +91,7 @@ def there_and_back(
     return move
 
 
+@pytest.mark.long
 def test_a_server_moves_to_another_site_and_back_with_its_data(there_and_back):
     assert there_and_back() == [{'file'}, {'file'}]
 

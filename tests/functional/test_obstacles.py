@@ -38,6 +38,7 @@ def queueing_glance(make_glance):
     return make_glance(wsgi={'task_pool_threads': '1'})
 
 
+@pytest.mark.long
 @pytest.mark.both_modes
 def test_copies_that_glance_queues_are_no_stalled_ones(
     upload, queueing_glance, make_host, admin, demo_user, west

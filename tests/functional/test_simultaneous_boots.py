@@ -59,6 +59,7 @@ def test_the_boots_of_one_host_ask_glance_for_one_copy(
     assert 'Waiting for image' not in host.log
 
 
+@pytest.mark.long
 def test_16_hosts_of_one_site_share_one_copy(
     upload, make_host, demo_user, west, copy_tasks
 ):

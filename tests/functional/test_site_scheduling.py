@@ -73,6 +73,7 @@ def resize(demo):
 WEST = {'west-1', 'west-2'}
 
 
+@pytest.mark.long
 def test_a_resize_of_a_server_without_a_zone_stays_on_its_site(
     by_site, boot, servers, image_in, resize, host_of, is_marked
 ):
