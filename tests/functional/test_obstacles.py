@@ -12,6 +12,7 @@
 
 """What keeps a copy from arriving, and what is said of it."""
 
+import contextlib
 import time
 
 import pytest
@@ -237,26 +238,40 @@ def test_a_boot_that_joins_late_has_its_own_time(
 # What Glance shows is late
 
 
+@pytest.fixture
+def copied_out_of_sight(where, admin, stores_of):
+    """A context: west gets its copy, and a glance-api shows what was."""
+
+    @contextlib.contextmanager
+    def copied(image_id, seconds, paths):
+        glance = where.glance_apis[0].url
+        with strange_servers.late(glance, seconds) as (url, late):
+            # What is shown from here on, until a while after it is asked for.
+            for path in paths:
+                requests.get(
+                    f'{url}/v2/images/{image_id}{path}',
+                    headers={'X-Auth-Token': admin.session.get_token()},
+                    timeout=60,
+                ).raise_for_status()
+            admin.session.post(
+                f'{glance}/v2/images/{image_id}/import',
+                json={'method': {'name': 'copy-image'}, 'stores': ['west']},
+            ).raise_for_status()
+            polling.until(lambda: 'west' in stores_of(image_id), 'the copy')
+            yield url, late
+
+    return copied
+
+
 @pytest.mark.fault
 @pytest.mark.both_modes
 @pytest.mark.parametrize('seconds', [1, 4])
 def test_a_copy_that_glance_shows_late_is_there_all_the_same(
-    upload, make_host, demo_user, west, where, admin, stores_of, seconds
+    upload, make_host, demo_user, west, copied_out_of_sight, seconds
 ):
     image = upload()
-    glance = where.glance_apis[0].url
-    with strange_servers.late(glance, seconds) as (url, late):
-        for path in ('', '/locations'):
-            requests.get(
-                f'{url}/v2/images/{image.id}{path}',
-                headers={'X-Auth-Token': admin.session.get_token()},
-                timeout=60,
-            ).raise_for_status()
-        admin.session.post(
-            f'{glance}/v2/images/{image.id}/import',
-            json={'method': {'name': 'copy-image'}, 'stores': ['west']},
-        ).raise_for_status()
-        polling.until(lambda: 'west' in stores_of(image.id), 'the copy')
+    paths = ['', '/locations']
+    with copied_out_of_sight(image.id, seconds, paths) as (url, late):
         host = make_host('west-1', glance__endpoint_override=url, **POLL)
 
         (boot,) = host.boot(demo_user, image.id)
@@ -268,23 +283,11 @@ def test_a_copy_that_glance_shows_late_is_there_all_the_same(
 
 @pytest.mark.fault
 def test_locations_that_are_older_than_the_record_are_asked_for_again(
-    upload, make_host, demo_user, west, where, admin, stores_of
+    upload, make_host, demo_user, west, copied_out_of_sight
 ):
     image = upload()
-    glance = where.glance_apis[0].url
     locations = f'/v2/images/{image.id}/locations'
-    with strange_servers.late(glance, 4) as (url, late):
-        # What is shown from here on, until a while after it is asked for.
-        requests.get(
-            url + locations,
-            headers={'X-Auth-Token': admin.session.get_token()},
-            timeout=60,
-        ).raise_for_status()
-        admin.session.post(
-            f'{glance}/v2/images/{image.id}/import',
-            json={'method': {'name': 'copy-image'}, 'stores': ['west']},
-        ).raise_for_status()
-        polling.until(lambda: 'west' in stores_of(image.id), 'the copy')
+    with copied_out_of_sight(image.id, 4, ['/locations']) as (url, late):
         host = make_host('west-1', glance__endpoint_override=url, **POLL)
 
         (boot,) = host.boot(demo_user, image.id)
