@@ -60,7 +60,7 @@ class _Pool(types.String):
         return pool
 
 
-class _Address(types.String):
+class Address(types.String):
     """Where to listen: a port on loopback, or a host and a port."""
 
     def __call__(self, value: Any) -> str:
@@ -343,7 +343,7 @@ its data elsewhere (``mon_osd_down_out_interval``).
     ),
     cfg.Opt(
         'metrics_address',
-        type=_Address(),
+        type=Address(),
         default='',
         help="""
 Where nova-compute serves metrics of its boots to Prometheus: a port, on

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What boots report, as Prometheus wants it: the one user of its client.
+"""What boots report, as Prometheus wants it.
 
 Labels have few values, and never an image's or a server's id. What is true at
 a moment (copies under way, endpoints that are well) is looked up when somebody
@@ -20,12 +20,7 @@ asks.
 from collections.abc import Callable, Iterable, Iterator, Mapping
 import contextlib
 import inspect
-import ipaddress
-import socket
-import socketserver
 import time
-from typing import Any
-from wsgiref import simple_server
 
 from oslo_log import log as logging
 import prometheus_client
@@ -36,6 +31,7 @@ from nova_rbd_multistore import beside
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import meter
 from nova_rbd_multistore import rounds
+from nova_rbd_multistore import scrapes
 
 LOG = logging.getLogger(__name__)
 
@@ -44,9 +40,6 @@ PREFIX = 'nova_rbd_multistore'
 #: Upper ends of what is counted together, in seconds.
 _QUICK = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _SLOW = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1200, 3600)
-
-#: Seconds that whoever asks has for their question.
-_PATIENCE = 10
 
 
 def outcomes() -> list[str]:
@@ -240,26 +233,6 @@ class _Moment(registry.Collector):
         return self._now()
 
 
-class _Handler(simple_server.WSGIRequestHandler):
-    """Answers one question, and logs nothing.
-
-    ``timeout`` is of the class above: nobody keeps a thread for ever.
-    """
-
-    timeout = _PATIENCE
-
-    def log_message(self, *_args: Any) -> None:
-        pass
-
-
-class _Server(socketserver.ThreadingMixIn, simple_server.WSGIServer):
-    daemon_threads = True
-
-
-class _ServerOfIPv6(_Server):
-    address_family = socket.AF_INET6
-
-
 def serve(address: str, told: prometheus_client.CollectorRegistry) -> None:
     """Answer Prometheus, in a thread of its own, until the process ends.
 
@@ -269,40 +242,10 @@ def serve(address: str, told: prometheus_client.CollectorRegistry) -> None:
     :param address: ``<host>:<port>``
     :param told: what it is told from
     """
-    host, _, port = address.rpartition(':')
-    host = host.strip('[]')
     try:
-        server = simple_server.make_server(
-            host,
-            int(port),
-            prometheus_client.make_wsgi_app(told),
-            _ServerOfIPv6 if _is_ipv6(host) else _Server,
-            _Handler,
-        )
+        port = scrapes.Port(address, told)
     except OSError as exc:
         LOG.error('Cannot serve metrics at %s: %s', address, exc)
         return
     LOG.info('Serving metrics at http://%s/metrics', address)
-    beside.start(lambda: _answer_all(server))
-
-
-def _answer_all(server: simple_server.WSGIServer) -> None:
-    # Not serve_forever(): under eventlet, its selector may be one that stops
-    # the whole process.
-    while True:
-        try:
-            request, client = server.get_request()
-        except OSError:
-            continue
-        try:
-            server.process_request(request, client)
-        except Exception:
-            LOG.debug('Cannot answer %s', client, exc_info=True)
-            server.shutdown_request(request)
-
-
-def _is_ipv6(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).version == 6
-    except ValueError:
-        return False
+    beside.start(port.answer_all)

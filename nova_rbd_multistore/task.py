@@ -16,7 +16,7 @@ from collections.abc import Mapping
 import dataclasses
 import datetime
 import enum
-from typing import Self
+from typing import Any, Self
 
 from nova_rbd_multistore import answers
 from nova_rbd_multistore import text
@@ -101,6 +101,7 @@ class CopyTask:
     :ivar type: Glance's word for what it does, empty if not told
     :ivar method: of an import, empty if not told
     :ivar queue: the same stores in Glance's order: it fills one after another
+    :ivar created_at: when it was asked for, None if not told
     """
 
     id: str
@@ -112,6 +113,7 @@ class CopyTask:
     type: str = ''
     method: str = ''
     queue: tuple[str, ...] = ()
+    created_at: datetime.datetime | None = None
 
     @classmethod
     def from_answer(cls, entry: object) -> Self:
@@ -140,6 +142,7 @@ class CopyTask:
             ),
             method=_import_method(fields.get('input')),
             queue=queue,
+            created_at=_created_at(fields),
         )
 
     @property
@@ -193,6 +196,14 @@ class CopyTask:
         """When Glance lets another request take the image's lock over."""
         pending = self.status is TaskStatus.PENDING
         return self.updated_at + (LOCK_KEPT_PENDING if pending else LOCK_KEPT)
+
+
+def _created_at(fields: Mapping[str, Any]) -> datetime.datetime | None:
+    # Nothing depends on it but what people are told.
+    try:
+        return answers.moment(fields, 'created_at', _LATEST)
+    except answers.MalformedAnswer:
+        return None
 
 
 def _task_stores(task_input: object) -> tuple[str, ...]:

@@ -69,7 +69,7 @@ def make(
             idle.pop(number, None)
         if not applying or not image.record.active:
             continue
-        change = _change(image, [rules[n] for n in applying], stores)
+        change = change_of(image, [rules[n] for n in applying], stores)
         if change.into or change.out_of:
             changes.append(change)
         else:
@@ -77,9 +77,14 @@ def make(
     return Plan(tuple(changes), as_wanted, tuple(rules[n] for n in idle))
 
 
-def _change(
+def change_of(
     image: images.Image, rules: Sequence[wanted.Rule], stores: Sequence[str]
 ) -> Change:
+    """What is to be done for one image, that is active.
+
+    :param rules: all that apply to it
+    :param stores: those that can be written to, in Glance's order
+    """
     named = {
         store
         for rule in rules

@@ -20,9 +20,8 @@ from typing import Any
 from nova_rbd_multistore_client import deleting
 from nova_rbd_multistore_client import errors
 from nova_rbd_multistore_client import plan as plans
+from nova_rbd_multistore_client import rulefile
 from nova_rbd_multistore_client import sites
-from nova_rbd_multistore_client import store as stores
-from nova_rbd_multistore_client import wanted
 from nova_rbd_multistore_client.commands import create
 from nova_rbd_multistore_client.commands import delete
 from nova_rbd_multistore_client.commands import options
@@ -83,10 +82,9 @@ class SyncReplicas(options.Lister):
     def take_action(
         self, parsed_args: argparse.Namespace
     ) -> tuple[Sequence[str], Iterable[_Row]]:
-        rules = _read(parsed_args.file)
         service = options.glance_of(self)
         known = service.stores()
-        _require_known(parsed_args.file, rules, known)
+        rules = rulefile.read(parsed_args.file, known)
         plan = plans.make(
             service.every_image(),
             rules,
@@ -167,32 +165,6 @@ class SyncReplicas(options.Lister):
             options.SizeColumn(change.image.record.size),
             f'kept: {why}' if why else 'deleted',
         )
-
-
-def _read(path: pathlib.Path) -> tuple[wanted.Rule, ...]:
-    try:
-        content = path.read_text(encoding='utf-8')
-    except OSError as exc:
-        raise errors.WrongUse(f'{path}: {exc.strerror}') from exc
-    except UnicodeDecodeError as exc:
-        raise errors.WrongUse(f'{path}: not in UTF-8') from exc
-    return wanted.parse(content, str(path))
-
-
-def _require_known(
-    path: pathlib.Path,
-    rules: Iterable[wanted.Rule],
-    known: Sequence[stores.Store],
-) -> None:
-    ids = [store.id for store in known]
-    for rule in rules:
-        for store in rule.stores or ():
-            if store not in ids:
-                raise wanted.WrongFile(
-                    str(path),
-                    rule.line,
-                    f'Glance has no store {store}, only {", ".join(ids)}',
-                )
 
 
 def _planned(plan: plans.Plan) -> Iterator[_Row]:

@@ -20,6 +20,8 @@ import prometheus_client
 import pytest
 
 from nova_rbd_multistore import metrics
+from nova_rbd_multistore_client import cloud_metrics
+from nova_rbd_multistore_client import survey
 
 MONITORING = pathlib.Path(__file__).parents[2] / 'monitoring'
 
@@ -51,6 +53,10 @@ def test_promtool_finds_the_metrics_named_as_they_should_be():
     measured.boot('clone', good=True)
     measured.answer('http://glance:9292/', 'Good')
     measured.watch(lambda: {'http://glance:9292/': True}, lambda: {'lost': 1})
+
+    measured.registry.register(
+        cloud_metrics.CloudMetrics('1.2.3', survey.Sight)
+    )
 
     ended = promtool(
         *('check', 'metrics'),

@@ -19,11 +19,11 @@ import re
 import pytest
 import yaml
 
-from nova_rbd_multistore import meter
-from nova_rbd_multistore import metrics
+from tests.fakes import told
 
 ROOT = pathlib.Path(__file__).parents[2]
 PAGE = ROOT / 'doc' / 'source' / 'monitoring.rst'
+METRIC = re.compile(r'\b(?:nova_rbd_multistore|image_replica)_\w+')
 
 
 def load(name):
@@ -83,34 +83,17 @@ def test_an_alert_is_tested_to_fire_and_not_to(name):
     assert fires == {False, True}
 
 
-def told():
-    """The names of all that is told, as Prometheus stores it."""
-    measured = metrics.Metrics('1.2.3', 'west')
-    measured.watch(lambda: {'http://b/': True}, lambda: {'lost': 1})
-    return {
-        sample.name
-        for family in measured.registry.collect()
-        for sample in family.samples
-    }
-
-
 @each_alert
 def test_an_alert_asks_for_what_there_is(name):
-    asked = set(re.findall(r'nova_rbd_multistore_\w+', RULES[name]['expr']))
+    asked = set(METRIC.findall(RULES[name]['expr']))
     assert asked
-    assert asked <= told()
+    assert asked <= told.names()
 
 
 def test_alerts_ask_for_outcomes_and_stages_that_there_are():
-    known = {
-        'outcome': set(metrics.outcomes()),
-        'saw': {saw.value for saw in meter.Saw},
-        'stage': {stage.value for stage in meter.Stage},
-        'reason': {'lost', 'refused'},
-    }
     for rule in RULES.values():
         for label, values in re.findall(r'(\w+)[=!]~?"([^"]+)"', rule['expr']):
-            assert set(values.split('|')) <= known[label]
+            assert set(values.split('|')) <= told.values()[label]
 
 
 def test_the_tests_feed_what_there_is():
@@ -118,4 +101,4 @@ def test_the_tests_feed_what_there_is():
         case['input_series'] for case in load('alerts_test.yaml')['tests']
     )
     for each in series:
-        assert each['series'].partition('{')[0] in told()
+        assert each['series'].partition('{')[0] in told.names()

@@ -49,7 +49,7 @@ LAYERS = [
         (
             *('glance', 'asking', 'rounds', 'beside', 'endpoints'),
             *('regions', 'connections', 'ceph', 'handle', 'probing'),
-            'metrics',
+            *('metrics', 'scrapes'),
         ),
     ),
     (
@@ -69,7 +69,7 @@ CLIENT = 'nova_rbd_multistore_client'
 #: Libraries that talk to services, and the modules that alone import them.
 DOORS = {
     'glanceclient': {'asking'},
-    'prometheus_client': {'metrics'},
+    'prometheus_client': {'metrics', 'scrapes'},
     'rados': {'ceph'},
     'rbd': {'ceph'},
 }
@@ -80,7 +80,7 @@ TREES = {
     CLIENT: {PACKAGE},
     'lab': set(),
     'tests': set(),
-    'tests.fakes': {PACKAGE},
+    'tests.fakes': {PACKAGE, CLIENT},
     'tests.rig': {PACKAGE, 'lab'},
     'benchmarks': {PACKAGE, 'lab', 'tests.fakes', 'tests.rig'},
     'tests.fixtures': {'lab', 'tests.rig'},
@@ -91,7 +91,7 @@ TREES = {
     'tests.packaging': set(),
     'tests.tempest': {'lab', 'tests.fixtures', 'tests.rig'},
     'tests.functional': {
-        *(PACKAGE, 'lab'),
+        *(PACKAGE, CLIENT, 'lab'),
         *('tests.devstack', 'tests.fixtures', 'tests.rig'),
     },
     'tests.nova_suite': {PACKAGE, 'tests.fakes'},

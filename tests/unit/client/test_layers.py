@@ -27,18 +27,21 @@ LAYERS = [
             *('plugin', 'commands', 'commands.list', 'commands.show'),
             *('commands.create', 'commands.delete', 'commands.prune'),
             *('commands.sync', 'commands.watch', 'commands.repair'),
-            *('commands.orphans',),
+            *('commands.orphans', 'exporter'),
         ),
     ),
     ('what commands share', ('commands.options',)),
-    ('engine', ('bringing', 'copies', 'showing')),
-    ('doors', ('glance', 'servers', 'sites', 'pool')),
+    ('engine', ('bringing', 'copies', 'showing', 'survey', 'cloud_metrics')),
+    (
+        'doors',
+        ('glance', 'servers', 'sites', 'pool', 'rulefile'),
+    ),
     (
         'values',
         (
             *('cell', 'data', 'image', 'reading', 'store', 'words'),
             *('age', 'deleting', 'plan', 'wanted', 'remedy'),
-            *('orphan', 'errors'),
+            *('orphan', 'errors', 'census'),
         ),
     ),
 ]
@@ -48,8 +51,9 @@ DOORS = {
     'rados': {'pool'},
     'rbd': {'pool'},
     'requests': {'glance', 'servers'},
-    'keystoneauth1': {'glance', 'servers'},
-    'openstack': set(),
+    'keystoneauth1': {'glance', 'servers', 'exporter'},
+    'openstack': {'exporter'},
+    'prometheus_client': {'cloud_metrics', 'exporter'},
 }
 
 #: Imports every module but the one that is for Ceph alone.
