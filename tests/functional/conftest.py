@@ -62,6 +62,7 @@ from tests.fixtures.makers import short_lived as short_lived
 from tests.fixtures.makers import threads as threads
 from tests.fixtures.makers import upload as upload
 from tests.fixtures.rights import host_of_ceph_user as host_of_ceph_user
+from tests.fixtures.rights import limit_account as limit_account
 from tests.fixtures.rights import make_ceph_user as make_ceph_user
 from tests.fixtures.rights import make_service_user as make_service_user
 from tests.fixtures.rights import nova_account as nova_account

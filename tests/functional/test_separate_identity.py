@@ -82,35 +82,6 @@ def asked_for(glance, image):
     ]
 
 
-def limited_credential(session, account):
-    """An application credential for what the identity asks, and no more."""
-    auth = v3.Password(**account)
-    access = auth.get_access(session)
-    answer = session.post(
-        f'{account["auth_url"]}/users/{access.user_id}'
-        '/application_credentials',
-        json={
-            'application_credential': {
-                'name': 'image copies',
-                'access_rules': [
-                    {
-                        'service': 'image',
-                        'method': method,
-                        'path': f'/v2/images/*/{question}',
-                    }
-                    for method, question in (
-                        ('GET', 'locations'),
-                        ('POST', 'import'),
-                        ('GET', 'tasks'),
-                    )
-                ],
-            }
-        },
-        auth=auth,
-    )
-    return answer.json()['application_credential']
-
-
 def test_with_default_policies_no_boot_gets_on_without_it(
     upload, make_host, default_glance, demo_user
 ):
@@ -204,7 +175,14 @@ def test_an_identity_that_glance_refuses_is_said_to_be_of_no_use(
 
 
 def test_an_application_credential_can_be_limited_to_these_questions(
-    upload, make_host, make_glance, demo, demo_user, deputy, where, west
+    upload,
+    make_host,
+    make_glance,
+    demo,
+    demo_user,
+    deputy,
+    west,
+    limit_account,
 ):
     """What a thief has of it are locations, copies and their tasks."""
     image = upload(store='west')
@@ -218,22 +196,20 @@ def test_an_application_credential_can_be_limited_to_these_questions(
         for name, value in deputy.items()
     }
     del account['auth_type']
-    credential = limited_credential(demo.session, account)
+    limited = limit_account(
+        account,
+        *('GET /v2/images/*/locations', 'POST /v2/images/*/import'),
+        'GET /v2/images/*/tasks',
+    )
     host = make_host(
         'west-1',
         glance__endpoint_override=glance.url,
         rbd_multistore__auth_type='v3applicationcredential',
-        rbd_multistore__auth_url=where.auth_url,
-        rbd_multistore__application_credential_id=credential['id'],
-        rbd_multistore__application_credential_secret=credential['secret'],
+        **{f'rbd_multistore__{name}': v for name, v in limited.items()},
     )
 
     (boot,) = host.boot(demo_user, image.id)
-    token = v3.ApplicationCredential(
-        where.auth_url,
-        application_credential_id=credential['id'],
-        application_credential_secret=credential['secret'],
-    ).get_token(demo.session)
+    token = v3.ApplicationCredential(**limited).get_token(demo.session)
     download = requests.get(
         f'{glance.url}/v2/images/{image.id}/file',
         headers={'X-Auth-Token': token},

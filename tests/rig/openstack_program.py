@@ -12,6 +12,7 @@
 
 """The program ``openstack``, run as a user runs it."""
 
+from collections.abc import Mapping
 import dataclasses
 import json
 import os
@@ -41,6 +42,25 @@ class Done:
         return found
 
 
+def environment(account: Mapping[str, str]) -> dict[str, str]:
+    """What a program finds in its environment to log in by.
+
+    Not on the command line: others may read that.
+
+    :param account: by keystoneauth's names for its options
+    """
+    ours = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith('OS_')
+    }
+    return ours | {
+        **{f'OS_{name.upper()}': value for name, value in account.items()},
+        'OS_IDENTITY_API_VERSION': '3',
+        'OS_REGION_NAME': layout.REGION,
+    }
+
+
 class OpenStack:
     """``openstack``, as one of the lab's users.
 
@@ -51,21 +71,9 @@ class OpenStack:
         self, program: pathlib.Path, user: str, where: layout.Layout
     ) -> None:
         self._program = program
-        # Not on the command line: others may read that.
-        self._environment = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith('OS_')
-        } | {
-            f'OS_{name.upper()}': value
-            for name, value in dataclasses.asdict(
-                cloud.account(user, where)
-            ).items()
-        }
-        self._environment |= {
-            'OS_IDENTITY_API_VERSION': '3',
-            'OS_REGION_NAME': layout.REGION,
-        }
+        self._environment = environment(
+            dataclasses.asdict(cloud.account(user, where))
+        )
 
     def run(self, *words: object, timeout: float = 300.0) -> Done:
         """Run a command until it ends."""
