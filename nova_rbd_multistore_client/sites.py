@@ -126,7 +126,8 @@ def connected(
         raise errors.CephNeeded(
             "--ceph-conf needs Ceph's bindings for Python, and they are not "
             f'installed here ({exc}): on Debian, packages python3-rados and '
-            'python3-rbd'
+            'python3-rbd, which a virtual environment sees if it was made '
+            'with --system-site-packages'
         ) from exc
     with contextlib.ExitStack() as stack:
         yield tuple(

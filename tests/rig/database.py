@@ -57,6 +57,17 @@ def age_task(where: layout.Layout, task_id: str, minutes: int) -> None:
     )
 
 
+def age_image(where: layout.Layout, image_id: str, days: int) -> None:
+    """Make an image's last change lie ``days`` further back."""
+    _change(
+        where,
+        'UPDATE images SET updated_at = updated_at - INTERVAL %s DAY '
+        'WHERE id = %s',
+        days,
+        image_id,
+    )
+
+
 def touch_task(where: layout.Layout, task_id: str) -> None:
     """Make a task show a sign of life."""
     _change(

@@ -12,7 +12,7 @@
 
 """Pages of the documentation, whose commands are entered as readers do."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 import dataclasses
 import os
 import pathlib
@@ -29,6 +29,14 @@ _BLOCK = re.compile(
     r'^\.\. code-block:: (\w+)\n   :caption: (.+)\n\n((?:   .*\n|\n)+)',
     re.MULTILINE,
 )
+
+#: What is another one each time: the ``...`` of a page, ids, and times.
+_VARIABLE = {
+    r'\.\.\.': '.*',
+    r'[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}': '[0-9a-f-]{36}',
+    r'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d': r'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d',
+    r'\d\d:\d\d UTC': r'\d\d:\d\d UTC',
+}
 
 #: The log is where an operator has it, for this command alone.
 _WITH_THE_LOG = (
@@ -70,11 +78,22 @@ def steps(page: str) -> Iterator[Step]:
             yield Step(who, command, [line for line in shown if line != '...'])
 
 
+def _pattern(line: str) -> str:
+    """What matches a line of a page, whatever is another one each time."""
+    shown = re.compile('|'.join(f'({each})' for each in _VARIABLE))
+    pattern, end = '', 0
+    for found in shown.finditer(line):
+        assert found.lastindex is not None
+        pattern += re.escape(line[end : found.start()])
+        pattern += [*_VARIABLE.values()][found.lastindex - 1]
+        end = found.end()
+    return f'^{pattern}{re.escape(line[end:])}$'
+
+
 def require_shown(step: Step, output: str) -> None:
     """Check that a command has printed what the page shows."""
     for line in step.shown:
-        anything = '.*'.join(map(re.escape, line.split('...')))
-        assert re.search(f'^{anything}$', output, re.MULTILINE), (
+        assert re.search(_pattern(line), output, re.MULTILINE), (
             f'{step.command}: {output}'
         )
 
@@ -84,8 +103,12 @@ def enter(
     where: layout.Layout,
     compute: layout.Compute,
     directory: pathlib.Path,
+    statuses: Collection[int] = (0,),
 ) -> str:
-    """Run a command in a directory, on a compute host; what it prints."""
+    """Run a command in a directory, on a compute host; what it prints.
+
+    :param statuses: with which it may end
+    """
     account = cloud.account(
         'admin' if 'administrator' in step.who else 'demo', where
     )
@@ -94,6 +117,8 @@ def enter(
         'CEPH_CONF': str(compute.site.ceph_conf),
         'LOG': str(compute.log),
         'COMMAND': step.command,
+        # Where oslo.config looks first.
+        'HOME': str(_home(compute, directory)),
         'OS_REGION_NAME': layout.REGION,
         'OS_IDENTITY_API_VERSION': '3',
     } | {
@@ -108,5 +133,15 @@ def enter(
         stderr=subprocess.STDOUT,
         text=True,
     )
-    assert done.returncode == 0, f'{step.command}: {done.stdout}'
+    assert done.returncode in statuses, f'{step.command}: {done.stdout}'
     return done.stdout
+
+
+def _home(compute: layout.Compute, directory: pathlib.Path) -> pathlib.Path:
+    """A directory of the user's, in which programs find nova.conf."""
+    home = directory / 'home'
+    conf = home / '.nova' / 'nova.conf'
+    conf.parent.mkdir(parents=True, exist_ok=True)
+    conf.unlink(missing_ok=True)
+    conf.symlink_to(compute.nova_conf)
+    return home
