@@ -59,6 +59,7 @@ from tests.fixtures.makers import refuse as refuse
 from tests.fixtures.makers import schedule_by_site as schedule_by_site
 from tests.fixtures.makers import servers as servers
 from tests.fixtures.makers import short_lived as short_lived
+from tests.fixtures.makers import ten_thousand as ten_thousand
 from tests.fixtures.makers import threads as threads
 from tests.fixtures.makers import upload as upload
 from tests.fixtures.rights import host_of_ceph_user as host_of_ceph_user

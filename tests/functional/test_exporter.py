@@ -156,3 +156,18 @@ def test_a_user_counts_what_they_see(upload, admin, where):
     assert done.returncode == 0
     private = 'images{store="east",visibility="private"}'
     assert exporter.values(done.stdout)[private] == 0
+
+
+@pytest.mark.long
+def test_ten_thousand_images_take_a_request_for_each_thousand(
+    admins_account, ten_thousand
+):
+    done = exporter.once(admins_account)
+    counted = exporter.values(done.stdout)
+    private = 'images{store="east",visibility="private"}'
+    assert counted[private] >= len(ten_thousand)
+    seconds = counted['last_list_duration_seconds']
+    requests_sent = counted['glance_requests_total']
+    print(f'{seconds:.1f} s, {requests_sent:.0f} requests')
+    # The stores, hidden images, and an empty last page, too.
+    assert 12 <= requests_sent <= 14

@@ -378,21 +378,7 @@ def test_a_copy_under_way_is_watched(admins, upload, hold_copy):
     assert row['State'].startswith('copying')
 
 
-@pytest.fixture
-def ten_thousand(where, admin, east):
-    """Images that are in store east, as far as Glance's records say."""
-    ids = [str(uuid.uuid4()) for _ in range(10_000)]
-    database.add_images(
-        where,
-        ids,
-        admin.current_project_id,
-        f'rbd://{east.command("fsid")["fsid"]}/images/{{}}/snap',
-        'east',
-    )
-    yield ids
-    database.remove_images(where, ids)
-
-
+@pytest.mark.long
 def test_ten_thousand_images_take_a_request_for_each_thousand(
     admins, ten_thousand, record_property
 ):
