@@ -58,6 +58,7 @@ from tests.fixtures.makers import make_stock_host as make_stock_host
 from tests.fixtures.makers import refuse as refuse
 from tests.fixtures.makers import schedule_by_site as schedule_by_site
 from tests.fixtures.makers import servers as servers
+from tests.fixtures.makers import servers_to_delete as servers_to_delete
 from tests.fixtures.makers import short_lived as short_lived
 from tests.fixtures.makers import ten_thousand as ten_thousand
 from tests.fixtures.makers import threads as threads

@@ -30,6 +30,7 @@ import pytest
 from lab import cloud
 from tests.rig import exporter
 from tests.rig import polling
+from tests.rig import ports as free_ports
 from tests.rig import prometheus
 
 pytestmark = pytest.mark.long
@@ -47,7 +48,7 @@ VARIABLES = {'$instance': '.*', '$__rate_interval': '30s'}
 @pytest.fixture
 def ports(computes, configure):
     """Where each of the lab's computes tells of its boots."""
-    found = {name: exporter.free_port() for name in computes}
+    found = {name: free_ports.free() for name in computes}
     for name, port in found.items():
         configure(name, rbd_multistore__metrics_address=port)
     return [*found.values()]

@@ -27,12 +27,9 @@ PAGE = 'overview'
 
 
 @pytest.fixture
-def to_clear_away(admin, demo, images_to_remove):
+def to_clear_away(demo, servers_to_delete, images_to_remove):
+    servers_to_delete.append('first')
     yield
-    server = demo.compute.find_server('first')
-    if server:
-        demo.compute.delete_server(server)
-        demo.compute.wait_for_delete(server, wait=300)
     image = demo.image.find_image('cirros')
     if image:
         images_to_remove.append(image.id)

@@ -12,42 +12,26 @@
 
 """Prometheus is told what becomes of boots, while they are under way."""
 
-import re
 import socket
 
 import pytest
-import requests
 
+from tests.rig import metrics_ports
 from tests.rig import polling
+from tests.rig import ports
 
 PREFIX = 'nova_rbd_multistore_'
 
 
 @pytest.fixture
 def port():
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return probe.getsockname()[1]
+    return ports.free()
 
 
 @pytest.fixture
 def told(port):
     """What is told now, by name and labels as they stand there."""
-
-    def ask():
-        try:
-            answer = requests.get(
-                f'http://127.0.0.1:{port}/metrics', timeout=30
-            )
-        except requests.ConnectionError:
-            return {}
-        answer.raise_for_status()
-        lines = re.findall(
-            rf'^{PREFIX}(\S+) (\S+)$', answer.text, re.MULTILINE
-        )
-        return {name: float(value) for name, value in lines}
-
-    return ask
+    return lambda: metrics_ports.told(port, PREFIX)
 
 
 @pytest.mark.both_modes

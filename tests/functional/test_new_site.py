@@ -27,17 +27,8 @@ PAGE = 'new-site'
 STATUSES = (0, 1, 3)
 
 
-@pytest.fixture
-def to_clear_away(demo, images_to_remove):
-    yield
-    server = demo.compute.find_server('first')
-    if server:
-        demo.compute.delete_server(server)
-        demo.compute.wait_for_delete(server, wait=300)
-
-
 def test_the_ten_commands_print_what_the_tutorial_shows(
-    to_clear_away,
+    servers_to_delete,
     where,
     computes,
     admin,
@@ -47,6 +38,7 @@ def test_the_ten_commands_print_what_the_tutorial_shows(
     stores_of,
     slow_cluster,
 ):
+    servers_to_delete.append('first')
     public = {'owner': admin, 'visibility': 'public', 'store': 'east'}
     booted = upload(name='debian-12', tags=['golden'], **public)
     other = upload(64, name='debian-13', **public)

@@ -47,25 +47,16 @@ def cirros(upload):
     return upload(store='west', name='cirros', os_shutdown_timeout='1')
 
 
-@pytest.fixture
-def to_clear_away(demo, images_to_remove):
-    yield
-    for name in ('pinned', 'unpinned'):
-        server = demo.compute.find_server(name)
-        if server:
-            demo.compute.delete_server(server)
-            demo.compute.wait_for_delete(server, wait=300)
-
-
 def test_the_commands_of_the_page_print_what_it_shows(
     no_zone_west,
     schedule_by_site,
     cirros,
-    to_clear_away,
+    servers_to_delete,
     where,
     computes,
     tmp_path,
 ):
+    servers_to_delete += ['pinned', 'unpinned']
     schedule_by_site()
 
     for step in pages.steps(PAGE):

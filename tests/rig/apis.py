@@ -23,7 +23,6 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 from typing import ClassVar
@@ -35,6 +34,7 @@ from openstack import connection
 from lab import layout
 from tests.rig import certificates
 from tests.rig import polling
+from tests.rig import ports
 
 Options = Mapping[str, Mapping[str, str]]
 
@@ -82,9 +82,7 @@ class Api:
         self._threads = threads
         self._process: subprocess.Popen[bytes] | None = None
         shutil.copytree(like, where / 'etc')
-        with socket.socket() as probe:
-            probe.bind(('127.0.0.1', 0))
-            self._port = probe.getsockname()[1]
+        self._port = ports.free()
         self._configure(self._own_options(), options)
 
     def _own_options(self) -> Options:

@@ -12,28 +12,19 @@
 
 """The program ``nova-rbd-multistore-exporter``, run beside the lab."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 import contextlib
 import pathlib
-import re
-import socket
 import subprocess
 import sys
 
-import requests
-
+from tests.rig import metrics_ports
 from tests.rig import openstack_program
 from tests.rig import polling
+from tests.rig import ports
 
 PROGRAM = pathlib.Path(sys.executable).parent / 'nova-rbd-multistore-exporter'
-
-
-def free_port() -> int:
-    """A port of loopback that nobody listens at."""
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        port: int = probe.getsockname()[1]
-        return port
+PREFIX = 'image_replica_'
 
 
 def once(
@@ -51,9 +42,8 @@ def once(
 
 
 def values(text: str) -> dict[str, float]:
-    """What Prometheus is told, by names and labels as they stand there."""
-    lines = re.findall(r'^image_replica_(\S+) (\S+)$', text, re.MULTILINE)
-    return {name: float(value) for name, value in lines}
+    """What is told of images, by names and labels as they stand there."""
+    return metrics_ports.values(text, PREFIX)
 
 
 class Exporter:
@@ -63,7 +53,7 @@ class Exporter:
     """
 
     def __init__(self, log: pathlib.Path) -> None:
-        self.port = free_port()
+        self.port = ports.free()
         self._log = log
 
     @property
@@ -72,14 +62,7 @@ class Exporter:
 
     def told(self) -> dict[str, float]:
         """What it tells now; nothing if it does not listen yet."""
-        try:
-            answer = requests.get(
-                f'http://127.0.0.1:{self.port}/metrics', timeout=60
-            )
-        except requests.ConnectionError:
-            return {}
-        answer.raise_for_status()
-        return values(answer.text)
+        return metrics_ports.told(self.port, PREFIX)
 
     def wait_for(self, name: str, value: float) -> None:
         """Wait until it tells so of something."""
@@ -87,27 +70,17 @@ class Exporter:
             lambda: self.told().get(name) == value, f'{name} is {value}'
         )
 
-    @contextlib.contextmanager
     def serving(
         self, account: Mapping[str, str], *words: object
-    ) -> Iterator[None]:
-        """Have it serve, and wait until it does.
+    ) -> contextlib.AbstractContextManager[None]:
+        """Have it serve, from when it does until the end.
 
         :param account: by keystoneauth's names for its options
         :param words: more of its command line
         """
-        with (
-            self._log.open('a') as log,
-            subprocess.Popen(
-                [str(PROGRAM), '--address', str(self.port), *map(str, words)],
-                env=openstack_program.environment(account),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            ) as process,
-        ):
-            try:
-                polling.until(self.told, 'the exporter answers')
-                yield
-            finally:
-                process.terminate()
+        return metrics_ports.serving(
+            [PROGRAM, '--address', self.port, *words],
+            self._log,
+            self.told,
+            openstack_program.environment(account),
+        )

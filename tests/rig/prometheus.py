@@ -17,13 +17,12 @@ import contextlib
 import json
 import pathlib
 import shutil
-import subprocess
 from typing import Any
 
 import requests
 
-from tests.rig import exporter
-from tests.rig import polling
+from tests.rig import metrics_ports
+from tests.rig import ports
 
 
 class Prometheus:
@@ -43,7 +42,7 @@ class Prometheus:
         self._where = where
         self._targets = targets
         self._rules = rules
-        self._url = f'http://127.0.0.1:{exporter.free_port()}'
+        self._url = f'http://127.0.0.1:{ports.free()}'
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
@@ -54,25 +53,17 @@ class Prometheus:
         conf = self._where / 'prometheus.yml'
         # JSON is YAML, too.
         conf.write_text(json.dumps(self._conf()))
-        with (
-            (self._where / 'log').open('w') as log,
-            subprocess.Popen(
-                [
-                    program,
-                    f'--config.file={conf}',
-                    f'--storage.tsdb.path={self._where / "data"}',
-                    f'--web.listen-address={self._url.removeprefix("http://")}',
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            ) as process,
+        with metrics_ports.serving(
+            [
+                program,
+                f'--config.file={conf}',
+                f'--storage.tsdb.path={self._where / "data"}',
+                f'--web.listen-address={self._url.removeprefix("http://")}',
+            ],
+            self._where / 'log',
+            self._all_are_up,
         ):
-            try:
-                polling.until(self._all_are_up, 'Prometheus sees all targets')
-                yield
-            finally:
-                process.terminate()
+            yield
 
     def _conf(self) -> dict[str, Any]:
         return {
