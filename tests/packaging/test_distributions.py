@@ -86,6 +86,8 @@ def test_a_workstation_has_the_commands_without_nova(wheel, environment):
     said = succeed(programs / 'openstack', 'image', 'replica', 'list', '-h')
 
     assert 'Show which image lies in which store' in said
+    said = succeed(programs / 'nova-rbd-multistore-exporter', '--help')
+    assert 'Tell Prometheus which images lie in which stores' in said
     for missing in ('nova', 'rados', 'libvirt'):
         assert run(programs / 'python', '-c', f'import {missing}').returncode
 
