@@ -247,11 +247,20 @@ def _run(options: argparse.Namespace) -> int:
         raise errors.WrongUse(
             f'Cannot listen at {options.address}: {exc.strerror}'
         ) from exc
-    # The first to ask are to get a count: they wait until it is there.
-    looks.look()
-    threading.Thread(target=port.answer_all, daemon=True).start()
+    looked = threading.Event()
+
+    def answer() -> None:
+        # The first to ask are to get a count: they wait until it is there.
+        looked.wait()
+        port.answer_all()
+
+    def look() -> None:
+        looks.look()
+        looked.set()
+
+    threading.Thread(target=answer, daemon=True).start()
     LOG.info('Serving metrics at http://%s/metrics', options.address)
-    look_for_ever(looks.look, options.interval, time.monotonic, time.sleep)
+    look_for_ever(look, options.interval, time.monotonic, time.sleep)
     return 0
 
 

@@ -385,11 +385,12 @@ def test_it_serves_and_looks_again(cloud, proxy, monkeypatch):
     with socket.socket() as probe:
         probe.bind(('127.0.0.1', 0))
         port = probe.getsockname()[1]
-    answers = []
+    answers, asked = [], []
 
     def sleep(seconds):
         answer = requests.get(f'http://127.0.0.1:{port}/metrics', timeout=60)
         answers.append((seconds, answer))
+        asked.append(len(proxy.asked))
         if len(answers) == 2:
             raise EnoughError
 
@@ -398,6 +399,8 @@ def test_it_serves_and_looks_again(cloud, proxy, monkeypatch):
         exporter.main(['--address', f'{port}', '--interval', '30'])
     assert all(29 < seconds <= 30 for seconds, _ in answers)
     assert all('image_replica_images{' in a.text for _, a in answers)
+    # The stores, images and hidden images, each time.
+    assert asked == [3, 6]
 
 
 @pytest.mark.parametrize(
