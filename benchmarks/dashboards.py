@@ -35,6 +35,9 @@ SOURCE = HERE.parent / 'doc' / 'source'
 
 COLUMNS = 3
 
+#: Lines of one panel.
+MANY = 6
+
 #: What a unit of Grafana is called, and what its numbers are divided by.
 UNITS = {
     'bool': ('', 1),
@@ -71,7 +74,10 @@ def _panel(axis: Any, panel: dict[str, Any]) -> None:
         for query in panel['queries']
         for name, points in query.items()
     }
+    most = max(value for points in lines.values() for _, value in points)
     for name, points in lines.items():
+        # Of many, those that are nothing all the time need no name.
+        is_named = len(lines) <= MANY or any(value for _, value in points)
         # A line of its own wherever there was nothing for a while.
         moments: list[float] = []
         values: list[float] = []
@@ -81,14 +87,16 @@ def _panel(axis: Any, panel: dict[str, Any]) -> None:
                 values.append(float('nan'))
             moments.append(moment)
             values.append(value / divisor)
-        axis.plot(moments, values, linewidth=1.2, label=name)
+        axis.plot(
+            moments, values, linewidth=1.2, label=name if is_named else None
+        )
     axis.set_title(panel['title'], fontsize='medium')
     axis.set_ylabel(unit, fontsize='small')
-    axis.set_ylim(bottom=0)
+    # Room for the legend.
+    axis.set_ylim(0, 1.5 * most / divisor or 1)
     axis.yaxis.set_major_locator(ticker.MaxNLocator(4))
     axis.tick_params(labelsize='small')
-    if len(lines) <= 9:
-        axis.legend(fontsize='x-small', framealpha=0.6)
+    axis.legend(fontsize='x-small', framealpha=0.6, ncols=2)
 
 
 def main() -> int:

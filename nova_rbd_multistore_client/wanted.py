@@ -136,11 +136,16 @@ def parse(content: str, name: str) -> tuple[Rule, ...]:
         raise WrongFile(name, _line(key), f'{key.value} is there twice')
     validator = jsonschema.Draft202012Validator(SCHEMA)
     wrong = [
-        (_line(_node(root, error)), _reason(error))
+        (
+            # A key that is misspelled is missing, too.
+            error.validator != 'additionalProperties',
+            _line(_node(root, error)),
+            _reason(error),
+        )
         for error in validator.iter_errors(body)
     ]
     if wrong:
-        line, reason = min(wrong)
+        _, line, reason = min(wrong)
         raise WrongFile(name, line, reason)
     rules = _child(root, 'rules')
     return tuple(

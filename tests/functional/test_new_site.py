@@ -61,7 +61,6 @@ def test_the_ten_commands_print_what_the_tutorial_shows(
             for image in (booted, other):
                 database.age_image(where, image.id, 100)
         output = pages.enter(step, where, computes[host], tmp_path, STATUSES)
-        print(f'$ {step.command}\n{output}')
         pages.require_shown(step, output)
         if ' watch ' in step.command:
             go_on()

@@ -13,6 +13,7 @@
 """Each page of a command shows what that command prints."""
 
 import dataclasses
+import os
 import pathlib
 import shutil
 import time
@@ -26,6 +27,7 @@ from tests.rig import clusters
 from tests.rig import database
 from tests.rig import openstack_program
 from tests.rig import pages
+from tests.rig import polling
 
 pytestmark = pytest.mark.long
 
@@ -49,8 +51,15 @@ class Scene:
     where: layout.Layout
     upload: Any
     admin: Any
-    hold_copy: Any
+    slow_cluster: Any
+    stores_of: Any
     west: clusters.Cluster
+
+    @property
+    def admins(self):
+        """The program, as an administrator runs it."""
+        program = self.where.venv / 'bin' / 'openstack'
+        return openstack_program.OpenStack(program, 'admin', self.where)
 
     def image(self, name, *stores, **fields):
         """A public image of 8 MiB in some stores; its id."""
@@ -63,15 +72,17 @@ class Scene:
             **fields,
         )
         if more:
-            program = self.where.venv / 'bin' / 'openstack'
-            done = openstack_program.OpenStack(
-                program, 'admin', self.where
-            ).replica(
+            done = self.admins.replica(
                 *('create', '--wait', image.id),
                 *(word for store in more for word in ('--store', store)),
             )
             assert done.status == 0, done.err
         return image.id
+
+    def put_into_west(self, name):
+        """Data of nobody, in Glance's pool."""
+        self.west.create('images', name, 1 << 20)
+        self.west.write('images', name, os.urandom(1 << 20))
 
 
 def scene_of_list(scene):
@@ -88,7 +99,15 @@ def scene_of_create(scene):
 
 
 def scene_of_watch(scene):
-    scene.hold_copy(scene.image('debian-12', 'east'), 'west')
+    image_id = scene.image('debian-12', 'east', size_mib=64)
+    go_on = scene.slow_cluster(scene.west, 1.0)
+    done = scene.admins.replica('create', '--store', 'west', image_id)
+    assert done.status == 0, done.err
+    yield
+    go_on()
+    polling.until(
+        lambda: 'west' in scene.stores_of(image_id), 'the copy has ended'
+    )
 
 
 def scene_of_delete(scene):
@@ -116,11 +135,11 @@ def scene_of_sync(scene):
 
 def scene_of_repair(scene):
     image_id = scene.image('debian-12', 'east')
-    scene.west.create('images', image_id, 1 << 20)
+    scene.put_into_west(image_id)
 
 
 def scene_of_orphans(scene):
-    scene.west.create('images', str(uuid.uuid4()), 1 << 20)
+    scene.put_into_west(str(uuid.uuid4()))
     # It is of the past.
     time.sleep(2)
 
@@ -133,24 +152,26 @@ SCENES = {
 
 
 @pytest.fixture
-def scene(tmp_path, where, upload, admin, hold_copy, west):
+def scene(tmp_path, where, upload, admin, slow_cluster, stores_of, west):
     for site in where.sites:
         (tmp_path / f'{site.name}.conf').symlink_to(site.ceph_conf)
-    return Scene(tmp_path, where, upload, admin, hold_copy, west)
+    return Scene(tmp_path, where, upload, admin, slow_cluster, stores_of, west)
 
 
 @pytest.mark.parametrize('page', PAGES)
 def test_the_commands_of_a_page_print_what_it_shows(
     page, scene, where, computes
 ):
-    SCENES[page](scene)
+    # A scene that yields has something to do in the end.
+    ending = iter(SCENES[page](scene) or ())
+    next(ending, None)
 
     for step in pages.steps(f'image-replica/{page}'):
         output = pages.enter(
             *(step, where, computes['west-1'], scene.directory), STATUSES
         )
-        print(f'$ {step.command}\n{output}')
         pages.require_shown(step, output)
+    assert next(ending, None) is None
 
 
 def test_each_command_has_a_page(where):
