@@ -82,10 +82,9 @@ CLASSES: Final = (
 
 # A cluster of Ceph 20 admits by itself none but clients of 19.2.6, 20.2.4 and
 # later, which know keys of type aes256k. With these, the machine's older
-# clients get in, with keys of type aes as the lab makes them.
+# clients get in, with keys of type aes as the lab and its tests make them.
 _OLDER_CLIENTS: Final = (
     '--auth-allowed-ciphers=aes,aes256k',
-    '--auth-service-cipher=aes',
     '--auth-preferred-cipher=aes',
 )
 

@@ -65,15 +65,20 @@ def _uuid() -> str:
     return str(uuid.uuid4())
 
 
-def _ceph_key() -> str:
+def _ceph_key(key_type: int = 1, length: int = 16) -> str:
     """A cephx key, as ceph-authtool prints it.
 
-    Little-endian: the type (1 is AES), seconds and nanoseconds of its
+    Little-endian: the type (1 is aes), seconds and nanoseconds of its
     making, the length of the secret, and the secret.
     """
-    secret = secrets.token_bytes(16)
-    head = struct.pack('<HIIH', 1, int(time.time()), 0, len(secret))
+    secret = secrets.token_bytes(length)
+    head = struct.pack('<HIIH', key_type, int(time.time()), 0, len(secret))
     return base64.b64encode(head + secret).decode()
+
+
+def _ceph_20_key() -> str:
+    """One of type aes256k."""
+    return _ceph_key(2, 32)
 
 
 def _recipe() -> dict[str, Callable[[], str]]:
@@ -88,6 +93,7 @@ def _recipe() -> dict[str, Callable[[], str]]:
         recipe[f'ceph/{site}/osd-uuid'] = _uuid
         for entity in CEPH_ENTITIES:
             recipe[f'ceph/{site}/{entity}'] = _ceph_key
+            recipe[f'ceph-20/{site}/{entity}'] = _ceph_20_key
     return recipe
 
 
@@ -151,3 +157,7 @@ class Credentials:
 
     def ceph_key(self, site: str, entity: str) -> str:
         return self._values[f'ceph/{site}/{entity}']
+
+    def ceph_20_key(self, site: str, entity: str) -> str:
+        """For what knows keys of type aes256k."""
+        return self._values[f'ceph-20/{site}/{entity}']
