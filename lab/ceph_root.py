@@ -35,9 +35,21 @@ PACKAGES: Final = (
     'ceph-mgr',
     'ceph-mon',
     'ceph-osd',
-    # A client of this release, for tests.
+    # A client of this release: tools/with-ceph20.sh.
     'python3-rados',
     'python3-rbd',
+)
+#: What a compute host has beside it, what makes a virtual environment, and
+#: what no package asks for, since every machine has it. In whatever version
+#: goes with these.
+BESIDE: Final = (
+    'bash',
+    'coreutils',
+    'dash',
+    'python3-libvirt',
+    'python3-venv',
+    'qemu-block-extra',
+    'qemu-utils',
 )
 
 _SOURCE: Final = (
@@ -97,11 +109,12 @@ class Root(service.Service):
 
     def make(self) -> None:
         """Download and unpack it, unless that was done before."""
-        made = self._directory / f'made-{VERSION}'
-        if not made.exists():
+        made = self._directory / 'made'
+        wanted = ' '.join((VERSION, *PACKAGES, *BESIDE))
+        if not made.exists() or made.read_text() != wanted:
             self._download()
             self._unpack()
-            made.touch()
+            files.write(made, wanted)
 
     def start(self) -> None:
         self.make()
@@ -148,6 +161,7 @@ class Root(service.Service):
                 '--yes',
                 'install',
                 *(f'{package}={VERSION}' for package in PACKAGES),
+                *BESIDE,
             )
         except errors.CommandFailed as error:
             raise errors.NotPossible(

@@ -14,8 +14,8 @@
 # Run a command on Debian 13 (Ceph 18, Python 3.13), as root, on a machine that
 # has another release: tools/on-debian13.sh COMMAND...
 #
-# The command sees Debian 13 as its root directory, and this tree, /proc, /dev
-# and /sys where they always are. Network, processes and ports are the
+# The command sees Debian 13 as its root directory, and this tree, /tmp, /proc,
+# /dev and /sys where they always are. Network, processes and ports are the
 # machine's. The root is made once, by debootstrap, in .lab-debian13 (beside the
 # lab's directory), with a virtual environment, a lab and tox environments of
 # its own. --remove removes all of it.
@@ -71,6 +71,8 @@ function enter {
     if [[ $base != "$tree"/* ]]; then
         mount --bind "$base" "$root$base"
     fi
+    # What the tests count goes there.
+    mount --bind /tmp "$root/tmp"
     mount -t proc proc "$root/proc"
     mount --rbind /dev "$root/dev"
     mount --rbind /sys "$root/sys"
