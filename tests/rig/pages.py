@@ -73,7 +73,8 @@ def blocks(page: str, language: str) -> list[tuple[str, str]]:
 def steps(page: str) -> Iterator[Step]:
     """The commands of a page."""
     for who, text in blocks(page, 'console'):
-        for entry in re.split(r'^[$#] ', text, flags=re.MULTILINE)[1:]:
+        whole = re.sub(r' \\\n\s+', ' ', text)
+        for entry in re.split(r'^[$#] ', whole, flags=re.MULTILINE)[1:]:
             command, *shown = entry.rstrip().splitlines()
             yield Step(who, command, [line for line in shown if line != '...'])
 

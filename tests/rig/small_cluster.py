@@ -12,17 +12,13 @@
 
 """A Ceph cluster of one monitor and one OSD, at addresses to order."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 import contextlib
-import json
 import pathlib
 import subprocess
-from typing import Any
 import uuid
 
-import rados
-import rbd
-
+from lab import ceph
 from tests.rig import polling
 
 _CONF = """
@@ -48,6 +44,7 @@ mon_data = {where}/mon
 admin_socket = {where}/mon.asok
 [osd]
 osd_data = {where}/osd
+osd_class_dir = {classes}
 bluestore_block_size = 1073741824
 bluestore_cache_autotune = false
 bluestore_cache_size = 67108864
@@ -68,14 +65,21 @@ class SmallCluster:
     :param where: directory for all that it writes
     :param host: at which all its daemons listen, IPv6 in brackets
     :param ports: of its monitor, by version of the messenger
+    :param inside: what comes before a command of another release of Ceph than
+        the machine's
     """
 
     def __init__(
-        self, where: pathlib.Path, host: str, ports: Mapping[str, int]
+        self,
+        where: pathlib.Path,
+        host: str,
+        ports: Mapping[str, int],
+        inside: Sequence[str] = (),
     ) -> None:
         self._where = where
         self._host = host
         self._ports = ports
+        self._inside = inside
         self._fsid = str(uuid.uuid4())
         where.mkdir(parents=True)
 
@@ -116,20 +120,35 @@ class SmallCluster:
                 four=not six,
                 msgr1='v1' in self._ports,
                 where=self._where,
+                classes=ceph.CLASSES,
             )
         )
         self._make_keyring()
         with contextlib.ExitStack() as stack:
             self._make_monitor()
             stack.enter_context(self._daemon('ceph-mon', 'a'))
-            with self._connection() as cluster:
-                self._make_osd(cluster)
-                stack.enter_context(self._daemon('ceph-osd', '0'))
-                _command(cluster, 'osd pool create', pool='vms')
-                with cluster.open_ioctx('vms') as ioctx:
-                    rbd.RBD().pool_init(ioctx, force=True)
-                    rbd.RBD().create(ioctx, 'disk', 8 << 20)
+            polling.until(self._answers, 'the monitor answers')
+            self._make_osd()
+            stack.enter_context(self._daemon('ceph-osd', '0'))
+            self.command('ceph', 'osd', 'pool', 'create', 'vms')
+            self.command('rbd', 'pool', 'init', '--force', 'vms')
+            self.command('rbd', 'create', '--size=8M', 'vms/disk')
             yield
+
+    def command(self, program: str, *words: str) -> str:
+        """Run a program of its release, as its administrator.
+
+        :return: what it prints
+        :raises subprocess.CalledProcessError: if it fails
+        """
+        return self._run(program, f'--conf={self.conf}', *words)
+
+    def _answers(self) -> bool:
+        try:
+            self.command('ceph', '--connect-timeout=5', 'mon', 'stat')
+        except subprocess.CalledProcessError:
+            return False
+        return True
 
     def _make_keyring(self) -> None:
         keyring = self._where / 'keyring'
@@ -155,10 +174,10 @@ class SmallCluster:
             f'--keyring={self._where / "keyring"}',
         )
 
-    def _make_osd(self, cluster: rados.Rados) -> None:
+    def _make_osd(self) -> None:
         (self._where / 'osd').mkdir()
         identity = str(uuid.uuid4())
-        _command(cluster, 'osd new', uuid=identity, id=0)
+        self.command('ceph', 'osd', 'new', identity, '0')
         self._run(
             *('ceph-osd', '--conf', str(self.conf), '-i', '0', '--mkfs'),
             f'--osd-uuid={identity}',
@@ -167,7 +186,7 @@ class SmallCluster:
 
     def _run(self, *command: str) -> str:
         return subprocess.run(
-            command,
+            [*self._inside, *command],
             check=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -177,9 +196,10 @@ class SmallCluster:
 
     @contextlib.contextmanager
     def _daemon(self, program: str, identity: str) -> Iterator[None]:
+        command = (program, '--conf', str(self.conf), '-i', identity, '-f')
         with (self._where / f'{program}.log').open('w') as log:
             daemon = subprocess.Popen(
-                [program, '--conf', str(self.conf), '-i', identity, '-f'],
+                [*self._inside, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -189,36 +209,3 @@ class SmallCluster:
         finally:
             daemon.kill()
             daemon.wait()
-
-    @contextlib.contextmanager
-    def _connection(self) -> Iterator[rados.Rados]:
-        def connect() -> rados.Rados | None:
-            cluster = rados.Rados(
-                conffile=str(self.conf),
-                rados_id='admin',
-                conf={
-                    'client_mount_timeout': '5',
-                    'rados_mon_op_timeout': '30',
-                    'rados_osd_op_timeout': '60',
-                },
-            )
-            try:
-                cluster.connect(timeout=5)
-            except rados.Error:
-                cluster.shutdown()
-                return None
-            return cluster
-
-        cluster = polling.until(connect, 'the monitor answers')
-        assert cluster is not None
-        try:
-            yield cluster
-        finally:
-            cluster.shutdown()
-
-
-def _command(cluster: rados.Rados, prefix: str, **arguments: Any) -> None:
-    code, _, error = cluster.mon_command(
-        json.dumps({'prefix': prefix, **arguments}), b''
-    )
-    assert code == 0, error
