@@ -121,8 +121,11 @@ class Cluster:
             except rbd.ImageNotFound:
                 return None
 
-    def allocated(self, pool: str, image: str) -> int:
-        """Bytes of an image that have been written."""
+    def allocated(self, pool: str, image: str, *, parents: bool = True) -> int:
+        """Bytes of an image that have been written.
+
+        :param parents: whether to count what it has of its parent
+        """
         extents: list[int] = []
         with self.pool(pool) as ioctx:
             try:
@@ -138,6 +141,7 @@ class Cluster:
                     lambda _offset, length, exists: extents.append(
                         length if exists else 0
                     ),
+                    include_parent=parents,
                     whole_object=True,
                 )
         return sum(extents)
