@@ -24,9 +24,11 @@ readonly venv=${NOVA_RBD_VENV:-$PWD/.venv}
 export NOVA_RBD_VENV=$venv
 # The tests that need a lab.
 readonly lab_tests=(tests/functional tests/benchmarks)
-readonly basic_marks=(
-    -m 'not fault and not long and not older and not cinder'
-)
+readonly basic='not fault and not long and not older and not cinder
+    and not ceph20'
+readonly basic_marks=(-m "${basic//$'\n'/}")
+# What is of Ceph alone and takes longer, beside it.
+readonly platform_marks=(-m "${basic//$'\n'/} or of_ceph")
 results=$(mktemp --directory)
 readonly results
 # Options of tools/test-summary to keep a record with after each stage, if any.
@@ -77,18 +79,33 @@ function basic_stages {
 # The same on the Ceph that sites run: 18, on Debian 13, and 20. After the
 # fault tests, which have the lab that Ceph 20 gets here.
 function platform_stages {
-    local own=(tools/own-lab.sh)
+    debian13_stages
+    ceph20_stages
+}
+
+function debian13_stages {
     # shellcheck disable=SC2016  # Debian 13 has an environment of its own
     local inside='"$NOVA_RBD_VENV/bin/$0" "$@"'
 
     stage debian13-install 30 tools/on-debian13.sh tools/install.sh &&
         stage debian13-unit 15 tools/on-debian13.sh \
             bash -c "$inside" tox -e py3 &&
-        stage debian13 50 tools/on-debian13.sh "${own[@]}" \
-            bash -c "$inside" pytest "${basic_marks[@]}" "${lab_tests[@]}"
+        stage debian13 50 tools/on-debian13.sh tools/own-lab.sh \
+            bash -c "$inside" pytest "${platform_marks[@]}" "${lab_tests[@]}"
+}
+
+function ceph20_stages {
     stage ceph20-fetch 15 tools/lab fetch &&
-        stage ceph20 50 "${own[@]}" --ceph=20 \
-            "$venv/bin/pytest" "${basic_marks[@]}" "${lab_tests[@]}"
+        stage ceph20-client-install 15 tools/with-ceph20.sh true || return
+    stage ceph20 50 tools/own-lab.sh --ceph=20 \
+        "$venv/bin/pytest" "${platform_marks[@]}" "${lab_tests[@]}"
+    stage ceph20-keys 10 tools/own-lab.sh \
+        "$venv/bin/pytest" -m ceph20 "${lab_tests[@]}"
+    # A lab of either release, for a client of 20.
+    stage ceph20-client 50 tools/own-lab.sh --ceph=20 \
+        tools/with-ceph20.sh pytest "${client_tests[@]}"
+    stage ceph20-client-of-16 50 tools/own-lab.sh \
+        tools/with-ceph20.sh pytest "${client_tests[@]}"
 }
 
 function take_down {
@@ -112,7 +129,7 @@ function conclude {
     fi
     summarize "$@" || code=$?
     if ((${#record[@]})); then
-        tools/platform-table tests/last-full-run.json \
+        tools/platform-table tests/last-full-run.json tests/platforms/*.json \
             > doc/source/platforms.csv
     fi
     exit "$code"

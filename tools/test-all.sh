@@ -27,7 +27,8 @@ fi
 record=(--json tests/last-full-run.json --planned "install pep8 docs unit
     packaging lab functional leaks fuzz faults lives nova31 nova32 nova33 older
     novas-driver tempest leaks-all unit-eventlet install-cinder cinder
-    debian13-install debian13-unit debian13 ceph20-fetch ceph20")
+    debian13-install debian13-unit debian13 ceph20-fetch ceph20-client-install
+    ceph20 ceph20-keys ceph20-client ceph20-client-of-16")
 install_stage || conclude "${record[@]}"
 
 # The fault tests wait more than they work: beside all else.

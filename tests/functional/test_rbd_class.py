@@ -28,7 +28,7 @@ from nova_rbd_multistore import rbd_class
 from tests.rig import erasure_coding
 
 #: Disks of 10 TiB come and go slowly.
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.of_ceph]
 
 MIB = 1 << 20
 TIB = 1 << 40
