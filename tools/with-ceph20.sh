@@ -37,8 +37,8 @@ readonly log=$base/install.log
 readonly stamp=$venv/installed
 readonly inputs=(
     lab/ceph_root.py lab/constraints.txt lab/requirements.txt requirements.txt
-    test-requirements.txt pyproject.toml setup.cfg setup.py
-    nova_rbd_multistore.pth tools/link-debian-modules tools/with-ceph20.sh
+    test-requirements.txt setup.cfg setup.py nova_rbd_multistore.pth
+    tools/link-debian-modules
 )
 
 function die {
