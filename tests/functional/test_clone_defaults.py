@@ -161,9 +161,7 @@ def test_a_clone_has_the_default_features(
         assert opened.flags() == 0
 
 
-def test_the_object_map_of_a_clone_is_its_own(
-    cluster_with, west, image, disk
-):
+def test_the_object_map_of_a_clone_is_its_own(cluster_with, west, image, disk):
     cluster = cluster_with()
     driver = disks.RBDDriver(cluster)
     clone(cluster, west, image, disk)
