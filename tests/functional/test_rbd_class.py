@@ -16,8 +16,6 @@ With the rights of Nova's cephx user in Glance's pool. On which releases of
 Ceph this was run: doc/source/releases.rst.
 """
 
-import uuid
-
 import pytest
 import rados
 import rbd
@@ -26,15 +24,12 @@ from lab import ceph_root
 from lab import settings
 from nova_rbd_multistore import rbd_class
 from tests.rig import erasure_coding
+from tests.rig import kinds_of_images
 
 #: Disks of 10 TiB come and go slowly.
 pytestmark = [pytest.mark.long, pytest.mark.of_ceph]
 
-MIB = 1 << 20
-TIB = 1 << 40
 POOL = 'images'
-WITHOUT_MAP = rbd.RBD_FEATURE_LAYERING | rbd.RBD_FEATURE_EXCLUSIVE_LOCK
-WITH_MAP = WITHOUT_MAP | rbd.RBD_FEATURE_OBJECT_MAP | rbd.RBD_FEATURE_FAST_DIFF
 
 
 @pytest.fixture
@@ -46,45 +41,21 @@ def erasure_coded(where, west):
         yield pool
 
 
-@pytest.fixture(
-    params=['small', 'of 10 TiB', 'without object map', 'erasure-coded']
-)
+@pytest.fixture(params=kinds_of_images.KINDS)
 def image(request, west):
     """Name of an image with three snapshots and some bytes."""
-    kind = request.param
+    kind = kinds_of_images.KINDS[request.param]
     data_pool = (
         request.getfixturevalue('erasure_coded')
-        if kind == 'erasure-coded'
+        if kind.erasure_coded
         else None
     )
-    size = 10 * TIB if kind == 'of 10 TiB' else 64 * MIB
-    features = WITHOUT_MAP if kind == 'without object map' else WITH_MAP
-    name = f'class-{uuid.uuid4()}'
-    with west.pool(POOL) as ioctx:
-        rbd.RBD().create(
-            ioctx,
-            name,
-            size,
-            23,
-            old_format=False,
-            features=features,
-            data_pool=data_pool,
-        )
-        try:
-            with rbd.Image(ioctx, name) as opened:
-                for snapshot, offset in (
-                    ('first', 0),
-                    ('snap', 32 * MIB),
-                    ('last', size - 5),
-                ):
-                    opened.write(b'bytes', offset)
-                    opened.create_snap(snapshot)
-            yield name
-        finally:
-            with rbd.Image(ioctx, name) as opened:
-                for snapshot in list(opened.list_snaps()):
-                    opened.remove_snap(snapshot['name'])
-            rbd.RBD().remove(ioctx, name)
+    snapshots = ('first', 'snap', 'last')
+    with (
+        west.pool(POOL) as ioctx,
+        kinds_of_images.image(ioctx, kind, data_pool, snapshots) as name,
+    ):
+        yield name
 
 
 @pytest.fixture
