@@ -14,11 +14,12 @@
 
 The cluster is born as every new one is, and then told what the page on
 supported releases says. The older client is the machine's, the newer one that
-of tools/with-ceph20.sh.
+of tools/with-ceph20.sh; QEMU has one too.
 """
 
 import base64
 import dataclasses
+import json
 import pathlib
 import re
 import shlex
@@ -26,8 +27,11 @@ import subprocess
 
 import pytest
 
+from lab import credentials
+from lab import layout
 from nova_rbd_multistore import ceph
 from nova_rbd_multistore import exceptions
+from tests.rig import guest_disk
 from tests.rig import pages
 from tests.rig import small_cluster
 
@@ -161,3 +165,69 @@ def test_a_cluster_that_takes_it_back_refuses_older_clients(
 
     with pytest.raises(exceptions.ClusterRefused):
         older_client_sees_the_disk(nova)
+
+
+@pytest.fixture
+def disk(west):
+    """A disk in site west."""
+    west.create('vms', 'of-libvirt', 8 << 20)
+    yield 'of-libvirt'
+    west.remove('vms', 'of-libvirt')
+
+
+def with_newer_qemu(*words):
+    """Has QEMU open an image with the newer client."""
+    return subprocess.run(
+        [WITH_CEPH20, 'qemu-img', 'info', *words],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@pytest.fixture
+def as_libvirt_tells(computes, where, tmp_path):
+    """What QEMU is told of a disk in west, and the file with the key."""
+    known = credentials.Credentials.load(where)
+    key = tmp_path / 'key'
+    key.write_text(known.ceph_key('west', 'client.nova'))
+    port = layout.PORTS['ceph-mon-west-v1']
+
+    def tell(name):
+        xml = (
+            '<disk type="network" device="disk">'
+            '<driver name="qemu" type="raw"/><auth username="nova">'
+            f'<secret type="ceph" uuid="{known.libvirt_secret}"/></auth>'
+            f'<source protocol="rbd" name="vms/{name}">'
+            f'<host name="{layout.HOST}" port="{port}"/></source>'
+            '<target dev="vda" bus="virtio"/></disk>'
+        )
+        return guest_disk.options(computes['west-1'], xml, tmp_path), key
+
+    return tell
+
+
+def test_the_newer_client_knows_what_libvirt_tells_qemu(
+    disk, as_libvirt_tells
+):
+    options, key = as_libvirt_tells(disk)
+    assert options['auth-client-required'] == ['cephx', 'none']
+
+    said = with_newer_qemu(
+        '--object',
+        f'secret,id={options["key-secret"]},format=base64,file={key}',
+        f'json:{json.dumps(options)}',
+    )
+
+    assert 'virtual size: 8 MiB' in said.stdout, said.stderr
+
+
+def test_the_newer_client_does_not_know_what_others_tell_qemu(disk, where):
+    conf = where.sites[1].ceph_conf
+
+    said = with_newer_qemu(
+        f'rbd:vms/{disk}:id=nova:conf={conf}:auth_supported=cephx'
+    )
+
+    assert 'invalid conf option auth_supported' in said.stderr

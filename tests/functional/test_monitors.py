@@ -19,7 +19,6 @@ libvirt into QEMU's words, and QEMU opens the disk with them alone.
 import contextlib
 import ipaddress
 import json
-import re
 import subprocess
 import sys
 
@@ -30,6 +29,7 @@ from lab import hypervisor
 from lab import layout
 from nova_rbd_multistore import ceph
 from nova_rbd_multistore import disks
+from tests.rig import guest_disk
 from tests.rig import name_server
 from tests.rig import small_cluster
 
@@ -64,35 +64,12 @@ def run_cluster(tmp_path):
 def in_qemu_s_words(computes, tmp_path):
     """Has libvirt translate the XML of a disk: QEMU's options of it."""
 
-    def translate(xml):
-        domain = tmp_path / 'domain.xml'
-        domain.write_text(
-            '<domain type="qemu"><name>test</name><memory>65536</memory>'
-            '<os><type arch="x86_64" machine="pc">hvm</type></os>'
-            f'<devices>{xml}</devices></domain>'
-        )
-        command = ('virsh', 'domxml-to-native', 'qemu-argv', '--xml')
-        arguments = subprocess.run(
-            hypervisor.inside(computes['west-1'], *command, str(domain)),
-            check=True,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        ).stdout
-        (options,) = re.findall(
-            r"-blockdev '(\{\"driver\":\"rbd\".*?\})' ", arguments
-        )
-        return json.loads(options)
-
-    return translate
+    return lambda xml: guest_disk.options(computes['west-1'], xml, tmp_path)
 
 
 def opens(options, conf):
     """Whether QEMU opens a disk by the monitors that it is told."""
-    options = {
-        name: options[name] for name in ('driver', 'pool', 'image', 'server')
-    }
-    options |= {'user': 'nova', 'conf': str(conf)}
+    options = {**options, 'user': 'nova', 'conf': str(conf)}
     command = ('qemu-img', 'info', f'json:{json.dumps(options)}')
     said = subprocess.run(
         command,
