@@ -373,7 +373,7 @@ class Copy:
         # The cluster shows nothing new: Glance may stage the image, or copy
         # it to another store, or be dead. What does its task say?
         tasks = self._images.tasks(self._image)
-        holder = holders.Holder.of(self._record, tasks, self._store)
+        holder = self._holder(tasks)
         if holder is None:
             return
         if self._request.accepted:
@@ -391,6 +391,17 @@ class Copy:
             if copied is not None:
                 self._watch.told(copied)
         self._journal.progress(self._watch.progress)
+
+    def _holder(
+        self, tasks: tuple[task_values.CopyTask, ...]
+    ) -> holders.Holder | None:
+        """What holds the image, None if nothing does."""
+        return holders.Holder.of(
+            self._record,
+            tasks,
+            self._store,
+            watched=self._place is not None and self._watch.sees,
+        )
 
     def _judge_ours(self) -> None:
         """The lock is gone and the image not there: what of our request?"""
@@ -496,7 +507,7 @@ class Copy:
         if self._record.holds(self._store):
             return True
         tasks = self._images.tasks(self._image)
-        holder = holders.Holder.of(self._record, tasks, self._store)
+        holder = self._holder(tasks)
         if self._pace.is_timed_out:
             raise self._timed_out(holder)
         if self._record == before and not (holder and holder.quiet):

@@ -14,7 +14,8 @@
 
 A copy that is queued, an import by another method and the hashing of a new
 location hold it without a sign of life: their silence says nothing. Nor does
-that of a task which is not shown: it may be any of these.
+that of a task which is not shown: it may be any of these. Only of a copy to a
+store that can be looked into would something be seen all the same.
 """
 
 from collections.abc import Iterable
@@ -32,6 +33,7 @@ class Holder:
 
     :ivar store: in which somebody waits for the image
     :ivar brings: whether it copies the image there
+    :ivar watched: whether what it writes there would be seen
     :ivar lock: its id
     :ivar task: None where Glance does not show it
     """
@@ -39,6 +41,7 @@ class Holder:
     image: str
     store: str
     brings: bool
+    watched: bool
     lock: str
     task: task_values.CopyTask | None
 
@@ -48,10 +51,13 @@ class Holder:
         record: image_values.ImageRecord,
         tasks: Iterable[task_values.CopyTask],
         store: str,
+        *,
+        watched: bool,
     ) -> Self | None:
         """What holds the image, None if nothing does.
 
         :param tasks: those of the image that Glance shows
+        :param watched: whether what is written to the store would be seen
         """
         if record.lock is None:
             return None
@@ -60,12 +66,14 @@ class Holder:
             brings = store in record.importing
         else:
             brings = task.copies and store in (task.stores or {store})
-        return cls(record.id, store, brings, record.lock, task)
+        return cls(record.id, store, brings, watched, record.lock, task)
 
     @property
     def quiet(self) -> bool:
         """Whether it may be well, though nothing of it is to be seen."""
-        return not self.brings if self.task is None else self.task.quiet
+        if self.task is not None:
+            return self.task.quiet
+        return not (self.brings and self.watched)
 
     def __str__(self) -> str:
         """What it does, for people."""

@@ -2034,6 +2034,24 @@ def test_another_projects_copy_to_another_store_is_not_taken_for_stalled(site):
     assert site.statuses == [409, 202]
 
 
+def test_nor_is_one_to_our_store_where_arrivals_are_hidden(site):
+    site.west.hidden = True
+    site.api.pace.upload = LIMITS.stall_timeout + 100
+    site.somebody_copies()
+    site.copy()
+    assert site.statuses == [202, 409]
+
+
+def test_what_shows_nothing_at_all_ends_with_the_timeout(site):
+    # Dead or alive, nobody can tell.
+    site.west.hidden = True
+    site.somebody_copies()
+    site.clock.after(4, site.api.kill)
+    with pytest.raises(exceptions.CopyTimedOut) as caught:
+        site.copy()
+    assert not isinstance(caught.value, exceptions.ImageHeld)
+
+
 def test_a_timeout_shorter_than_an_interval_is_kept(site):
     site.api.pace.upload = 100
     began = site.clock.now

@@ -105,6 +105,20 @@ def test_a_copy_may_take_longer_than_boots_would_wait(site, caplog):
     assert errors(caplog) == []
 
 
+def test_another_projects_copy_is_waited_for_though_it_shows_nothing(
+    site, caplog
+):
+    site.api.pace.upload = 2 * LIMITS.stall_timeout
+    site.api.import_image(
+        glance_api.Requester(project='somebody-else', service=True),
+        site.image.id,
+        {'method': {'name': 'copy-image'}, 'stores': ['east']},
+    )
+    site.transfer('east')
+    assert site.stores == {'west', 'east'}
+    assert errors(caplog) == []
+
+
 def test_a_copy_that_fails_is_an_error_and_the_others_are_made(site, caplog):
     site.api.failures = [('upload', glance_api.INTERNAL_ERROR)]
     site.transfer('east', 'file')
