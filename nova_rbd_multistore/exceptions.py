@@ -55,7 +55,8 @@ Failures are of two kinds, which Nova tells apart by type::
         ├── DiskUnusable
         ├── ImportFailed
         ├── GlanceUnavailable
-        │   └── KeystoneUnavailable
+        │   ├── KeystoneUnavailable
+        │   └── StoreUnavailable
         ├── RequestFailed
         ├── IdentityUnusable
         ├── RegionAmbiguous
@@ -619,6 +620,8 @@ class ImportFailed(HostError):
 class GlanceUnavailable(HostError):
     """No endpoint of Glance gave an answer.
 
+    :param asked: how many were asked
+    :param details: for the message of a derived class
     :ivar fault: what one of them said that is there and failed (5xx), with
         its status; None if none did
     :ivar wait: seconds until one may be asked again by its own word (header
@@ -631,9 +634,13 @@ class GlanceUnavailable(HostError):
     )
 
     def __init__(
-        self, asked: int, fault: str | None = None, wait: float = 0.0
+        self,
+        asked: int,
+        fault: str | None = None,
+        wait: float = 0.0,
+        **details: object,
     ) -> None:
-        super().__init__(asked=asked)
+        super().__init__(asked=asked, **details)
         self.fault = fault
         self.wait = wait
 
@@ -649,6 +656,30 @@ class KeystoneUnavailable(GlanceUnavailable):
 
     def __init__(self) -> None:
         super().__init__(asked=0)
+
+
+class StoreUnavailable(GlanceUnavailable):
+    """No endpoint answered of those that a copy could be requested of.
+
+    :param asked: how many were asked
+    :param unfit: how many of them lack the store, or each that holds the image
+    """
+
+    msg_fmt = (
+        'No glance-api that could copy to store %(store)s answered: %(unfit)s '
+        'of %(asked)s lack that store, or each that holds the image; see the '
+        'log of nova-compute for what the others said.'
+    )
+
+    def __init__(
+        self,
+        store: str,
+        asked: int,
+        unfit: int,
+        fault: str | None = None,
+        wait: float = 0.0,
+    ) -> None:
+        super().__init__(asked, fault, wait, store=store, unfit=unfit)
 
 
 class RequestFailed(HostError):

@@ -173,6 +173,7 @@ class Round(Generic[Answer]):
         :raises NoneLeft: if no endpoint is left but those to avoid
         :raises StoreUnknown: if no endpoint has the store
         :raises SourcesMissing: if none of those has one of the sources
+        :raises StoreUnavailable: if none answers of those that have them
         :raises GlanceUnavailable: if none answers
         """
         try:
@@ -290,6 +291,8 @@ class Round(Generic[Answer]):
         lacking = self._lacks(url)
         if lacking:
             self._lacking[url] = lacking
+            # It was slow at first, no more.
+            self._failed.pop(url, None)
         return not lacking
 
     def _lacks(self, url: str) -> str:
@@ -432,9 +435,16 @@ class Round(Generic[Answer]):
                 'No glance-api answered: %s',
                 said or 'there is no endpoint for the service type "image"',
             )
-        return exceptions.GlanceUnavailable(
-            len(self._urls), self._fault, min(wanted.values(), default=0.0)
-        )
+        wait = min(wanted.values(), default=0.0)
+        if self._lacking:
+            return exceptions.StoreUnavailable(
+                self._question.needs.store or '',
+                len(self._urls),
+                len(self._lacking),
+                self._fault,
+                wait,
+            )
+        return exceptions.GlanceUnavailable(len(self._urls), self._fault, wait)
 
     def _unfit(self) -> Exception | None:
         """What is wrong where endpoints were left out, and none failed."""

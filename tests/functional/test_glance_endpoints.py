@@ -212,6 +212,24 @@ def test_one_without_our_store_is_passed_over(
     assert west.parent(boot.disk) == clusters.of_glance(image.id)
 
 
+def test_one_without_our_store_does_not_count_as_one_that_is_down(
+    upload, make_host, make_glance, demo_user
+):
+    image = upload()
+    without = make_glance(DEFAULT={'enabled_backends': 'file:file, east:rbd'})
+    host = make_host(
+        'west-1',
+        glance__api_servers=[without.url, DEAD],
+        rbd_multistore__copy_stall_timeout=6,
+        **POLL,
+    )
+
+    (boot,) = host.boot(demo_user, image.id)
+
+    assert boot.error == 'StoreUnavailable'
+    assert '1 of 2 lack' in boot.message
+
+
 def test_a_store_that_no_endpoint_knows_is_said_at_once(
     upload, make_host, demo_user, copy_tasks
 ):

@@ -40,6 +40,7 @@ CEPH = ('ceph-mon', 'ceph-osd')
 CAUSES: dict[str, tuple[str, ...]] = {
     'GlanceUnavailable': GLANCE,
     'KeystoneUnavailable': GLANCE,
+    'StoreUnavailable': GLANCE,
     'RequestFailed': (*GLANCE, *CEPH),
     'TokenRefused': GLANCE,
     'CopyFailed': (*GLANCE, *CEPH),

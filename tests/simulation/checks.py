@@ -294,19 +294,31 @@ def _is_gone(history: History, boot: histories.Boot) -> bool:
     ) or (boot.project == 'other' and _had(Kind.WITHDRAWN)(history, boot))
 
 
-def _none_answers(history: History, boot: histories.Boot) -> bool:
-    """Whether each glance-api had a fault with which it may not answer."""
+def _none_answers(
+    history: History, boot: histories.Boot, *others: Kind
+) -> bool:
+    """Whether each glance-api had a fault with which it may not answer.
+
+    :param others: faults that make it unfit to answer this
+    """
     since = _ended(boot) - 2 * ours.REQUEST_TIMEOUT - ours.ENDPOINT_REST
     return all(
         any(
             spell.target == api
             for spell in history.spells_of(
-                *SILENCES,
+                *(*SILENCES, *others),
                 began=max(since, boot.began - ours.ENDPOINT_REST),
                 ended=_ended(boot),
             )
         )
         for api in history.story.apis
+    )
+
+
+def _none_is_fit(history: History, boot: histories.Boot) -> bool:
+    """Whether some lacked a store, and the others may not have answered."""
+    return _had(Kind.FEWER_STORES)(history, boot) and _none_answers(
+        history, boot, Kind.FEWER_STORES
     )
 
 
@@ -461,6 +473,7 @@ CAUSES: dict[str, Callable[[History, histories.Boot], bool]] = {
     'CopyRefused': _is_refused,
     'NotInCluster': _data_is_missing,
     'GlanceUnavailable': _none_answers,
+    'StoreUnavailable': _none_is_fit,
     'RequestFailed': _all_fail,
     'StoreUnknown': _had(Kind.FEWER_STORES),
     'SourceOutOfReach': _had(Kind.FEWER_STORES),

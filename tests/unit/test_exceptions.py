@@ -177,6 +177,10 @@ INSTANCES = {
         lambda _text: exceptions.GlanceUnavailable(2),
         'no glance-api answered',
     ),
+    'StoreUnavailable': (
+        lambda _text: exceptions.StoreUnavailable(STORE, 3, 2),
+        f'no glance-api that could copy to store {STORE} answered',
+    ),
     'RequestFailed': (
         lambda text: exceptions.RequestFailed(
             IMAGE, STORE, text or 'HTTP 500 Internal Server Error'

@@ -1015,9 +1015,23 @@ def test_a_store_unknown_here_while_the_other_is_down_may_be_known_there(
 ):
     cloud.endpoints[0].answers['/info/stores'] = page(b'{"stores": []}')
     cloud.endpoints[1].fault = requests.ConnectionError('refused')
-    with pytest.raises(exceptions.GlanceUnavailable):
+    with pytest.raises(exceptions.StoreUnavailable, match='1 of 2 lack'):
         cloud.glance().request_copy(image, 'west')
     assert 'no store west' in caplog.text
+
+
+def test_the_same_where_the_other_wants_a_pause(cloud, image):
+    cloud.endpoints[0].answers['/info/stores'] = page(b'{"stores": []}')
+    cloud.endpoints[1].fault = busy('7')
+    with pytest.raises(exceptions.StoreUnavailable) as caught:
+        cloud.glance().without_retries().request_copy(image, 'west')
+    assert caught.value.wait == 7
+
+
+def test_a_store_that_is_unknown_to_one_that_is_slow_is_unknown(cloud, image):
+    cloud.endpoints[0].seconds['/info/stores'] = 10
+    with pytest.raises(exceptions.StoreUnknown, match='north'):
+        cloud.glance().request_copy(image, 'north')
 
 
 def test_a_store_of_glances_own_is_never_asked_for_a_copy(

@@ -163,6 +163,10 @@ TRUE = {
     'TokenRefused': lambda told: told.spell(Kind.EXPIRED, 'demo'),
     'CopyOverQuota': lambda told: told.spell(Kind.OVER_QUOTA, 'demo'),
     'NotInCluster': lambda told: told.change('gone'),
+    'StoreUnavailable': lambda told: [
+        told.spell(Kind.FEWER_STORES, 'api-1'),
+        told.spell(Kind.CUT, 'api-2'),
+    ],
     'RequestFailed': lambda told: [
         told.spell(Kind.DEADLOCKED, api) for api in STORY.apis
     ],
@@ -240,6 +244,13 @@ def test_no_answer_is_no_reason_while_one_glance_api_is_well(told):
     assert told.broken == {'an_error_is_true'}
     told.spell(Kind.DOWN, 'api-2')
     assert told.broken == set()
+
+
+@pytest.mark.parametrize('kind', [Kind.FEWER_STORES, Kind.CUT])
+def test_nor_is_it_where_one_lacks_the_store_but_the_other_is_well(told, kind):
+    told.boot('StoreUnavailable')
+    told.spell(kind, 'api-1')
+    assert told.broken == {'an_error_is_true'}
 
 
 def test_a_fault_of_a_moment_is_no_reason_to_give_requests_up(told):
