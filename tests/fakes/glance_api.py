@@ -13,7 +13,9 @@
 """Glance, kept in memory: its records, its rules, its words on the wire.
 
 The rules are those of Glance 33, from glance.api.v2.images and
-glance.async_.flows.api_image_import, in their order in time.
+glance.async_.flows.api_image_import, in their order in time. What shows that
+the real Glance keeps each of them is a table of the contributor's guide
+(doc/source/contributor/simulation.rst).
 """
 
 from collections import deque
@@ -124,13 +126,16 @@ class Image:
 class Task:
     """A task that holds, or has held, an image's lock.
 
-    :ivar store: that a copy goes to, '' where it is none
+    :ivar stores: that a copy goes to, one after another; () where it is none
     :ivar method: of an import, None for a task of another type
+    :ivar must_all: whether it ends, and is taken back, when one store fails
+    :ivar unfinished: why the store at hand is not going to have its snapshot
+    :ivar lost: whether it is going to have the data, and Glance no record
     """
 
     id: str
     image: str
-    store: str
+    stores: tuple[str, ...]
     owner: str
     request_id: str
     updated_at: datetime.datetime
@@ -139,6 +144,9 @@ class Task:
     type: str = 'api_image_import'
     method: str | None = 'copy-image'
     endpoint: str = ''
+    must_all: bool = True
+    unfinished: str | None = None
+    lost: bool = False
 
     @property
     def input(self) -> dict[str, Any]:
@@ -148,7 +156,7 @@ class Task:
         return {
             'image_id': self.image,
             'import_req': {'method': {'name': self.method}},
-            'backend': [self.store] if self.store else [],
+            'backend': list(self.stores),
         }
 
 
@@ -244,8 +252,6 @@ class GlanceApi:
         self._processes: dict[str, _Process] = {}
         self._replicas: dict[str, tuple[dict[str, Image], dict[str, Task]]]
         self._replicas = {}
-        self._lost = False
-        self._unfinished: str | None = None
 
     def add_image(self, *stores: str, **fields: Any) -> Image:
         """Upload an image to some stores."""
@@ -277,7 +283,7 @@ class GlanceApi:
         task = Task(
             id=self.new_id(),
             image=image.id,
-            store='',
+            stores=(),
             owner=owner,
             request_id=f'req-{self.new_id()}',
             updated_at=self.clock.utcnow(),
@@ -470,10 +476,7 @@ class GlanceApi:
         for store in list(image.locations):
             cluster = self.stores[store]
             if cluster is not None:
-                if any(
-                    parent is not None and parent.image == image.id
-                    for parent in cluster.disks.values()
-                ):
+                if _has_clones(cluster, image):
                     raise Refusal(
                         409,
                         f'Image {image.id} could not be deleted because it is '
@@ -560,21 +563,33 @@ class GlanceApi:
     ) -> str:
         """``POST /v2/images/{id}/import``; returns the request's id.
 
-        Method copy-image to one store, which must succeed.
+        Method copy-image.
         """
         assert body['method'] == {'name': 'copy-image'}
-        assert body.get('all_stores_must_succeed', True)
-        (store,) = body['stores']
+        status = 202
         try:
-            request_id = self._import(requester, image_id, store, endpoint)
+            return self._import(
+                requester,
+                image_id,
+                tuple(body['stores']),
+                body.get('all_stores_must_succeed', True),
+                endpoint,
+            )
         except Refusal as refusal:
-            self.requests.append((self.clock.now, store, refusal.status))
+            status = refusal.status
             raise
-        self.requests.append((self.clock.now, store, 202))
-        return request_id
+        finally:
+            self.requests += [
+                (self.clock.now, store, status) for store in body['stores']
+            ]
 
     def _import(
-        self, requester: Requester, image_id: str, store: str, endpoint: str
+        self,
+        requester: Requester,
+        image_id: str,
+        stores: tuple[str, ...],
+        must_all: bool,
+        endpoint: str,
     ) -> str:
         if 'copy-image' not in self.import_methods:
             raise Refusal(400, "Unknown import method name 'copy-image'.")
@@ -597,20 +612,25 @@ class GlanceApi:
             raise Refusal(403, 'You are not authorized to complete copy_image')
         if LOCK in image.properties:
             self._enforce_lock(image)
-        if store not in self._stores_of(endpoint):
-            raise Refusal(409, f'Store for identifier {store} not found')
-        if store in image.locations:
-            raise Refusal(400, f"Image is already present at store '{store}'")
+        for store in stores:
+            if store not in self._stores_of(endpoint):
+                raise Refusal(409, f'Store for identifier {store} not found')
+        for store in image.locations:
+            if store in stores:
+                raise Refusal(
+                    400, f"Image is already present at store '{store}'"
+                )
         # Glance takes the id that the client sends for its own.
         request_id = requester.request_id or f'req-{self.new_id()}'
         task = Task(
             id=self.new_id(),
             image=image.id,
-            store=store,
+            stores=stores,
             owner=requester.project,
             request_id=request_id,
             updated_at=self.clock.utcnow(),
             endpoint=endpoint,
+            must_all=must_all,
         )
         image.properties[LOCK] = task.id
         # Until the task is stored, any other request takes the lock over.
@@ -634,8 +654,9 @@ class GlanceApi:
                 raise Refusal(409, 'Image has active task')
             if task.status in ('pending', 'processing'):
                 self._say(task, 'failure', PREEMPTED)
-            image.subtract(IMPORTING, task.store)
-            image.subtract(FAILED, task.store)
+            for store in task.stores:
+                image.subtract(IMPORTING, store)
+                image.subtract(FAILED, store)
         del image.properties[LOCK]
 
     # The copy, in its pool thread
@@ -659,8 +680,9 @@ class GlanceApi:
             self._say(task, 'failure', ABORTED)
             self._free_thread(task)
             return
-        image.merge(IMPORTING, task.store)
-        image.subtract(FAILED, task.store)
+        for store in task.stores:
+            image.merge(IMPORTING, store)
+            image.subtract(FAILED, store)
         self._then(
             self.pace.staging, task, functools.partial(self._staged, image)
         )
@@ -672,83 +694,103 @@ class GlanceApi:
         )
 
     def _staged(self, image: Image, task: Task) -> None:
-        where, why = self._failure_of(image, task)
-        self._unfinished = why if where == 'whole' else None
-        cluster = self.stores[task.store]
-        if where == 'staging':
-            # Nothing of the store's was begun, so nothing of it is reverted.
-            self._unlock(image, task, why)
-        elif cluster is not None and ('images', image.id) in cluster.images:
-            # Duplicate: the driver leaves it as it is.
-            self._fail(image, task, why or INTERNAL_ERROR)
-        elif where == 'upload':
-            self._revert(image, task, why)
+        if set(self._stores_of(task.endpoint)) & set(image.locations):
+            where, why = self._failure_of(task)
         else:
-            self._upload(image, task, 0.0)
-        if where == 'half-way':
-            self._then(
-                self.pace.upload / 2,
-                task,
-                lambda task: self._revert(image, task, why),
-            )
-        self._lost = where == 'lost'
-
-    def _failure_of(self, image: Image, task: Task) -> tuple[str, str]:
-        if not set(self._stores_of(task.endpoint)) & set(image.locations):
             # Its log: "Image not found in any configured store".
-            return 'staging', INTERNAL_ERROR
+            where, why = 'staging', INTERNAL_ERROR
+        if where == 'staging':
+            # No store was begun, so nothing of them is reverted.
+            self._unlock(image, task, why)
+        else:
+            self._fill(image, task, task.stores[0], where, why)
+
+    def _failure_of(self, task: Task) -> tuple[str, str]:
         if task.endpoint in self.faults:
             return self.faults[task.endpoint]
         return self.failures.pop(0) if self.failures else ('', '')
 
-    def _upload(self, image: Image, task: Task, seconds: float) -> None:
-        if task.store in image.properties[FAILED].split(','):
+    def _fill(
+        self, image: Image, task: Task, store: str, where: str, why: str
+    ) -> None:
+        """Begin with one store."""
+        task.unfinished = why if where == 'whole' else None
+        task.lost = where == 'lost'
+        cluster = self.stores[store]
+        if cluster is not None and ('images', image.id) in cluster.images:
+            # Duplicate: the driver leaves it as it is.
+            self._fail(image, task, store, why or INTERNAL_ERROR)
+        elif where == 'upload':
+            self._revert(image, task, store, why)
+        else:
+            self._upload(image, task, store, 0.0)
+        if where == 'half-way':
+            self._then(
+                self.pace.upload / 2,
+                task,
+                lambda task: self._revert(image, task, store, why),
+            )
+
+    def _upload(
+        self, image: Image, task: Task, store: str, seconds: float
+    ) -> None:
+        if store in image.properties[FAILED].split(','):
             return
         share = min(seconds / self.pace.upload, 1.0)
         written = int(image.size * share) // MIB * MIB
-        cluster = self.stores[task.store]
+        cluster = self.stores[store]
         if cluster is not None:
             cluster.write(image.id, written)
         if share >= 1.0:
-            why = self._unfinished
+            why = task.unfinished
             self._then(
                 self.pace.snapshot,
                 task,
                 lambda task: (
-                    self._uploaded(image, task)
+                    self._uploaded(image, task, store)
                     if why is None
-                    else self._revert(image, task, why)
+                    else self._revert(image, task, store, why)
                 ),
             )
             return
         if seconds and seconds % 60 == 0:
             if task.status != 'processing':
-                self._revert(image, task, ABORTED)
+                self._revert(image, task, store, ABORTED)
                 return
             self._say(task, 'processing', f'Copied {written // MIB} MiB')
         step = min(1.0, self.pace.upload / 16, self.pace.upload - seconds)
         self._then(
             step,
             task,
-            lambda task: self._upload(image, task, seconds + step),
+            lambda task: self._upload(image, task, store, seconds + step),
         )
 
-    def _uploaded(self, image: Image, task: Task) -> None:
-        cluster = self.stores[task.store]
+    def _uploaded(self, image: Image, task: Task, store: str) -> None:
+        cluster = self.stores[store]
         if cluster is not None:
             cluster.complete(image.id)
         self._then(
-            self.pace.record, task, functools.partial(self._finish, image)
+            self.pace.record,
+            task,
+            lambda task: self._finish(image, task, store),
         )
 
-    def _finish(self, image: Image, task: Task) -> None:
+    def _finish(self, image: Image, task: Task, store: str) -> None:
         if not self._holds(image, task):
             # It may not save the location: the data stays, and is nobody's.
             self._unlock(image, task, ABORTED)
             return
-        if not self._lost:
-            self._locate(image, task.store)
-        image.subtract(IMPORTING, task.store)
+        if not task.lost:
+            self._locate(image, store)
+        image.subtract(IMPORTING, store)
+        self._go_on(image, task, store)
+
+    def _go_on(self, image: Image, task: Task, store: str) -> None:
+        """After a store: with the next, or to the end."""
+        rest = task.stores[task.stores.index(store) + 1 :]
+        if rest:
+            self._fill(image, task, rest[0], *self._failure_of(task))
+            return
 
         def close(task: Task) -> None:
             self._say(task, 'success', f'Copied {image.size // MIB} MiB')
@@ -757,21 +799,43 @@ class GlanceApi:
 
         self._then(self.pace.close, task, close)
 
-    def _revert(self, image: Image, task: Task, reason: str) -> None:
-        cluster = self.stores[task.store]
+    def _revert(
+        self, image: Image, task: Task, store: str, reason: str
+    ) -> None:
+        cluster = self.stores[store]
         if cluster is not None:
             cluster.remove(image.id)
-        self._fail(image, task, reason)
+        self._fail(image, task, store, reason)
 
-    def _fail(self, image: Image, task: Task, reason: str) -> None:
-        if self._holds(image, task):
-            image.subtract(IMPORTING, task.store)
-            image.merge(FAILED, task.store)
+    def _fail(self, image: Image, task: Task, store: str, reason: str) -> None:
+        goes_on = self._holds(image, task)
+        if goes_on:
+            image.subtract(IMPORTING, store)
+            image.merge(FAILED, store)
+        if goes_on and task.must_all:
+            # Stores that were not begun stay among those under way.
+            done = task.stores[: task.stores.index(store)]
+            for earlier in reversed(done):
+                self._take_back(image, earlier)
+            goes_on = False
         self._then(
             self.pace.revert,
             task,
-            lambda task: self._unlock(image, task, reason),
+            lambda task: (
+                self._go_on(image, task, store)
+                if goes_on
+                else self._unlock(image, task, reason)
+            ),
         )
+
+    def _take_back(self, image: Image, store: str) -> None:
+        """Remove what a copy has brought, unless a disk is a clone of it."""
+        cluster = self.stores[store]
+        if cluster is not None:
+            if _has_clones(cluster, image):
+                return
+            cluster.remove(image.id)
+        image.locations.pop(store, None)
 
     def _unlock(self, image: Image, task: Task, reason: str) -> None:
         self._drop_lock(image, task)
@@ -850,6 +914,13 @@ class GlanceApi:
             {'url': url, 'metadata': {'store': store}}
             for store, url in image.locations.items()
         ]
+
+
+def _has_clones(cluster: clusters.Cluster, image: Image) -> bool:
+    return any(
+        parent is not None and parent.image == image.id
+        for parent in cluster.disks.values()
+    )
 
 
 def _is_hexadecimal(digits: str) -> bool:

@@ -213,12 +213,14 @@ def nothing_is_left(history: History) -> Iterator[str]:
     A lease that its host could not release runs out, and its object is there
     until the next leader in the wait for that image removes it.
     """
-    released = not any(
-        spell.kind in (Kind.AWAY, Kind.HOST_FROZEN, Kind.HOST_KILLED)
+    sites = {host.name: host.site for host in history.story.hosts}
+    unreleased = {
+        f'a lease in {sites.get(spell.target, spell.target)}'
         for spell in history.spells
-    )
+        if spell.kind in (Kind.AWAY, Kind.HOST_KILLED)
+    }
     for what in history.left:
-        if released or not what.startswith('a lease'):
+        if what not in unreleased:
             yield what
 
 
@@ -511,6 +513,7 @@ def _must_be_prompt(history: History, boot: histories.Boot) -> bool:
             *(Kind.SICK, Kind.STAGING_FULL, Kind.UPLOADS_FAIL),
             *(Kind.DEADLOCKED, Kind.COLD, Kind.FEWER_STORES),
             *(Kind.OVER_QUOTA, Kind.HELD, Kind.LEFTOVER),
+            *(Kind.IMPORTED, Kind.IMPORTED_ANY),
         ):
             continue
         if spell.target in apis:

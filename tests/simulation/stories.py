@@ -72,6 +72,8 @@ class Kind(enum.StrEnum):
     DEACTIVATED = 'is deactivated'
     WITHDRAWN = 'is shared with project other no longer'
     HELD = 'is hashed for a new location'
+    IMPORTED = 'is imported to each site, all or none'
+    IMPORTED_ANY = 'is imported to each site, to as many as can be'
     # Of a project.
     EXPIRED = 'has a token that Glance refuses'
     OVER_QUOTA = 'is over its quota'
@@ -87,7 +89,10 @@ OF_API = (
     *(Kind.FEWER_STORES, Kind.COLD),
 )
 OF_SITE = (Kind.AWAY, Kind.HIDDEN, Kind.SLUGGISH, Kind.LEFTOVER)
-OF_IMAGE = (Kind.DELETED, Kind.DEACTIVATED, Kind.WITHDRAWN, Kind.HELD)
+OF_IMAGE = (
+    *(Kind.DELETED, Kind.DEACTIVATED, Kind.WITHDRAWN, Kind.HELD),
+    *(Kind.IMPORTED, Kind.IMPORTED_ANY),
+)
 OF_PROJECT = (Kind.EXPIRED, Kind.OVER_QUOTA)
 OF_HOST = (Kind.HOST_FROZEN, Kind.HOST_KILLED)
 
@@ -148,7 +153,8 @@ class Fault:
     """Something that goes wrong, and is mended again.
 
     :ivar target: name of what has it
-    :ivar detail: of what else it is about: the name of an image or a store
+    :ivar detail: of what else it is about: the name of an image, a store or a
+        glance-api, or seconds
     """
 
     kind: Kind
@@ -275,7 +281,7 @@ def _faults(rng: random.Random, story: Story) -> Sequence[Fault]:
         (
             *((story.apis, OF_API),) * 6,
             *((story.sites, OF_SITE),) * 2,
-            ([image.name for image in story.images], OF_IMAGE),
+            *(([image.name for image in story.images], OF_IMAGE),) * 2,
             (PROJECTS, OF_PROJECT),
             ([host.name for host in story.hosts], OF_HOST),
         )
@@ -284,15 +290,19 @@ def _faults(rng: random.Random, story: Story) -> Sequence[Fault]:
     targets = [rng.choice(of)]
     if kind in OF_API and rng.random() < 0.2:
         targets = list(of)
-    at, seconds = _when(rng, SPAN / 2), rng.choice((1.0, 10.0, 45.0, 150.0))
-    seconds *= rng.uniform(0.5, 1.5)
-    if rng.random() < 0.3:
-        at = 0.0
+    seconds = rng.choice((1.0, 10.0, 45.0, 150.0)) * rng.uniform(0.5, 1.5)
+    # Before all boots, at a turn of one of them, or at any time.
+    begun = rng.choice(story.boots).at
+    at = rng.choice(
+        (0.0, begun, begun + _when(rng, 10.0), _when(rng, SPAN / 2))
+    )
     detail = ''
     if kind is Kind.FEWER_STORES:
         detail = rng.choice((FILE, *story.sites))
     elif kind is Kind.LEFTOVER:
         detail = rng.choice(story.images).name
+    elif kind in (Kind.IMPORTED, Kind.IMPORTED_ANY):
+        detail = rng.choice(story.apis)
     elif kind in (Kind.BEHIND, Kind.COLD):
         detail = f'{rng.uniform(0.5, LONGEST_LAG):.1f}'
     return [Fault(kind, target, at, seconds, detail) for target in targets]

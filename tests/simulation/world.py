@@ -99,28 +99,48 @@ class Rules(glance_api.GlanceApi):
         super().__init__(*args, **kwargs)
         self._history = history
         self._names = names
-        self._copies: dict[str, histories.Copy] = {}
+        self._copies: dict[tuple[str, str], histories.Copy] = {}
 
     def _use_threads(self, endpoint: str) -> None:
         for task in self.tasks.values():
-            if task.id not in self._copies and task.method == 'copy-image':
+            for store in task.stores:
+                if (task.id, store) in self._copies:
+                    continue
                 copy = histories.Copy(
                     task.id,
                     self._names[task.image],
-                    task.store,
+                    store,
                     self._names[task.endpoint],
                     task.owner,
                     self.clock.now,
                 )
-                self._copies[task.id] = copy
+                self._copies[task.id, store] = copy
                 self._history.copies.append(copy)
         super()._use_threads(endpoint)
 
     def _say(self, task: glance_api.Task, status: str, message: str) -> None:
         super()._say(task, status, message)
-        if task.id in self._copies:
-            said = self.clock.now, status, message
-            self._copies[task.id].said.append(said)
+        for store in task.stores:
+            self._note(task, store, status, message)
+
+    def _fail(
+        self,
+        image: glance_api.Image,
+        task: glance_api.Task,
+        store: str,
+        reason: str,
+    ) -> None:
+        super()._fail(image, task, store, reason)
+        if not task.must_all:
+            # Whatever becomes of the task, which may fill other stores.
+            self._note(task, store, 'failure', reason)
+
+    def _note(
+        self, task: glance_api.Task, store: str, status: str, message: str
+    ) -> None:
+        copy = self._copies.get((task.id, store))
+        if copy is not None and copy.ended is None:
+            copy.said.append((self.clock.now, status, message))
 
     def _locate(self, image: glance_api.Image, store: str) -> None:
         super()._locate(image, store)
@@ -341,6 +361,8 @@ class World:
         while self._ended < len(story.boots) and self.clock.now < limit:
             self.clock.sleep(1.0)
         self.clock.sleep(REST)
+        # The last boots would remove them.
+        self._look_for_leases()
         for site in story.sites:
             for image in story.images:
                 self._boot_until_it_runs(site, image.name)
@@ -385,13 +407,12 @@ class World:
 
     def _look_for_what_is_left(self) -> None:
         left = self.history.left
+        self._look_for_leases()
         dead = {
             name
             for name, process in self._processes.items()
             if process.is_dead
         }
-        for site in self.sites.values():
-            left += [f'a lease in {site.name}'] * len(site.leases)
         for name, compute in self.computes.items():
             if name in dead:
                 continue
@@ -402,6 +423,13 @@ class World:
                 left.append(f'claims of endpoints on {name}')
             if known._trials:
                 left.append(f'trials of endpoints on {name}')
+
+    def _look_for_leases(self) -> None:
+        self.history.left += [
+            f'a lease in {site.name}'
+            for site in self.sites.values()
+            for _ in site.leases
+        ]
 
     # Faults
 
@@ -502,10 +530,28 @@ class World:
             case Kind.WITHDRAWN:
                 before, image.members = image.members, set()
                 return functools.partial(setattr, image, 'members', before)
+            case Kind.IMPORTED | Kind.IMPORTED_ANY:
+                self.clock.start(lambda: self._import(image, fault))
+                return _nothing
             case _:
                 if glance_api.LOCK not in image.properties:
                     self.rules.hold(image, fault.seconds)
                 return _nothing
+
+    def _import(self, image: glance_api.Image, fault: stories.Fault) -> None:
+        url = self._urls[fault.detail]
+        away = {Kind.DOWN, Kind.KILLED, Kind.FROZEN}
+        stores = [name for name in self.sites if name not in image.locations]
+        if not stores or away & self.apis.processes[url].faults.keys():
+            return
+        body = {
+            'method': {'name': 'copy-image'},
+            'stores': stores,
+            'all_stores_must_succeed': fault.kind is Kind.IMPORTED,
+        }
+        owner = glance_api.Requester(service=True)
+        with contextlib.suppress(glance_api.Refusal):
+            self.rules.import_image(owner, image.id, body, url.rstrip('/'))
 
     def _begin_of_project(self, fault: stories.Fault) -> Callable[[], object]:
         if fault.kind is Kind.OVER_QUOTA:

@@ -488,6 +488,39 @@ def test_a_lock_that_has_expired_is_taken_over_within_a_poll(site):
     assert site.statuses == [202, 202]
 
 
+def import_to(*stores, all_or_none):
+    return {
+        'method': {'name': 'copy-image'},
+        'stores': stores,
+        'all_stores_must_succeed': all_or_none,
+    }
+
+
+def test_of_an_import_to_several_stores_only_ours_is_waited_for(site):
+    site.api.pace.upload = 60
+    site.somebody_copies(import_to('west', 'east', all_or_none=True))
+    assert site.copy() < 120
+    assert site.statuses == [202]
+    assert not site.record().holds('east')
+
+
+def test_an_import_to_several_stores_that_left_ours_out_is_made_up_for(site):
+    site.api.failures = [('upload', glance_api.INTERNAL_ERROR)]
+    site.somebody_copies(import_to('west', 'east', all_or_none=False))
+    site.copy()
+    assert site.statuses == [202, 202]
+    assert site.record().stores == {'file', 'east', 'west'}
+
+
+def test_an_import_of_all_or_none_that_was_taken_back_is_made_up_for(site):
+    site.api.failures = [('', ''), ('upload', glance_api.INTERNAL_ERROR)]
+    site.somebody_copies(import_to('west', 'east', all_or_none=True))
+    site.clock.advance(60)
+    assert site.record().stores == {'file'}
+    site.copy()
+    assert site.statuses == [202, 202]
+
+
 def test_a_copy_to_another_store_is_waited_for_then_ours_is_asked_for(site):
     site.api.pace.upload = 40
     site.somebody_copies(TO_EAST)

@@ -30,6 +30,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 SCENARIOS = ROOT / 'doc' / 'source' / 'scenarios.rst'
 DEPLOYMENTS = ROOT / 'doc' / 'source' / 'deployments.rst'
 THREATS = ROOT / 'doc' / 'source' / 'threat-model.rst'
+SIMULATION = ROOT / 'doc' / 'source' / 'contributor' / 'simulation.rst'
 #: Where it is shown who has to have which right.
 RIGHTS = (
     ROOT / 'README.rst',
@@ -81,6 +82,12 @@ def test_each_test_with_cinder_is_in_the_table_of_deployments():
 def test_each_test_in_the_threat_model_is_there():
     assert named(THREATS)
     assert named(THREATS) - names(FUNCTIONAL) - names(UNIT) == set()
+
+
+def test_each_rule_of_the_fake_glance_is_seen_on_the_real_one():
+    seen = named(SIMULATION)
+    assert seen
+    assert seen - names(FUNCTIONAL) == set()
 
 
 def test_no_security_rule_of_ruff_is_off_for_the_package():

@@ -324,6 +324,18 @@ def test_a_lease_whose_host_was_killed_is_not_left(told):
     assert told.broken == set()
 
 
+def test_a_lease_that_ran_out_while_its_host_stood_still_is_left(told):
+    told.history.left.append('a lease in west')
+    told.spell(Kind.HOST_FROZEN, 'west-1')
+    assert told.broken == {'nothing_is_left'}
+
+
+def test_a_lease_is_left_whatever_became_of_another_site(told):
+    told.history.left.append('a lease in west')
+    told.spell(Kind.AWAY, 'east')
+    assert told.broken == {'nothing_is_left'}
+
+
 def test_an_image_that_boots_nowhere_any_more_is_found(told):
     told.boot('NotActive', last=True)
     told.spell(Kind.DEACTIVATED, 'image')
