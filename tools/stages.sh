@@ -66,6 +66,8 @@ function basic_stages {
     stage docs 5 "$venv/bin/tox" -e docs,genconfig
     # Side by side. Under eventlet they are not: pytest-xdist hangs then.
     stage unit 10 "$venv/bin/tox" -e py3 -- --numprocesses auto tests/unit
+    # Not by tox: this environment has all that it needs.
+    stage simulate 5 "$venv/bin/python" -m tests.simulation --runs 1000
     stage packaging 10 "$venv/bin/tox" -e packaging
     if ! lab_is_up; then
         trap take_down EXIT

@@ -25,7 +25,7 @@ if [[ -n $(git status --porcelain) ]]; then
 fi
 
 record=(--json tests/last-full-run.json --planned "install pep8 docs unit
-    packaging lab functional leaks fuzz faults lives nova31 nova32 nova33 older
+    simulate packaging lab functional leaks fuzz faults lives nova31 nova32 nova33 older
     novas-driver tempest leaks-all unit-eventlet install-cinder cinder
     debian13-install debian13-unit debian13 ceph20-fetch ceph20-client-install
     ceph20 ceph20-keys ceph20-client ceph20-client-of-16")

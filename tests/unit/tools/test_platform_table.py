@@ -92,15 +92,29 @@ def test_the_documentations_table_is_of_the_last_results():
     assert written.read_text() == table(*RESULTS)
 
 
-def test_each_line_is_of_a_stage_that_is_run(tmp_path):
-    scripts = [ROOT / 'tools' / name for name in ('stages.sh', 'test-all.sh')]
-    run = {
+SCRIPTS = [ROOT / 'tools' / name for name in ('stages.sh', 'test-all.sh')]
+
+
+def stages_that_are_run():
+    return {
         words[words.index('stage') + 1]
-        for path in scripts
+        for path in SCRIPTS
         for words in map(str.split, path.read_text().splitlines())
-        if 'stage' in words[:-1] and '#' not in words
+        if 'stage' in words[:-1] and not {'#', 'function'} & set(words)
     }
-    stages = [{'name': name, 'passed': 1, 'failed': 0} for name in run]
+
+
+def test_all_stages_but_the_last_are_planned():
+    words = SCRIPTS[-1].read_text().partition('--planned "')[2]
+    planned = words.partition('"')[0].split()
+    assert sorted(planned) == sorted(stages_that_are_run() - {'down'})
+
+
+def test_each_line_is_of_a_stage_that_is_run(tmp_path):
+    stages = [
+        {'name': name, 'passed': 1, 'failed': 0}
+        for name in stages_that_are_run()
+    ]
 
     text = table(result(tmp_path, *stages))
 
