@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Boot without pause on the lab while its services fail at random.
 
 Each fault is mended again. At the end, when all are, each image boots on both
@@ -18,9 +17,10 @@ sites once more. What happened goes to a file of JSON lines, and is judged.
 """
 
 import argparse
+from concurrent import futures
 import contextlib
-import hashlib
 import json
+import logging
 import pathlib
 import random
 import sys
@@ -28,7 +28,6 @@ import tempfile
 import threading
 import time
 from typing import Any
-import uuid
 
 import psutil
 
@@ -36,14 +35,16 @@ from lab import cloud
 from lab import layout
 from tests.nemesis import events
 from tests.nemesis import faults
+from tests.nemesis import images
 from tests.nemesis import judging
+from tests.nemesis import proxies
+from tests.nemesis import servers
 from tests.rig import apis
 from tests.rig import clusters
-from tests.rig import database
 from tests.rig import hosts
-from tests.rig import image_files
+from tests.rig import polling
 
-#: Of the hosts, and of what waits for them.
+#: Of each boot, in seconds; and what else hosts are told.
 TIMEOUT = 120.0
 OPTIONS = {
     'workarounds.never_download_image_if_on_rbd': True,
@@ -55,18 +56,49 @@ OPTIONS = {
     'rbd_multistore.rados_osd_op_timeout': 10,
 }
 
-#: Seconds between two boots of a host, and from its start to the first.
+#: Seconds from one boot of a host to the next, and until the first.
 APART = 6.0
 HEAD_START = 45.0
 
-#: Seconds between two looks at what the hosts use.
+#: Seconds between two looks at what the hosts need.
 SAMPLE = 10.0
 
-STORES = ('file', 'east', 'west')
-SIZES_MIB = (4, 16, 48)
+#: Faults that there are at a time.
+AT_A_TIME = 3
 
-#: Minutes by which a lock that nobody will drop is aged in the end.
-AGED = 125
+#: How many images, the newest of them, are booted at a time.
+RECENT = 4
+
+#: Seconds in which a fault can be mended, whatever else is broken.
+MENDED_IN = 300.0
+
+LOG = logging.getLogger(__name__)
+
+
+class Member:
+    """One host of the run.
+
+    :ivar name: of the host
+    :ivar user: in whose name it boots: the name of a project of the lab
+    :ivar plan: its boots: image, and second since the epoch
+    """
+
+    def __init__(
+        self, number: int, host: hosts.Host, site: str, user: str
+    ) -> None:
+        self.name = f'host-{number}'
+        self.host = host
+        self.site = site
+        self.user = user
+        self.plan: list[tuple[str, float]] = []
+
+    def start(self, user: hosts.User, apart: float) -> None:
+        self.host.start(
+            user,
+            [image for image, _ in self.plan],
+            at=self.plan[0][1],
+            apart=apart,
+        )
 
 
 class Run:
@@ -79,98 +111,119 @@ class Run:
         self._rng = random.Random(given.seed)  # noqa: S311
         self._given = given
         self._where = layout.Layout.from_environment()
-        self._demo = cloud.connect('demo', self._where)
-        self._images: list[str] = []
-        self._folder = pathlib.Path(tempfile.mkdtemp(prefix='nemesis-'))
+        # Where "tools/lab leaks" looks for secrets in what hosts log.
+        logs = self._where.root / 'tests'
+        logs.mkdir(parents=True, exist_ok=True)
+        self._folder = pathlib.Path(
+            tempfile.mkdtemp(prefix='nemesis-', dir=logs)
+        )
+        self._images = images.Images(
+            self._where, self._folder, self._rng, journal
+        )
+        self._proxies = [
+            (api.name, proxies.Proxy(api.url))
+            for api in self._where.glance_apis
+        ]
+        self._servers = servers.Servers(
+            self._where,
+            self._booted,
+            random.Random(given.seed),  # noqa: S311
+            journal,
+        )
+        self._began = 0.0
         self._over = threading.Event()
         self._broken: set[str] = set()
+        self._lock = threading.Lock()
 
     def go(self) -> None:
         seconds = self._given.minutes * 60.0
         boots = max(int(seconds / APART), 1)
         # Each is cold for about three boots on each site.
         for _ in range(max(boots * self._given.hosts // 8, 2)):
-            self._images.append(self._upload())
-        made = [self._host(number) for number in range(self._given.hosts)]
-        user = hosts.user_of(self._demo)
-        with hosts.killed_at_the_end([host for host, _ in made]):
-            at = time.time() + HEAD_START
-            plans = [self._begin(host, user, at, boots) for host, _ in made]
-            sampler = threading.Thread(
-                target=self._sample, args=([host for host, _ in made],)
+            self._images.upload()
+        with contextlib.ExitStack() as at_the_end:
+            for _, proxy in self._proxies:
+                at_the_end.enter_context(proxy.run())
+            made = [
+                self._member(number) for number in range(self._given.hosts)
+            ]
+            at_the_end.enter_context(
+                hosts.killed_at_the_end([member.host for member in made])
             )
-            sampler.start()
-            time.sleep(max(at - time.time(), 0.0))
-            try:
-                self._break_things(at + seconds)
-            finally:
-                self._over.set()
-                sampler.join()
-            for (host, site), plan in zip(made, plans, strict=True):
-                self._note_boots(host.outcomes(), site, plan, last=False)
-        self._age_locks()
-        self._boot_all_once_more()
+            self._began = time.time() + HEAD_START
+            for member in made:
+                self._plan(member, boots)
+                member.start(self._log_in(member.user), APART)
+            until = self._began + seconds
+            with futures.ThreadPoolExecutor() as beside:
+                begun = [
+                    beside.submit(self._sample, made),
+                    beside.submit(self._servers.live, until),
+                ]
+                time.sleep(max(self._began - time.time(), 0.0))
+                try:
+                    self._break_things(made, until)
+                finally:
+                    self._over.set()
+                for work in begun:
+                    work.result()
+            self._servers.end()
+            for member in made:
+                self._note_boots(member, last=False)
+            # The tokens of the beginning may be over.
+            self._images.log_in()
+            self._images.age_locks()
+            self._boot_all_once_more()
+        self._look_into_glance()
         self._look_into_clusters()
         self._journal.note('end', 'all')
 
-    def _upload(self) -> str:
-        answer = self._demo.image.post(
-            '/images',
-            json={
-                'name': f'nemesis-{uuid.uuid4()}',
-                'disk_format': 'raw',
-                'container_format': 'bare',
-            },
-        )
-        answer.raise_for_status()
-        image: str = answer.json()['id']
-        path = self._folder / 'image'
-        image_files.write(path, 'raw', self._rng.choice(SIZES_MIB))
-        store = self._rng.choice(STORES)
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        image_files.upload(self._demo, image, path, store)
-        self._journal.note('image', image, digest=digest, store=store)
-        return image
+    # Load
 
-    def _host(self, number: int) -> tuple[hosts.Host, str]:
+    def _log_in(self, user: str) -> hosts.User:
+        return hosts.user_of(cloud.connect(user, self._where))
+
+    def _member(self, number: int, user: str = '') -> Member:
         compute = self._where.computes[number % 2]
-        folder = self._folder / f'host-{number}'
-        return hosts.Host(compute, folder, OPTIONS), compute.site.name
+        urls = [proxy.url for _, proxy in self._proxies]
+        host = hosts.Host(
+            compute,
+            self._folder / f'host-{number}',
+            {**OPTIONS, 'glance.api_servers': urls},
+        )
+        user = (
+            user
+            or ('demo', 'demo', 'demo', 'demo', 'other', 'other')[number % 6]
+        )
+        return Member(number, host, compute.site.name, user)
 
-    def _begin(
-        self,
-        host: hosts.Host,
-        user: hosts.User,
-        at: float,
-        boots: int,
-    ) -> list[dict[str, Any]]:
-        """Have a host begin its boots; what was planned."""
-        # The images come up one after another, with some that came before.
-        plan: list[dict[str, Any]] = []
+    def _plan(self, member: Member, boots: int) -> None:
         for number in range(boots):
-            newest = number * len(self._images) // boots
-            recent = self._images[max(newest - 3, 0) : newest + 1]
-            plan.append(
-                {'image': self._rng.choice(recent), 'at': at + APART * number}
-            )
-        host.start(user, [one['image'] for one in plan], at=at, apart=APART)
-        return plan
+            image = self._rng.choice(self._recent(number / boots))
+            member.plan.append((image.id, self._began + APART * number))
 
-    def _note_boots(
-        self,
-        outcomes: list[hosts.Outcome],
-        site: str,
-        plan: list[dict[str, Any]],
-        *,
-        last: bool,
-    ) -> None:
-        for outcome, planned in zip(outcomes, plan, strict=True):
+    def _recent(self, share: float) -> list[images.Image]:
+        """The images of boots at a moment: a new one now and then.
+
+        :param share: of the run that is over
+        """
+        newest = int(share * len(self._images.all)) + 1
+        return self._images.all[max(newest - RECENT, 0) : newest]
+
+    def _booted(self) -> list[images.Image]:
+        share = (time.time() - self._began) / (self._given.minutes * 60.0)
+        return self._recent(min(share, 1.0))
+
+    def _note_boots(self, member: Member, *, last: bool) -> None:
+        for outcome in member.host.outcomes():
             self._journal.note(
                 'boot',
                 outcome.disk,
-                planned['at'],
+                outcome.began,
                 image=outcome.image,
-                site=site,
+                host=member.name,
+                site=member.site,
+                user=member.user,
                 seconds=outcome.seconds,
                 error=outcome.error,
                 message=outcome.message,
@@ -178,99 +231,127 @@ class Run:
                 last=last,
             )
 
-    def _break_things(self, until: float) -> None:
-        """Have one fault after another, two at a time, until a moment."""
-        draws = [
-            faults.Draw(faults.of(self._where), self._given.seed + number)
-            for number in range(2)
-        ]
-        threads = [
-            threading.Thread(target=self._break, args=(draw, until))
-            for draw in draws
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        for api in self._where.glance_apis:
-            apis.wait_for(api.url)
-
-    def _break(self, draw: faults.Draw, until: float) -> None:
-        while True:
-            fault, pause, seconds = draw.next()
-            if time.time() + pause >= until:
-                return
-            time.sleep(pause)
-            if not self._claim(fault):
-                continue
-            try:
-                self._journal.note(
-                    'fault', fault.name, aftermath=fault.aftermath
-                )
-                fault.begin()
-                time.sleep(seconds)
-            finally:
-                fault.end()
-                self._journal.note('mended', fault.name)
-                self._broken.discard(fault.name.split()[0])
-
-    def _claim(self, fault: faults.Fault) -> bool:
-        """Whether the program is well, so that this fault is its only one."""
-        program = fault.name.split()[0]
-        if program in self._broken:
-            return False
-        self._broken.add(program)
-        return True
-
-    def _sample(self, made: list[hosts.Host]) -> None:
+    def _sample(self, made: list[Member]) -> None:
         while not self._over.wait(SAMPLE):
-            for number, host in enumerate(made):
+            for member in made:
                 with contextlib.suppress(psutil.Error):
-                    assert host._process is not None
-                    process = psutil.Process(host._process.pid)
+                    assert member.host._process is not None
+                    process = psutil.Process(member.host._process.pid)
                     with process.oneshot():
                         self._journal.note(
                             'sample',
-                            f'host-{number}',
+                            member.name,
                             rss=process.memory_info().rss,
                             fds=process.num_fds(),
                             threads=process.num_threads(),
                         )
 
-    def _age_locks(self) -> None:
-        """Have an hour pass for the locks that broken copies have left."""
-        admin = cloud.connect('admin', self._where)
-        for image in self._images:
-            record = admin.image.get(f'/images/{image}').json()
-            task = record.get('os_glance_import_task')
-            if task:
-                database.age_task(self._where, task, AGED)
+    # Faults
+
+    def _break_things(self, made: list[Member], until: float) -> None:
+        """Have one fault after another, some at a time, until a moment."""
+        possible = [
+            *faults.of_lab(self._where),
+            *faults.of_proxies(self._proxies),
+            *faults.of_hosts(
+                [
+                    (member.name, member.host.freeze, member.host.thaw)
+                    for member in made
+                ]
+            ),
+            *self._images.faults(self._booted),
+        ]
+        with futures.ThreadPoolExecutor(AT_A_TIME) as pool:
+            begun = [
+                pool.submit(
+                    self._break,
+                    faults.Draw(possible, self._given.seed + number),
+                    until,
+                )
+                for number in range(AT_A_TIME)
+            ]
+        for work in begun:
+            work.result()
+        for api in self._where.glance_apis:
+            apis.wait_for(api.url)
+
+    def _break(self, draw: faults.Draw, until: float) -> None:
+        for fault, pause, seconds in draw:
+            if time.time() + pause >= until:
+                return
+            time.sleep(pause)
+            if self._claim(fault.victim):
+                try:
+                    self._have(fault, seconds)
+                finally:
+                    self._broken.discard(fault.victim)
+
+    def _have(self, fault: faults.Fault, seconds: float) -> None:
+        trouble = fault.draw()
+        if trouble is None:
+            return
+        details: dict[str, Any] = {'aftermath': fault.aftermath}
+        if trouble.image:
+            details['image'] = trouble.image
+        self._journal.note('fault', fault.name, **details)
+        try:
+            trouble.begin()
+            time.sleep(seconds)
+        except Exception as exc:
+            # What it would take may be what is broken just now.
+            LOG.warning('Cannot break %s: %s', fault.name, exc)
+        finally:
+            polling.until(
+                lambda: _is_done(trouble.end),
+                f'{fault.name} is over',
+                seconds=MENDED_IN,
+                pause=2.0,
+            )
+            if fault.name != 'deleted':
+                self._journal.note('mended', fault.name, image=trouble.image)
+
+    def _claim(self, victim: str) -> bool:
+        """Whether it is well, so that this fault is its only one."""
+        with self._lock:
+            if victim in self._broken:
+                return False
+            self._broken.add(victim)
+            return True
+
+    # The end
 
     def _boot_all_once_more(self) -> None:
-        self._demo = cloud.connect('demo', self._where)
-        user = hosts.user_of(self._demo)
-        for number, site in enumerate(('east', 'west')):
+        user = self._log_in('demo')
+        for site in self._where.sites:
             self._remove_leftovers(site)
-            host, site = self._host(1000 + number)
-            with hosts.killed_at_the_end([host]):
-                at = time.time()
-                host.start(user, self._images, at=at, apart=1.0)
-                plan = [{'at': at} for _ in self._images]
-                self._note_boots(host.outcomes(), site, plan, last=True)
+        for number in range(2):
+            member = self._member(1000 + number, 'demo')
+            with hosts.killed_at_the_end([member.host]):
+                at = time.time() + 20
+                member.plan = [
+                    (image.id, at + 1.0 * index)
+                    for index, image in enumerate(self._images.left)
+                ]
+                member.start(user, 1.0)
+                self._note_boots(member, last=True)
 
-    def _remove_leftovers(self, site_name: str) -> None:
+    def _remove_leftovers(self, site: layout.Site) -> None:
         """Do what CopyFailed says: remove what a broken copy left."""
-        (site,) = [one for one in self._where.sites if one.name == site_name]
+        known = {image.id for image in self._images.all}
         with clusters.Cluster(site) as cluster:
-            for name in cluster.images('images'):
-                if name in self._images and site_name not in self._stores(
-                    name
-                ):
+            for name in cluster.images('images') & known:
+                if site.name not in self._images.stores(name):
                     cluster.remove('images', name)
 
-    def _stores(self, image: str) -> set[str]:
-        record = self._demo.image.get(f'/images/{image}').json()
-        return set(record.get('stores', '').split(','))
+    def _look_into_glance(self) -> None:
+        for image in self._images.all:
+            for task in self._images.tasks(image.id):
+                self._journal.note(
+                    'task',
+                    image.id,
+                    stores=task['input']['backend'],
+                    status=task['status'],
+                )
 
     def _look_into_clusters(self) -> None:
         known = {event.about for event in self._journal.events()}
@@ -290,13 +371,22 @@ class Run:
                 for image in cluster.images('images'):
                     if image not in known:
                         self._journal.note('left', image, pool='images')
-                    elif site.name in self._stores(image):
+                    elif site.name in self._images.stores(image):
                         self._journal.note(
                             'copy',
                             image,
                             store=site.name,
                             digest=cluster.digest('images', image, 'snap'),
                         )
+
+
+def _is_done(end: Any) -> bool:
+    try:
+        end()
+    except Exception as exc:
+        LOG.warning('Not mended yet: %s', exc)
+        return False
+    return True
 
 
 def main() -> int:

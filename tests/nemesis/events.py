@@ -27,8 +27,9 @@ class Event:
     """Something that has happened.
 
     :ivar at: seconds since the epoch
-    :ivar what: ``fault``, ``mended``, ``boot``, ``disk``, ``copy``, ``image``,
-        ``sample``, ``left`` or ``end``
+    :ivar what: ``fault``, ``mended``, ``boot``, ``disk``, ``copy``, ``task``,
+        ``image``, ``gone``, ``server``, ``servers``, ``hitch``, ``sample``,
+        ``left`` or ``end``
     :ivar about: what it happened to
     """
 

@@ -10,50 +10,93 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Faults of the lab's services, drawn at random, each undone."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+import contextlib
 import dataclasses
+import pathlib
 import random
 import signal
+import subprocess
 
 from lab import layout
 from lab import programs
+from tests.nemesis import proxies
+from tests.rig import clusters
 
-#: Seconds after which Glance lets a lock be taken over, which outlives faults
-#: of what holds it.
+#: Seconds for which Glance keeps the lock of a copy that was broken off.
 LOCK = 3600.0
+
+#: Seconds until a connection that was shut out is made anew.
+RECONNECTED = 60.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Trouble:
+    """One thing that is about to be broken, and is mended later.
+
+    :ivar image: id of the image that it is about, '' if it is about none
+    """
+
+    begin: Callable[[], object]
+    end: Callable[[], object]
+    image: str = ''
 
 
 @dataclasses.dataclass(frozen=True)
 class Fault:
-    """Something that can be broken, and mended.
+    """Something that can be broken again and again.
 
-    :ivar name: of the program, and what is done to it
+    :ivar name: what has it, which has one fault at a time, and what it is
+    :ivar draw: chooses what it befalls now, None if there is nothing
     :ivar aftermath: seconds for which it is felt when it was mended
     """
 
     name: str
-    begin: Callable[[], None]
-    end: Callable[[], None]
+    draw: Callable[[], Trouble | None]
     aftermath: float
 
+    @property
+    def victim(self) -> str:
+        return self.name.split()[0]
 
-def of(where: layout.Layout) -> Sequence[Fault]:
-    """All faults that this lab can have."""
+
+def _always(
+    name: str,
+    begin: Callable[[], object],
+    end: Callable[[], object],
+    aftermath: float,
+) -> Fault:
+    trouble = Trouble(begin, end)
+    return Fault(name, lambda: trouble, aftermath)
+
+
+def of_lab(where: layout.Layout) -> list[Fault]:
+    """Those of programs, disks and clusters."""
     supervisor = programs.Supervisor(where)
-    names = [api.name for api in where.glance_apis] + ['keystone', 'mariadb']
+    apis = [api.name for api in where.glance_apis]
+    names = [*apis, 'keystone', 'mariadb', 'rabbitmq']
+    names += [compute.program for compute in where.computes]
     for site in where.sites:
         names += [f'ceph-mon-{site.name}', f'ceph-osd-{site.name}']
     marker = where.images / '.glance'
-    faults = [
-        fault for name in names for fault in _of_program(supervisor, name)
+    return [
+        *(fault for name in names for fault in _of_program(supervisor, name)),
+        _always(
+            'glance-api: all restarted at once',
+            lambda: supervisor.restart(*apis),
+            lambda: supervisor.start(*apis),
+            LOCK,
+        ),
+        _always('glance-api: no marker', marker.unlink, marker.touch, 60.0),
+        *(_full_staging(api) for api in where.glance_apis),
+        *(
+            fault
+            for site in where.sites
+            for fault in (_full_cluster(site), _shut_out(site))
+        ),
     ]
-    faults.append(
-        Fault('glance-api marker gone', marker.unlink, marker.touch, 60.0)
-    )
-    return faults
 
 
 def _of_program(
@@ -67,9 +110,9 @@ def _of_program(
 
     # A copy that was under way may have held its image's lock.
     return (
-        Fault(f'{name} killed', lambda: supervisor.kill(name), start, LOCK),
-        Fault(f'{name} stopped', lambda: supervisor.stop(name), start, LOCK),
-        Fault(
+        _always(f'{name} killed', lambda: supervisor.kill(name), start, LOCK),
+        _always(f'{name} stopped', lambda: supervisor.stop(name), start, LOCK),
+        _always(
             f'{name} frozen',
             send(signal.SIGSTOP),
             send(signal.SIGCONT),
@@ -78,17 +121,102 @@ def _of_program(
     )
 
 
+def of_proxies(made: Sequence[tuple[str, proxies.Proxy]]) -> list[Fault]:
+    """Those of proxies, each with the name of the glance-api behind it."""
+
+    def set_mood(
+        proxy: proxies.Proxy, mood: proxies.Mood | None
+    ) -> Callable[[], None]:
+        return lambda: setattr(proxy, 'mood', mood)
+
+    return [
+        _always(
+            f'{name}-proxy {mood}',
+            set_mood(proxy, mood),
+            set_mood(proxy, None),
+            60.0,
+        )
+        for name, proxy in made
+        for mood in proxies.Mood
+    ]
+
+
+def of_hosts(
+    made: Sequence[tuple[str, Callable[[], None], Callable[[], None]]],
+) -> list[Fault]:
+    """Those of host processes: name, what freezes one, and what thaws it."""
+    return [
+        _always(f'{name} frozen', freeze, thaw, 60.0)
+        for name, freeze, thaw in made
+    ]
+
+
+def _full_staging(api: layout.GlanceApi) -> Fault:
+    """No room for a copy, in whose place a file system of 64 KiB is put."""
+
+    def run(*words: str | pathlib.Path) -> None:
+        subprocess.run(words, check=True, timeout=60)
+
+    return _always(
+        f'{api.name} staging full',
+        lambda: run(
+            *('mount', '-t', 'tmpfs', '-o', 'size=64k'),
+            *('nemesis', api.staging),
+        ),
+        # What writes there still keeps it until it is done.
+        lambda: run('umount', '--lazy', api.staging),
+        60.0,
+    )
+
+
+def _full_cluster(site: layout.Site) -> Fault:
+    def fill() -> None:
+        with clusters.Cluster(site) as cluster:
+            cluster.fill()
+
+    def empty() -> None:
+        with clusters.Cluster(site) as cluster:
+            cluster.empty()
+
+    return _always(f'ceph-osd-{site.name} full', fill, empty, LOCK)
+
+
+def _shut_out(site: layout.Site) -> Fault:
+    """Connections that a cluster knows no more: they have to be made anew."""
+
+    def shut_out() -> None:
+        # None may be connected just now.
+        with (
+            clusters.Cluster(site) as cluster,
+            contextlib.suppress(AssertionError),
+        ):
+            cluster.blocklist('nova')
+
+    return _always(
+        f'ceph-osd-{site.name} blocklists clients',
+        shut_out,
+        lambda: None,
+        RECONNECTED,
+    )
+
+
 class Draw:
     """Which fault comes next, and for how long, by a seed."""
 
     def __init__(self, faults: Sequence[Fault], seed: int) -> None:
-        self._faults = faults
+        self._by_victim: dict[str, list[Fault]] = {}
+        for fault in faults:
+            self._by_victim.setdefault(fault.victim, []).append(fault)
         self._rng = random.Random(seed)  # noqa: S311
 
-    def next(self) -> tuple[Fault, float, float]:
+    def __iter__(self) -> Iterator[tuple[Fault, float, float]]:
         """A fault, the seconds until it begins, and until it is mended."""
-        return (
-            self._rng.choice(self._faults),
-            self._rng.uniform(1.0, 15.0),
-            self._rng.choice((2.0, 10.0, 45.0)) * self._rng.uniform(0.5, 1.5),
-        )
+        victims = sorted(self._by_victim)
+        while True:
+            of_one = self._by_victim[self._rng.choice(victims)]
+            yield (
+                self._rng.choice(of_one),
+                self._rng.uniform(1.0, 15.0),
+                self._rng.choice((2.0, 10.0, 45.0))
+                * self._rng.uniform(0.5, 1.5),
+            )

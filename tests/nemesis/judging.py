@@ -13,7 +13,9 @@
 
 """What has to be true of a run of the nemesis, judged by its events alone."""
 
-from collections.abc import Callable, Iterator, Sequence
+import collections
+from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
 
 from nova_rbd_multistore import exceptions
 from tests.nemesis import events as events_
@@ -33,8 +35,11 @@ GROWTH = 1.5
 #: Bytes, descriptors or threads that are no growth.
 NO_GROWTH = {'rss': 32 << 20, 'fds': 24, 'threads': 24}
 
-#: The programs whose faults explain an error, by its class. An error that is
-#: not here is one that no fault of a run explains.
+#: Seconds for which an answer about an image may be out of date.
+LATE = 5.0
+
+#: What faults explain an error, by its class: how their names begin. An error
+#: that is not here is one that no fault of a run explains.
 GLANCE = ('glance-api', 'keystone', 'mariadb')
 CEPH = ('ceph-mon', 'ceph-osd')
 CAUSES: dict[str, tuple[str, ...]] = {
@@ -45,25 +50,46 @@ CAUSES: dict[str, tuple[str, ...]] = {
     'TokenRefused': GLANCE,
     'CopyFailed': (*GLANCE, *CEPH),
     'CopyStalled': (*GLANCE, *CEPH),
-    'CopyTimedOut': (*GLANCE, *CEPH),
+    'CopyTimedOut': (*GLANCE, *CEPH, 'host-'),
     'CopyQueued': (*GLANCE, *CEPH),
     'CopyRefused': (*GLANCE, *CEPH),
     'ImageHeld': (*GLANCE, *CEPH),
+    'NotInCluster': ('deleted', *CEPH),
     'ClusterUnreachable': CEPH,
+    'ClusterRefused': CEPH,
+    'PoolUnusable': CEPH,
     'DiskUnusable': CEPH,
-    'ImageGone': ('deleted',),
+    'ImageGone': ('deleted', 'withdrawn'),
     'NotActive': ('deactivated',),
+    'NotCopiedOnDemand': (),
+    'NotRaw': (),
 }
+
+#: The errors that what is left of a fault explains, for as long as that is.
+OF_LOCKS = (
+    *('CopyFailed', 'CopyStalled', 'CopyTimedOut', 'CopyQueued'),
+    *('CopyRefused', 'ImageHeld', 'NotInCluster'),
+)
 
 
 def every_boot_ends(events: Sequence[Event]) -> Iterator[str]:
     """Each that was to begin has ended, within its bound."""
+    spells = _spells(events)
     for boot in _of(events, 'boot'):
         seconds = boot.details.get('seconds')
-        bound = boot.details['timeout'] + SLACK
         if seconds is None:
             yield f'{boot.about} did not end'
-        elif seconds > bound:
+            continue
+        bound = boot.details['timeout'] + SLACK
+        # It does nothing while its host is frozen.
+        bound += sum(
+            mended - fault.at
+            for fault, mended in spells
+            if fault.about == f'{boot.details["host"]} frozen'
+            and fault.at <= _ended(boot)
+            and boot.at <= mended
+        )
+        if seconds > bound:
             yield f'{boot.about} took {seconds:.0f} s, bound {bound:.0f} s'
 
 
@@ -77,18 +103,55 @@ def errors_are_documented(events: Sequence[Event]) -> Iterator[str]:
 
 def errors_are_true(events: Sequence[Event]) -> Iterator[str]:
     """What may cause an error was broken when it came, or shortly before."""
+    images, spells = _by_name(events, 'image'), _spells(events)
     for boot in _of(events, 'boot'):
         error = boot.details.get('error')
         if not error or not hasattr(exceptions, error):
             continue
-        ended = boot.at + (boot.details.get('seconds') or 0.0)
-        causes = CAUSES.get(error, ())
-        if not any(
-            fault.startswith(cause) and boot.details['image'] in image
-            for fault, image in _broken(events, boot.at, ended)
-            for cause in causes
+        if error not in _own_errors(boot, images) and not any(
+            fault.about.startswith(CAUSES.get(error, ()))
+            and _is_felt(fault, mended, boot)
+            for fault, mended in spells
         ):
             yield f'{boot.about} ended with {error}: {_message(boot)}'
+
+
+def nobody_boots_without_the_right(events: Sequence[Event]) -> Iterator[str]:
+    """Whoever has a disk could see the image at that time."""
+    images, spells = _by_name(events, 'image'), _spells(events)
+    gone = {event.about: event.at for event in _of(events, 'gone')}
+    for boot in _of(events, 'boot'):
+        if boot.details.get('error'):
+            continue
+        name = boot.details['image']
+        for error in _own_errors(boot, images) & FINAL:
+            yield f'{boot.about} has a disk, and not {error}'
+        if gone.get(name, math.inf) < boot.at - LATE:
+            yield f'{boot.about} has a disk of {name}, which was gone'
+        for fault, mended in spells:
+            if (
+                fault.details.get('image') == name
+                and fault.about.startswith(_hides_from(boot))
+                and fault.at < boot.at - LATE
+                and _ended(boot) < mended
+            ):
+                yield f'{boot.about} has a disk of {name}: {fault.about}'
+
+
+def servers_settle(events: Sequence[Event]) -> Iterator[str]:
+    """A server is up; or it is in error, while something is broken."""
+    spells = _spells(events)
+    for server in _of(events, 'server'):
+        status = server.details['status']
+        if status == 'ACTIVE':
+            continue
+        if status != 'ERROR' or not any(
+            fault.at <= _ended(server)
+            and server.at
+            <= mended + max(fault.details.get('aftermath', 0.0), AFTERMATH)
+            for fault, mended in spells
+        ):
+            yield f'server {server.about} is {status}: {_message(server)}'
 
 
 def disks_are_clones(events: Sequence[Event]) -> Iterator[str]:
@@ -114,6 +177,24 @@ def copies_are_whole(events: Sequence[Event]) -> Iterator[str]:
     for copy in _of(events, 'copy'):
         if copy.details['digest'] != right[copy.about]:
             yield f'{copy.about} is another image in {copy.details["store"]}'
+
+
+def a_copy_is_made_once(events: Sequence[Event]) -> Iterator[str]:
+    """Of an image to a store, unless half of the image was deleted."""
+    halved = {
+        fault.details['image']
+        for fault in _of(events, 'fault')
+        if fault.about == 'deleted'
+    }
+    made = collections.Counter(
+        (task.about, store)
+        for task in _of(events, 'task')
+        if task.details['status'] == 'success' and task.about not in halved
+        for store in task.details['stores']
+    )
+    for (image, store), times in made.items():
+        if times > 1:
+            yield f'{image} was copied to {store} {times} times'
 
 
 def nothing_is_left(events: Sequence[Event]) -> Iterator[str]:
@@ -146,12 +227,14 @@ def hosts_level_off(events: Sequence[Event]) -> Iterator[str]:
 
 def all_is_well_at_the_end(events: Sequence[Event]) -> Iterator[str]:
     """Once all faults are mended, each image boots on both sites."""
+    images = _by_name(events, 'image')
     last: dict[tuple[str, str], Event] = {}
     for boot in _of(events, 'boot'):
         if boot.details.get('last'):
             last[boot.details['site'], boot.details['image']] = boot
     for (site, image), boot in last.items():
-        if boot.details.get('error'):
+        error = boot.details.get('error')
+        if error and error not in _own_errors(boot, images):
             yield f'{image} does not boot in {site}: {_message(boot)}'
 
 
@@ -161,8 +244,11 @@ CHECKS: tuple[Check, ...] = (
     every_boot_ends,
     errors_are_documented,
     errors_are_true,
+    nobody_boots_without_the_right,
+    servers_settle,
     disks_are_clones,
     copies_are_whole,
+    a_copy_is_made_once,
     nothing_is_left,
     hosts_level_off,
     all_is_well_at_the_end,
@@ -186,28 +272,71 @@ def _message(boot: Event) -> str:
     return str(boot.details.get('message', ''))[:200]
 
 
-def _broken(
-    events: Sequence[Event], began: float, ended: float
-) -> Iterator[tuple[str, str]]:
-    """The faults that were felt between two moments.
+def _ended(boot: Event) -> float:
+    return boot.at + float(boot.details.get('seconds') or 0.0)
 
-    With the images that they were of: all where they are of none.
-    """
-    every = ' '.join(
-        str(boot.details['image']) for boot in _of(events, 'boot')
-    )
-    for fault in _of(events, 'fault'):
-        mended = next(
+
+#: Of the errors that an image itself explains, those that leave no way to a
+#: disk.
+FINAL = {'NotRaw', 'ImageGone'}
+
+
+def _own_errors(boot: Event, images: Mapping[str, Event]) -> set[str]:
+    """The errors that a boot may end with though nothing is broken."""
+    image = images.get(boot.details['image'])
+    if image is None:
+        return set()
+    errors = set()
+    if image.details['disk_format'] != 'raw':
+        errors.add('NotRaw')
+    if boot.details['user'] != image.details['owner']:
+        match image.details['visibility']:
+            case 'private':
+                errors.add('ImageGone')
+            case 'community' | 'shared':
+                errors.add('NotCopiedOnDemand')
+    return errors
+
+
+def _by_name(events: Sequence[Event], what: str) -> dict[str, Event]:
+    return {event.about: event for event in _of(events, what)}
+
+
+def _hides_from(boot: Event) -> tuple[str, ...]:
+    if boot.details['user'] == 'other':
+        return ('deactivated', 'withdrawn')
+    return ('deactivated',)
+
+
+def _spells(events: Sequence[Event]) -> list[tuple[Event, float]]:
+    """Each fault, and when it was mended."""
+    ends = _of(events, 'mended')
+
+    def mended(fault: Event) -> float:
+        image = fault.details.get('image', '')
+        return min(
             (
                 event.at
-                for event in events
-                if event.what == 'mended'
-                and event.about == fault.about
+                for event in ends
+                if event.about == fault.about
+                and event.details.get('image', '') == image
                 and event.at >= fault.at
             ),
-            float('inf'),
+            default=math.inf,
         )
+
+    return [(fault, mended(fault)) for fault in _of(events, 'fault')]
+
+
+def _is_felt(fault: Event, mended: float, boot: Event) -> bool:
+    """Whether a boot may have felt a fault."""
+    felt = AFTERMATH
+    if boot.details['error'] in OF_LOCKS:
         # What was killed in the middle of a copy has left its lock.
-        felt = mended + fault.details.get('aftermath', AFTERMATH)
-        if fault.at <= ended and began <= felt:
-            yield fault.about, fault.details.get('image', every)
+        felt = max(fault.details.get('aftermath', 0.0), felt)
+    image = boot.details['image']
+    return (
+        fault.details.get('image', image) == image
+        and fault.at <= _ended(boot)
+        and boot.at <= mended + felt
+    )

@@ -266,6 +266,20 @@ class Cluster:
         for address in clients:
             self.command('osd blocklist', blocklistop='add', addr=address)
 
+    def fill(self) -> None:
+        """Have it believe that it is full."""
+        for ratio in ('nearfull', 'backfillfull', 'full'):
+            self.command(f'osd set-{ratio}-ratio', ratio=0.0001)
+
+    def empty(self) -> None:
+        """Undo :meth:`fill`."""
+        for ratio, share in (
+            ('full', 0.95),
+            ('backfillfull', 0.9),
+            ('nearfull', 0.85),
+        ):
+            self.command(f'osd set-{ratio}-ratio', ratio=share)
+
     def make_pool(self, pool: str) -> None:
         """Make a pool for RBD."""
         self.command('osd pool create', pool=pool)

@@ -93,7 +93,7 @@ def boot(
     driver: Any, context: nova_context.RequestContext, disk: dict[str, Any]
 ) -> dict[str, Any]:
     """Make one root disk, as spawn() does."""
-    began = time.monotonic()
+    began_at, began = time.time(), time.monotonic()
     error = None
     try:
         driver._create_and_inject_local_root(
@@ -115,6 +115,7 @@ def boot(
     return {
         'server': disk['server'],
         'image': disk['image'],
+        'began': began_at,
         'seconds': time.monotonic() - began,
         'error': error,
     }

@@ -41,10 +41,14 @@ DEADLINE = 300.0
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What became of one boot disk."""
+    """What became of one boot disk.
+
+    :ivar began: seconds since the epoch
+    """
 
     disk: str
     image: str
+    began: float
     seconds: float
     error: str | None
     message: str
@@ -275,6 +279,7 @@ def _outcome(entry: dict[str, Any]) -> Outcome:
     return Outcome(
         disk=f'{entry["server"]}_disk',
         image=entry['image'],
+        began=entry['began'],
         seconds=entry['seconds'],
         error=error and error['classes'][0],
         message=error['message'] if error else '',

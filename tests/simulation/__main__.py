@@ -37,7 +37,7 @@ from tests.simulation import world
 BATCH = 25
 
 #: Runs in which a mutant has to be found.
-MOST_RUNS = 3000
+MOST_RUNS = 20_000
 
 
 @dataclasses.dataclass(frozen=True)

@@ -123,6 +123,20 @@ MUTANTS = (
         'self.task.queued',
     ),
     Mutant(
+        'a copy of which nothing could be seen is called stalled',
+        holder.Holder,
+        'quiet',
+        'not (self.brings and self.watched)',
+        'not self.brings',
+    ),
+    Mutant(
+        'a glance-api without the store is taken for one that is down',
+        rounds.Round,
+        '_failure',
+        'if self._lacking:',
+        'if False:',
+    ),
+    Mutant(
         'one failed endpoint of two ends the boot',
         copying.Copy,
         '_judge_ours',

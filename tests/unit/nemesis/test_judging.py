@@ -21,10 +21,14 @@ from tests.nemesis import judging
 IMAGE = 'an-image'
 
 
-def boot(at=100.0, seconds=10.0, error=None, last=False, name='disk'):
+def boot(
+    at=100.0, seconds=10.0, error=None, last=False, name='disk', user='demo'
+):
     details = {
         'image': IMAGE,
+        'host': 'host-0',
         'site': 'west',
+        'user': user,
         'seconds': seconds,
         'error': error,
         'message': 'what it says',
@@ -34,6 +38,16 @@ def boot(at=100.0, seconds=10.0, error=None, last=False, name='disk'):
     return events.Event(at, 'boot', name, details)
 
 
+def image(owner='demo', visibility='private', disk_format='raw'):
+    details = {
+        'digest': 'right',
+        'owner': owner,
+        'visibility': visibility,
+        'disk_format': disk_format,
+    }
+    return events.Event(1.0, 'image', IMAGE, details)
+
+
 def disk(parent=('images', IMAGE, 'snap')):
     return events.Event(900.0, 'disk', 'disk', {'parent': list(parent)})
 
@@ -41,7 +55,9 @@ def disk(parent=('images', IMAGE, 'snap')):
 def fault(name, at=95.0, mended=105.0, **details):
     return [
         events.Event(at, 'fault', name, details),
-        events.Event(mended, 'mended', name),
+        events.Event(
+            mended, 'mended', name, {'image': details.get('image', '')}
+        ),
     ]
 
 
@@ -66,6 +82,17 @@ def test_a_boot_that_does_not_end_in_time_is_found(seconds):
     assert broken(boot(seconds=seconds), disk()) == {'every_boot_ends'}
 
 
+@pytest.mark.parametrize(('mended', 'found'), [(300.0, 0), (150.0, 1)])
+def test_a_boot_may_take_longer_by_what_its_host_was_frozen(mended, found):
+    run = [*fault('host-0 frozen', 100.0, mended), boot(seconds=400), disk()]
+    assert broken(*run) == ({'every_boot_ends'} if found else set())
+
+
+def test_that_another_host_was_frozen_is_no_reason_to_take_longer():
+    run = [*fault('host-1 frozen', 100.0, 300.0), boot(seconds=400), disk()]
+    assert broken(*run) == {'every_boot_ends'}
+
+
 @pytest.mark.parametrize('error', ['KeyError', 'ImageUnacceptable'])
 def test_an_error_that_is_not_the_driver_s_is_found(error):
     assert broken(boot(error=error)) == {'errors_are_documented'}
@@ -76,10 +103,65 @@ def test_an_error_without_its_cause_is_found(error):
     assert broken(boot(error=error)) == {'errors_are_true'}
 
 
-@pytest.mark.parametrize('error', sorted(judging.CAUSES))
+@pytest.mark.parametrize(
+    'error',
+    sorted(error for error, causes in judging.CAUSES.items() if causes),
+)
 def test_an_error_with_its_cause_is_true(error):
     (cause, *_) = judging.CAUSES[error]
-    assert broken(*fault(cause), boot(error=error)) == set()
+    assert broken(*fault(cause, image=IMAGE), boot(error=error)) == set()
+
+
+@pytest.mark.parametrize(
+    ('error', 'user', 'fields'),
+    [
+        ('NotRaw', 'demo', {'disk_format': 'qcow2'}),
+        ('ImageGone', 'other', {}),
+        ('NotCopiedOnDemand', 'other', {'visibility': 'community'}),
+        ('NotCopiedOnDemand', 'other', {'visibility': 'shared'}),
+    ],
+)
+def test_an_error_of_the_image_itself_is_true(error, user, fields):
+    run = [image(**fields), boot(error=error, user=user)]
+    assert broken(*run) == set()
+
+
+@pytest.mark.parametrize(
+    ('user', 'fields'),
+    [('demo', {'disk_format': 'qcow2'}), ('other', {})],
+)
+def test_a_disk_of_what_nobody_may_have_a_disk_of_is_found(user, fields):
+    run = [image(**fields), boot(user=user), disk()]
+    assert broken(*run) == {'nobody_boots_without_the_right'}
+
+
+@pytest.mark.parametrize(
+    ('name', 'user', 'found'),
+    [
+        ('deactivated', 'demo', 1),
+        ('deactivated', 'other', 1),
+        ('withdrawn', 'demo', 0),
+        ('withdrawn', 'other', 1),
+    ],
+)
+def test_a_disk_without_the_right_is_found(name, user, found):
+    run = [
+        image(visibility='shared'),
+        *fault(name, 90.0, 120.0, image=IMAGE),
+        boot(user=user),
+        disk(),
+    ]
+    assert broken(*run) == (
+        {'nobody_boots_without_the_right'} if found else set()
+    )
+
+
+@pytest.mark.parametrize(('at', 'found'), [(90.0, 1), (105.0, 0)])
+def test_a_disk_of_an_image_that_was_gone_is_found(at, found):
+    run = [events.Event(at, 'gone', IMAGE), boot(), disk()]
+    assert broken(*run) == (
+        {'nobody_boots_without_the_right'} if found else set()
+    )
 
 
 def test_an_error_that_no_fault_explains_is_never_true():
@@ -94,6 +176,23 @@ def test_a_fault_that_was_mended_long_ago_explains_nothing():
 
 def test_a_fault_of_another_image_explains_nothing():
     run = [*fault('deleted', image='another'), boot(error='ImageGone')]
+    assert broken(*run) == {'errors_are_true'}
+
+
+def test_a_fault_is_over_when_it_was_mended_for_its_own_image():
+    run = [
+        *fault('deactivated', 1.0, 200.0, image='another'),
+        *fault('deactivated', 1.0, 2.0, image=IMAGE),
+        boot(error='NotActive'),
+    ]
+    assert broken(*run) == {'errors_are_true'}
+
+
+def test_a_lock_that_is_left_is_no_reason_for_no_answer():
+    run = [
+        *fault('glance-api-1', 1.0, 2.0, aftermath=3600.0),
+        boot(error='GlanceUnavailable'),
+    ]
     assert broken(*run) == {'errors_are_true'}
 
 
@@ -116,10 +215,44 @@ def test_a_disk_that_is_no_clone_of_its_image_is_found(seen):
 @pytest.mark.parametrize(('digest', 'found'), [('right', 0), ('wrong', 1)])
 def test_a_copy_with_other_bytes_is_found(digest, found):
     run = [
-        events.Event(1.0, 'image', IMAGE, {'digest': 'right'}),
+        image(),
         events.Event(2.0, 'copy', IMAGE, {'digest': digest, 'store': 'west'}),
     ]
     assert broken(*run) == {'copies_are_whole'} if found else not broken(*run)
+
+
+def copied(status='success', *stores):
+    details = {'status': status, 'stores': stores or ['west']}
+    return events.Event(900.0, 'task', IMAGE, details)
+
+
+def test_a_second_copy_is_found():
+    run = [copied('success', 'west'), copied('success', 'east', 'west')]
+    assert broken(*run) == {'a_copy_is_made_once'}
+
+
+def test_a_copy_after_one_that_failed_is_not_the_second():
+    assert broken(copied('failure'), copied()) == set()
+
+
+def test_what_was_half_deleted_may_be_copied_again():
+    run = [*fault('deleted', image=IMAGE), copied(), copied()]
+    assert broken(*run) == set()
+
+
+def server(status):
+    details = {'status': status, 'seconds': 10.0, 'message': 'what it says'}
+    return events.Event(100.0, 'server', 'a-server', details)
+
+
+@pytest.mark.parametrize('status', ['ERROR', 'BUILD', 'SHUTOFF'])
+def test_a_server_that_does_not_come_up_is_found(status):
+    assert broken(server(status)) == {'servers_settle'}
+
+
+def test_a_server_may_be_in_error_while_something_is_broken():
+    assert broken(*fault('rabbitmq'), server('ERROR')) == set()
+    assert broken(*fault('rabbitmq'), server('BUILD')) == {'servers_settle'}
 
 
 def left(pool):
@@ -150,6 +283,11 @@ def test_a_host_that_has_grown_and_stays_so_levels_off():
 def test_an_image_that_boots_no_more_is_found():
     run = [*fault('ceph-osd-west'), boot(error='CopyFailed', last=True)]
     assert broken(*run) == {'all_is_well_at_the_end'}
+
+
+def test_an_image_that_never_could_be_booted_need_not_at_the_end():
+    run = [image(disk_format='qcow2'), boot(error='NotRaw', last=True)]
+    assert broken(*run) == set()
 
 
 def test_the_last_try_counts():

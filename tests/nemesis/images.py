@@ -1,0 +1,244 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The images of a run: users upload them, take them away, give them back."""
+
+from collections.abc import Callable
+import dataclasses
+import hashlib
+import pathlib
+import random
+from typing import Any
+import uuid
+
+from openstack import connection
+
+from lab import cloud
+from lab import layout
+from tests.nemesis import events
+from tests.nemesis import faults
+from tests.rig import database
+from tests.rig import image_files
+
+STORES = ('file', 'east', 'west')
+SIZES_MIB = (4, 16, 48)
+
+#: Whose images are seen how; the first kind is the most frequent.
+KINDS = (
+    *(('demo', 'private'),) * 3,
+    *(('admin', 'public'), ('demo', 'community'), ('demo', 'shared')),
+)
+
+#: One of so many is of a format that has to be converted first.
+CONVERTED = 12
+
+#: Minutes by which a lock is aged, past any time for which Glance keeps it.
+AGED = 125
+
+LOCK = 'os_glance_import_task'
+
+
+@dataclasses.dataclass(frozen=True)
+class Image:
+    """An image, as its owner made it.
+
+    :ivar owner: whose it is: the name of a project of the lab
+    """
+
+    id: str
+    owner: str
+    visibility: str
+    disk_format: str
+
+
+class Images:
+    """All images of a run.
+
+    :param folder: for files
+    :param rng: draws what they are like, and which of them has bad luck
+    :ivar all: in the order in which they come up
+    """
+
+    def __init__(
+        self,
+        where: layout.Layout,
+        folder: pathlib.Path,
+        rng: random.Random,
+        journal: events.Journal,
+    ) -> None:
+        self._where = where
+        self._folder = folder
+        self._rng = rng
+        self._journal = journal
+        self._users: dict[str, connection.Connection] = {}
+        self.log_in()
+        self.all: list[Image] = []
+        self._deleted: set[str] = set()
+
+    def log_in(self) -> None:
+        """Log in, again where that was long ago."""
+        self._users = {
+            name: cloud.connect(name, self._where)
+            for name in ('admin', 'demo', 'other')
+        }
+
+    def upload(self) -> None:
+        """Make one more."""
+        owner, visibility = self._rng.choice(KINDS)
+        disk_format = 'raw'
+        if not self._rng.randrange(CONVERTED):
+            disk_format = 'qcow2'
+        user = self._users[owner]
+        answer = user.image.post(
+            '/images',
+            json={
+                'name': f'nemesis-{uuid.uuid4()}',
+                'disk_format': disk_format,
+                'container_format': 'bare',
+                'visibility': visibility,
+            },
+        )
+        answer.raise_for_status()
+        image = Image(answer.json()['id'], owner, visibility, disk_format)
+        path = self._folder / 'image'
+        image_files.write(path, disk_format, self._rng.choice(SIZES_MIB))
+        store = self._rng.choice(STORES)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        image_files.upload(user, image.id, path, store)
+        if visibility == 'shared':
+            self._share(image.id)
+        self.all.append(image)
+        self._journal.note(
+            'image',
+            image.id,
+            digest=digest,
+            store=store,
+            owner=owner,
+            visibility=visibility,
+            disk_format=disk_format,
+        )
+
+    @property
+    def left(self) -> list[Image]:
+        """Those that nobody has deleted."""
+        return [each for each in self.all if each.id not in self._deleted]
+
+    def record(self, image: str) -> dict[str, Any]:
+        """What Glance tells an administrator of one, {} if it is gone."""
+        answer = self._users['admin'].image.get(f'/images/{image}')
+        found: dict[str, Any] = answer.json() if answer.ok else {}
+        return found
+
+    def stores(self, image: str) -> set[str]:
+        return set(str(self.record(image).get('stores', '')).split(','))
+
+    def tasks(self, image: str) -> list[dict[str, Any]]:
+        answer = self._users['admin'].image.get(f'/images/{image}/tasks')
+        found: list[dict[str, Any]] = (
+            answer.json()['tasks'] if answer.ok else []
+        )
+        return found
+
+    # What befalls them
+
+    def faults(self, booted: Callable[[], list[Image]]) -> list[faults.Fault]:
+        """What users do to images, and time to the locks of some.
+
+        :param booted: the images that boots are about now
+        """
+
+        def of_one(
+            name: str,
+            begin: Callable[[Image], None],
+            end: Callable[[Image], None],
+            *,
+            aftermath: float = 0.0,
+            fit: Callable[[Image], bool] = lambda _: True,
+        ) -> faults.Fault:
+            def draw() -> faults.Trouble | None:
+                found = [
+                    image
+                    for image in booted()
+                    if image in self.left and fit(image)
+                ]
+                if not found:
+                    return None
+                image = self._rng.choice(found)
+                return faults.Trouble(
+                    lambda: begin(image), lambda: end(image), image.id
+                )
+
+            return faults.Fault(name, draw, aftermath)
+
+        return [
+            of_one('deleted', self._delete, _leave),
+            of_one('deactivated', self._deactivate, self._reactivate),
+            of_one(
+                'withdrawn',
+                lambda image: self._withdraw(image.id),
+                lambda image: self._share(image.id),
+                fit=lambda image: image.visibility == 'shared',
+            ),
+            of_one(
+                'glance-api lock aged',
+                self._age_lock,
+                _leave,
+                aftermath=faults.LOCK,
+            ),
+        ]
+
+    def _delete(self, image: Image) -> None:
+        answer = self._users[image.owner].image.delete(f'/images/{image.id}')
+        # Where a disk is a clone, Glance refuses it, perhaps half-way.
+        if answer.ok:
+            self._deleted.add(image.id)
+            self._journal.note('gone', image.id)
+
+    def _deactivate(self, image: Image) -> None:
+        self._act(image, 'deactivate')
+
+    def _reactivate(self, image: Image) -> None:
+        self._act(image, 'reactivate')
+
+    def _act(self, image: Image, action: str) -> None:
+        answer = self._users['admin'].image.post(
+            f'/images/{image.id}/actions/{action}'
+        )
+        answer.raise_for_status()
+
+    def _share(self, image: str) -> None:
+        project = self._users['other'].current_project_id
+        answer = self._users['demo'].image.post(
+            f'/images/{image}/members', json={'member': project}
+        )
+        answer.raise_for_status()
+
+    def _withdraw(self, image: str) -> None:
+        project = self._users['other'].current_project_id
+        answer = self._users['demo'].image.delete(
+            f'/images/{image}/members/{project}'
+        )
+        answer.raise_for_status()
+
+    def _age_lock(self, image: Image) -> None:
+        task = self.record(image.id).get(LOCK)
+        if task:
+            database.age_task(self._where, str(task), AGED)
+
+    def age_locks(self) -> None:
+        """Have hours pass for all locks that broken copies have left."""
+        for image in self.left:
+            self._age_lock(image)
+
+
+def _leave(_image: Image) -> None:
+    """What cannot be undone, or need not be."""

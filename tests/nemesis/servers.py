@@ -1,0 +1,147 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The servers that users have by Nova's API, beside the boots of hosts."""
+
+from collections.abc import Callable
+import random
+import time
+from typing import Any
+
+from keystoneauth1 import exceptions as ksa_exc
+from openstack import exceptions as sdk_exceptions
+import requests
+
+from lab import cloud
+from lab import layout
+from tests.nemesis import events
+from tests.nemesis import images
+from tests.rig import polling
+
+#: Seconds for one step of a server's life, while things are broken.
+STEP = 240.0
+
+#: Seconds between two servers.
+APART = 5.0
+
+#: What Nova, Glance or Keystone may answer while one of them is broken.
+BROKEN = (
+    *(sdk_exceptions.SDKException, ksa_exc.ClientException),
+    *(requests.RequestException, AssertionError),
+)
+
+
+class Servers:
+    """Boots servers, one after another, and has something done to each.
+
+    :param booted: the images that are booted now
+    """
+
+    def __init__(
+        self,
+        where: layout.Layout,
+        booted: Callable[[], list[images.Image]],
+        rng: random.Random,
+        journal: events.Journal,
+    ) -> None:
+        self._where = where
+        self._booted = booted
+        self._rng = rng
+        self._journal = journal
+        self._compute: Any = None
+        self._made: list[str] = []
+
+    def live(self, until: float) -> None:
+        """Have servers until a moment."""
+        while time.time() < until:
+            try:
+                self._live_one()
+            except BROKEN as exc:
+                # Log in anew: the token may be what was broken.
+                self._compute = None
+                self._journal.note('hitch', 'servers', said=str(exc)[:300])
+            time.sleep(APART)
+
+    def _live_one(self) -> None:
+        if self._compute is None:
+            self._compute = cloud.connect('demo', self._where).compute
+        mine = [
+            image for image in self._booted() if image.disk_format == 'raw'
+        ]
+        if not mine:
+            return
+        image = self._rng.choice(mine)
+        zone = self._rng.choice([site.name for site in self._where.sites])
+        flavor = self._compute.find_flavor('m1.tiny', ignore_missing=False)
+        began = time.time()
+        server = self._compute.create_server(
+            name=f'nemesis-{len(self._made)}',
+            image_id=image.id,
+            flavor_id=flavor.id,
+            networks='none',
+            availability_zone=zone,
+        )
+        self._made.append(server.id)
+        status = self._settled(server.id)
+        fault = self._compute.get_server(server.id).fault or {}
+        self._journal.note(
+            'server',
+            server.id,
+            began,
+            image=image.id,
+            site=zone,
+            status=status,
+            seconds=time.time() - began,
+            message=str(fault.get('message', ''))[:300],
+        )
+        if status == 'ACTIVE':
+            self._do_something(server.id)
+        self._compute.delete_server(server.id)
+
+    def _do_something(self, server: str) -> None:
+        match self._rng.randrange(4):
+            case 0:
+                self._compute.shelve_server(server)
+                if self._settled(server) == 'SHELVED_OFFLOADED':
+                    self._compute.unshelve_server(server)
+                    self._settled(server)
+            case 1:
+                self._compute.create_server_image(
+                    server, f'nemesis-snapshot-of-{server}'
+                )
+                self._settled(server)
+            case 2:
+                self._compute.reboot_server(server, 'HARD')
+                self._settled(server)
+
+    def _settled(self, server: str) -> str:
+        """The status of a server that nothing is done to any more."""
+
+        def status() -> str:
+            now = self._compute.get_server(server)
+            done = now.task_state is None and now.status != 'BUILD'
+            return str(now.status) if done else ''
+
+        return polling.until(
+            status, f'server {server} settles', seconds=STEP, pause=1.0
+        )
+
+    def end(self) -> None:
+        """Delete what is left, once nothing is broken any more."""
+        compute = cloud.connect('demo', self._where).compute
+        for server in self._made:
+            compute.delete_server(server, ignore_missing=True)
+        for server in self._made:
+            found = compute.find_server(server, ignore_missing=True)
+            if found is not None:
+                compute.wait_for_delete(found, wait=STEP)
+        self._journal.note('servers', 'deleted', ids=self._made)
