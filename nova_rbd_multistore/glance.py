@@ -231,13 +231,23 @@ class Glance:
             )
             return list(accepted.request_ids), asking.endpoint_of(client)
 
-        needs = need_values.Needs(store, sources, avoid)
+        ask = functools.partial(
+            self._ask_for_user,
+            image,
+            start,
+            _accepted,
+            need_values.Needs(store, sources, avoid),
+            _COPY_REFUSALS,
+        )
         forbidden = exceptions.CopyForbidden(image, store)
         try:
             with _refusals(image, forbidden=forbidden):
-                return self._ask_for_user(
-                    image, start, _accepted, needs, _COPY_REFUSALS
-                )
+                with contextlib.suppress(asking.Forbidden):
+                    return ask()
+                # Perhaps by no policy: whoever takes over the lock of a dead
+                # task has to remove its flags, which Glance forbids all but
+                # the image's owner. The lock is of no task then, and free.
+                return ask()
         except rounds.SourcesMissing as exc:
             raise exceptions.SourceOutOfReach(
                 image, store, sources, exc.stores

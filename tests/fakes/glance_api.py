@@ -610,8 +610,7 @@ class GlanceApi:
             )
         if not self.admits_copy(requester):
             raise Refusal(403, 'You are not authorized to complete copy_image')
-        if LOCK in image.properties:
-            self._enforce_lock(image)
+        stale = self._enforce_lock(image) if LOCK in image.properties else None
         for store in stores:
             if store not in self._stores_of(endpoint):
                 raise Refusal(409, f'Store for identifier {store} not found')
@@ -633,6 +632,14 @@ class GlanceApi:
             must_all=must_all,
         )
         image.properties[LOCK] = task.id
+        for store in stale.stores if stale else ():
+            if image.owner != requester.project and not requester.admin:
+                # As that user. The lock stays, of a task that is not stored.
+                raise Refusal(
+                    403, "You are not permitted to modify 'extra_properties'"
+                )
+            image.subtract(IMPORTING, store)
+            image.subtract(FAILED, store)
         # Until the task is stored, any other request takes the lock over.
         load = self.loads.get(endpoint, self.pace.load)
         if load:
@@ -642,7 +649,8 @@ class GlanceApi:
         self._use_threads(endpoint)
         return request_id
 
-    def _enforce_lock(self, image: Image) -> None:
+    def _enforce_lock(self, image: Image) -> Task | None:
+        """The task that loses the lock, if there still is one."""
         task = self.tasks.get(image.properties[LOCK])
         if task is not None:
             kept = (
@@ -654,10 +662,8 @@ class GlanceApi:
                 raise Refusal(409, 'Image has active task')
             if task.status in ('pending', 'processing'):
                 self._say(task, 'failure', PREEMPTED)
-            for store in task.stores:
-                image.subtract(IMPORTING, store)
-                image.subtract(FAILED, store)
         del image.properties[LOCK]
+        return task
 
     # The copy, in its pool thread
 

@@ -181,6 +181,26 @@ def test_a_copy_whose_glance_died_stalls_and_is_taken_over_in_time(
     assert west.parent(again.disk) == clusters.of_glance(image.id)
 
 
+def test_a_dead_lock_of_another_projects_image_is_taken_over_in_time(
+    upload, make_host, make_glance, admin, demo_user, west, where, copy_tasks
+):
+    image = upload(size_mib=64, owner=admin, visibility='public')
+    glance = make_glance()
+    glance.request_copy(admin, image.id, 'west')
+    polling.until(
+        lambda: image.id in west.images('images'), 'the copy has begun'
+    )
+    glance.kill()
+    (task,) = copy_tasks(image.id)
+    database.age_task(where, task['id'], minutes=61)
+    west.remove('images', image.id)
+
+    (boot,) = make_host('west-1', **POLL).boot(demo_user, image.id)
+
+    assert boot.error is None, boot.message
+    assert west.parent(boot.disk) == clusters.of_glance(image.id)
+
+
 def test_stock_nova_waits_out_the_timeout_when_glance_died(
     upload, make_stock_host, glance_for_stock, demo_user, west
 ):

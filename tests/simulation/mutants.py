@@ -29,6 +29,7 @@ from unittest import mock
 from nova_rbd_multistore import copying
 from nova_rbd_multistore import endpoints
 from nova_rbd_multistore import finding
+from nova_rbd_multistore import glance
 from nova_rbd_multistore import holder
 from nova_rbd_multistore import lead
 from nova_rbd_multistore import pace
@@ -135,6 +136,13 @@ MUTANTS = (
         '_failure',
         'if self._lacking:',
         'if False:',
+    ),
+    Mutant(
+        "a dead lock of another project's image ends the boot",
+        glance.Glance,
+        'request_copy',
+        'with contextlib.suppress(asking.Forbidden):',
+        'if ask:',
     ),
     Mutant(
         'one failed endpoint of two ends the boot',

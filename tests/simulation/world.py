@@ -363,11 +363,15 @@ class World:
         self.clock.sleep(REST)
         # The last boots would remove them.
         self._look_for_leases()
+        chance = self._chance('last')
         for site in story.sites:
             for image in story.images:
-                self._boot_until_it_runs(site, image.name)
+                projects = stories.PROJECTS[: 1 if image.shared else 2]
+                self._boot_until_it_runs(
+                    site, image.name, chance.choice(projects)
+                )
 
-    def _boot_until_it_runs(self, site: str, image: str) -> None:
+    def _boot_until_it_runs(self, site: str, image: str, user: str) -> None:
         """Do what errors say."""
         made = self._images[image]
         alive = [
@@ -382,7 +386,7 @@ class World:
                 return
             name = f'last-{site}-{image}-{attempt}'
             self._boot(
-                stories.Boot(name, self.clock.now, alive[0], image, 'demo'),
+                stories.Boot(name, self.clock.now, alive[0], image, user),
                 last=True,
             )
             ended = self.history.boots[-1]

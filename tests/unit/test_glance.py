@@ -220,6 +220,19 @@ def test_a_copy_without_a_service_token_is_forbidden_by_policy(cloud, image):
     assert not cloud.endpoints[1].asked
 
 
+def test_a_dead_lock_of_another_projects_image_is_taken_over(cloud):
+    image = cloud.api.add_image('file', owner='somebody-else')
+    cloud.api.import_image(
+        glance_api.Requester('somebody-else', service=True),
+        image.id,
+        {'method': {'name': 'copy-image'}, 'stores': ['east']},
+    )
+    cloud.api.kill()
+    cloud.clock.advance(task_values.LOCK_KEPT_PENDING.total_seconds())
+    reply = cloud.glance().request_copy(image.id, 'west')
+    assert reply.verdict is task_values.Verdict.ACCEPTED
+
+
 def test_locations_without_a_service_token_are_forbidden_by_policy(
     cloud, image
 ):
