@@ -400,7 +400,7 @@ class Copy:
             self._record,
             tasks,
             self._store,
-            watched=self._place is not None and self._watch.sees,
+            watched=self._place is not None and self._watch.answered,
         )
 
     def _judge_ours(self) -> None:

@@ -47,6 +47,7 @@ class Watch:
     :param size: of the image in bytes, None if not known
     :param interval: seconds between two looks
     :param clock: monotonic, in seconds
+    :ivar answered: whether the last look showed what there is
     :ivar sign: what the last change meant
     :ivar progress: the bytes that were seen or told
     """
@@ -65,6 +66,7 @@ class Watch:
         self._arrival = arrival.ABSENT
         self._was_incomplete = False
         self._full_at: float | None = None
+        self.answered = False
         self.sign = Sign.NONE
         self.progress = progress.Progress(size, clock)
 
@@ -93,6 +95,7 @@ class Watch:
             nothing, and raise nothing
         :raises ClusterUnreachable: if the cluster does not answer
         """
+        self.answered = False
         if self._probe is None:
             return False
         try:
@@ -100,6 +103,7 @@ class Watch:
         except arrival.ArrivalsHidden:
             self._probe = None
             raise
+        self.answered = True
         before, self._arrival = self._arrival, now
         if not now.complete:
             self._was_incomplete = True

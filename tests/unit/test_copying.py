@@ -2075,6 +2075,17 @@ def test_nor_is_one_to_our_store_where_arrivals_are_hidden(site):
     assert site.statuses == [202, 409]
 
 
+def test_nor_is_it_while_the_cluster_does_not_answer(site):
+    site.api.pace.upload = LIMITS.stall_timeout + 100
+    site.somebody_copies()
+    site.clock.after(5, lambda: setattr(site.west, 'away', True))
+    site.clock.after(
+        LIMITS.stall_timeout + 50, lambda: setattr(site.west, 'away', False)
+    )
+    site.copy()
+    assert site.statuses == [202, 409]
+
+
 def test_what_shows_nothing_at_all_ends_with_the_timeout(site):
     # Dead or alive, nobody can tell.
     site.west.hidden = True
