@@ -14,8 +14,9 @@
 
 A copy that is queued, an import by another method and the hashing of a new
 location hold it without a sign of life: their silence says nothing. Nor does
-that of a task which is not shown: it may be any of these. Only of a copy to a
-store that can be looked into would something be seen all the same.
+that of a task which is not shown: it may be any of these, or a copy to other
+stores. Only of a copy to one store, which can be looked into, would something
+be seen all the same.
 """
 
 from collections.abc import Iterable
@@ -33,7 +34,7 @@ class Holder:
 
     :ivar store: in which somebody waits for the image
     :ivar brings: whether it copies the image there
-    :ivar watched: whether what it writes there would be seen
+    :ivar watched: whether it could not be at work unseen
     :ivar lock: its id
     :ivar task: None where Glance does not show it
     """
@@ -57,13 +58,15 @@ class Holder:
         """What holds the image, None if nothing does.
 
         :param tasks: those of the image that Glance shows
-        :param watched: whether what is written to the store would be seen
+        :param watched: whether what is written to ``store`` is seen
         """
         if record.lock is None:
             return None
         task = next((task for task in tasks if task.id == record.lock), None)
         if task is None:
             brings = store in record.importing
+            # It fills one store after another, and may be at one before ours.
+            watched = watched and record.importing <= {store}
         else:
             brings = task.copies and store in (task.stores or {store})
         return cls(record.id, store, brings, watched, record.lock, task)

@@ -15,6 +15,8 @@
 The fake Glance of the unit tests and of the simulation keeps the same rules.
 """
 
+import time
+
 import pytest
 
 from tests.rig import clusters
@@ -38,9 +40,9 @@ def blocked(upload, west):
 def begin(admin, where):
     """Begins the import of an image to stores, in their order."""
 
-    def ask(image, *stores, all_or_none):
+    def ask(image, *stores, all_or_none, url=where.glance_apis[0].url):
         admin.session.post(
-            f'{where.glance_apis[0].url}/v2/images/{image.id}/import',
+            f'{url}/v2/images/{image.id}/import',
             json={
                 'method': {'name': 'copy-image'},
                 'stores': stores,
@@ -133,3 +135,26 @@ def test_what_a_boot_has_cloned_meanwhile_is_not_taken_back(
     assert status == 'failure'
     assert set(record['stores'].split(',')) == {'file', 'east'}
     assert east.parent(boot.disk) == clusters.of_glance(blocked.id)
+
+
+def test_a_boot_waits_for_an_import_that_is_at_another_store_first(
+    upload, begin, make_glance, make_host, demo_user, east, west
+):
+    image = upload(size_mib=64)
+    theirs = make_glance()
+    begin(image, 'east', 'west', all_or_none=True, url=theirs.url)
+    theirs.freeze_when(lambda: image.id in east.images('images'))
+    # Of another project, so that Glance does not show the task.
+    host = make_host(
+        'west-1',
+        libvirt__images_rbd_glance_copy_poll_interval=2,
+        rbd_multistore__copy_stall_timeout=8,
+    )
+    host.start_waiting(demo_user, image.id)
+
+    time.sleep(3 * 8)
+    theirs.thaw()
+    (boot,) = host.outcomes()
+
+    assert boot.error is None, boot.message
+    assert west.parent(boot.disk) == clusters.of_glance(image.id)

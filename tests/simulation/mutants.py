@@ -69,6 +69,8 @@ class Mutant:
         now: Any = inspect.getattr_static(self.owner, self.method)
         if isinstance(now, property):
             now = now.fget
+        elif isinstance(now, classmethod):
+            now = now.__func__
         source = textwrap.dedent(inspect.getsource(now))
         if source.count(self.mend) != 1:
             raise Stale(f'{self.owner.__name__}.{self.method}: {self.mend}')
@@ -129,6 +131,13 @@ MUTANTS = (
         'quiet',
         'not (self.brings and self.watched)',
         'not self.brings',
+    ),
+    Mutant(
+        'an import that is at another store first is called stalled',
+        holder.Holder,
+        'of',
+        'watched = watched and record.importing <= {store}',
+        'pass',
     ),
     Mutant(
         'a glance-api without the store is taken for one that is down',

@@ -221,7 +221,7 @@ def draw(seed: int) -> Story:
         _image(rng, f'image-{number + 1}', sites)
         for number in range(rng.choice((1, 1, 2)))
     )
-    busy = rng.choice((2.0, 10.0, SPAN))
+    busy = rng.choice((0.2, 2.0, 10.0, SPAN))
     boots = tuple(
         _boot(rng, f'vm-{number + 1}', hosts, images, busy)
         for number in range(rng.randint(1, 5))

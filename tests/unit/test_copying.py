@@ -2075,6 +2075,13 @@ def test_nor_is_one_to_our_store_where_arrivals_are_hidden(site):
     assert site.statuses == [202, 409]
 
 
+def test_nor_is_one_that_is_at_another_store_first(site):
+    site.api.pace.upload = LIMITS.stall_timeout + 100
+    site.somebody_copies(import_to('east', 'west', all_or_none=True))
+    site.copy(timeout=1200)
+    assert site.record().stores == {'file', 'east', 'west'}
+
+
 def test_nor_is_it_while_the_cluster_does_not_answer(site):
     site.api.pace.upload = LIMITS.stall_timeout + 100
     site.somebody_copies()
