@@ -36,8 +36,14 @@ from nova_rbd_multistore import text
 _TOKENS = ('X-Auth-Token', 'X-Service-Token')
 
 
-class _Pieces(io.RawIOBase):
-    """The pieces of an answer, until its time is over."""
+class Pieces(io.RawIOBase):
+    """The pieces of what a peer sends, until its time is over.
+
+    :param pieces: where they come from
+    :param sock: the socket behind it
+    :param seconds: time for all of them
+    :raises TimeoutError: when they are read after that
+    """
 
     def __init__(
         self, pieces: io.RawIOBase, sock: socket.socket, seconds: float
@@ -53,7 +59,7 @@ class _Pieces(io.RawIOBase):
     def readinto(self, buffer: Any) -> int | None:
         left = self._deadline - time.monotonic()
         if left <= 0:
-            raise TimeoutError('the answer took too long as a whole')
+            raise TimeoutError('it took too long as a whole')
         self._sock.settimeout(left)
         return self._pieces.readinto(buffer)
 
@@ -68,7 +74,7 @@ class _Response(http.client.HTTPResponse):
         # What is meant for one piece is the time of all.
         seconds = sock.gettimeout()
         if seconds is not None:
-            pieces = _Pieces(self.fp.detach(), sock, seconds)
+            pieces = Pieces(self.fp.detach(), sock, seconds)
             self.fp = io.BufferedReader(pieces)
 
 
