@@ -23,6 +23,7 @@ the boots.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent import futures
 import contextlib
 import functools
 from typing import Any, Generic, TypeVar
@@ -53,6 +54,11 @@ Answer = TypeVar('Answer')
 
 #: Seconds between two rounds over all endpoints, when none has answered.
 PAUSE = 1.0
+
+#: Seconds for an answer of /healthcheck, which nobody waits for so long. One
+#: that hangs has taken a thread of its glance-api, and so would a second one.
+#: It may also be lost on its way, and then another has to find that out.
+HEALTH_TIMEOUT = 900.0
 
 
 class Refused(Exception):
@@ -307,8 +313,11 @@ class Asker:
         rank = self._known.rank(url)
         reason = None
         try:
-            with contextlib.suppress(rounds.Sick):
-                question.check_health(url)
+            check: futures.Future[None] = futures.Future()
+            if self._known.join_check(url, check) is check:
+                rounds.ask_for_health(self._known, question, url, check)
+                with contextlib.suppress(rounds.Sick):
+                    check.result()
             if rank is endpoints.Rank.FAILED:
                 # A refusal is an answer, too.
                 with contextlib.suppress(Refused):
@@ -347,9 +356,12 @@ class Asker:
         self._known.learn_stores(url, stores)
         return stores
 
-    def health(self, url: str) -> requests.Response:
+    def health(
+        self, url: str, timeout: float | None = None
+    ) -> requests.Response:
         """What one endpoint's health check says.
 
+        :param timeout: seconds, if not those of any other question
         :raises NoAnswer: if it says nothing
         """
         api = ksa_adapter.Adapter(
@@ -359,7 +371,11 @@ class Asker:
             global_request_id=self._request_id,
         )
         with only_answers(refusals=()):
-            return api.get('/healthcheck', raise_exc=False)
+            return api.get(
+                '/healthcheck',
+                raise_exc=False,
+                timeout=timeout or self._means.timeout,
+            )
 
     def _client(self, url: str, auth: ksa_plugin.BaseAuthPlugin) -> Any:
         client = self._clients.get((url, auth))
@@ -412,7 +428,7 @@ class _Question(Generic[Answer]):
         its API, and answers 300 with those that it has.
         """
         with self._noting(url):
-            said = self._asker.health(url)
+            said = self._asker.health(url, HEALTH_TIMEOUT)
         if said.status_code < 500:
             self._known.note_healthy(url)
             return

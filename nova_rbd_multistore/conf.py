@@ -287,7 +287,9 @@ Seconds after which a glance-api that failed, hangs or is sick (its
 ``/healthcheck`` says 5xx, or nothing) is tried again. Boots do not wait for
 that: it is tried beside one, and boots ask it when it is well again, or if all
 others have failed too. A good answer of ``/healthcheck`` is believed for
-equally long before it is asked for again, before a request for a copy.
+equally long before it is asked for again, before a request for a copy. One
+that hangs is not asked for again until it is answered, but every 15 minutes:
+each such question takes a thread of glance-api.
 """,
     ),
     cfg.IntOpt(

@@ -89,6 +89,7 @@ class Endpoints:
         self._known: dict[str, _Knowledge] = {}
         self._claims: dict[str, futures.Future[None]] = {}
         self._trials: dict[str, object] = {}
+        self._checks: dict[str, futures.Future[None]] = {}
         self.took = 0.0
 
     # In which order
@@ -190,6 +191,20 @@ class Endpoints:
             and self._clock() < known.checked_at + self._rest
         )
 
+    def join_check(
+        self, url: str, check: futures.Future[None]
+    ) -> futures.Future[None]:
+        """What ends when a question for an endpoint's health does.
+
+        That of one that is not answered yet, or else ``check``: then whoever
+        gets that asks, and calls :meth:`end_check` in the end.
+        """
+        return self._checks.setdefault(url, check)
+
+    def end_check(self, url: str) -> None:
+        """Let others ask for its health."""
+        self._checks.pop(url, None)
+
     # Who asks
 
     def take(
@@ -246,8 +261,11 @@ class Endpoints:
 
         One that failed or is sick, when it has rested; and one of which
         nothing is known. One trial at a time: :meth:`end_trial` ends it.
+        None while its health is asked for, which tells.
         """
         known = self._of(url)
+        if url in self._checks:
+            return False
         if self._clock() < max(known.rests_until, known.not_before):
             return False
         if self.rank(url) is Rank.GOOD:

@@ -130,6 +130,17 @@ class Question(Protocol[Given]):
         """Raises :class:`Sick` if it is."""
 
 
+def ask_for_health(
+    known: endpoints.Endpoints,
+    question: Question[Any],
+    url: str,
+    check: futures.Future[None],
+) -> None:
+    """Ask for an endpoint's health, with what others have joined."""
+    beside.settle(check, functools.partial(question.check_health, url))
+    known.end_check(url)
+
+
 def shown(url: str) -> str:
     """An endpoint for the log: no user information, no query."""
     # Not urlsplit(): it raises for some of what is none.
@@ -267,9 +278,21 @@ class Round(Generic[Answer]):
         )
 
     def _check_health(self, url: str) -> None:
-        check = functools.partial(self._question.check_health, url)
+        # Each question takes a thread of a glance-api whose check hangs.
+        mine: futures.Future[None] = futures.Future()
+        check = self._known.join_check(url, mine)
+        if check is mine:
+            ask = functools.partial(
+                ask_for_health, self._known, self._question, url, mine
+            )
+            try:
+                self._means.workers.start(ask)
+            except RuntimeError:
+                # No more threads.
+                self._known.end_check(url)
+                raise
         seconds = self._patience_with(url)
-        if not self._ends_within(seconds, check, url):
+        if not self._is_done_within(seconds, check, url):
             # As good as the answer that it is; perhaps a good one comes late.
             self._known.note_sick(url)
             raise Sick(f'/healthcheck: no answer within {seconds:.1f} s')
@@ -302,7 +325,13 @@ class Round(Generic[Answer]):
         self, seconds: float, work: Callable[[], object], url: str
     ) -> bool:
         """Do work that an endpoint has to answer; whether it has."""
-        outcome = self._means.workers.start(work)
+        return self._is_done_within(
+            seconds, self._means.workers.start(work), url
+        )
+
+    def _is_done_within(
+        self, seconds: float, outcome: futures.Future[Any], url: str
+    ) -> bool:
         self._means.workers.wait([outcome], seconds)
         if not outcome.done():
             self._hangs(url, outcome)

@@ -49,7 +49,9 @@ class Cloud:
         self.network = network.Network()
         names = [f'glance-{letter}' for letter in 'abcdefgh'[:count]]
         self.endpoints = [
-            endpoint_fakes.Endpoint(self.api, name, self.clock)
+            endpoint_fakes.Endpoint(
+                self.api, name, self.clock, lambda: self.network.timeout
+            )
             for name in names
         ]
         hosts = [f'{name}:9292' for name in names]

@@ -12,6 +12,7 @@
 
 """One glance-api process, in good health or bad."""
 
+from collections.abc import Callable
 import json
 from typing import Any
 import urllib.parse
@@ -90,6 +91,7 @@ class Endpoint:
     :param api: what it answers from
     :param name: by which that knows it
     :param clock: that runs on while it takes its time
+    :param timeout: seconds that the request under way has, if its own
     :ivar answers: answers or exceptions of its own, by the end of the path
     :ivar seconds: that an answer takes, by the end of the path
     :ivar fault: answer or exception to everything, None to be well
@@ -104,10 +106,12 @@ class Endpoint:
         api: glance_api.GlanceApi,
         name: str = '',
         clock: clocks.Clock | None = None,
+        timeout: Callable[[], float | None] = lambda: None,
     ) -> None:
         self._api = api
         self._name = name
         self._clock = clock
+        self._timeout = timeout
         self.answers: dict[str, network.Answer | Exception] = {
             '/healthcheck': HEALTHY
         }
@@ -152,10 +156,11 @@ class Endpoint:
             for end, seconds in self.seconds.items()
             if path.endswith(end)
         )
+        timeout = self._timeout() or TIMEOUT
         if seconds:
             assert self._clock is not None
-            self._clock.idle(min(seconds, TIMEOUT))
-        if seconds >= TIMEOUT:
+            self._clock.idle(min(seconds, timeout))
+        if seconds >= timeout:
             raise requests.ReadTimeout('no answer in time')
 
     def _answer(self, request: network.Request, path: str) -> network.Answer:

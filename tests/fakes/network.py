@@ -63,11 +63,13 @@ class Network(adapters.HTTPAdapter):
     """Takes each request to the server of its host, in this process.
 
     :ivar servers: by host, as in the URL (with the port, if any)
+    :ivar timeout: seconds of the last request, if it had its own
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.servers: dict[str, Server] = {}
+        self.timeout: float | None = None
 
     def session(self) -> requests.Session:
         """A session of requests that leads nowhere but here."""
@@ -84,8 +86,10 @@ class Network(adapters.HTTPAdapter):
         self,
         request: requests.PreparedRequest,
         *_args: Any,
+        timeout: Any = None,
         **_kwargs: Any,
     ) -> requests.Response:
+        self.timeout = timeout
         host = address(request).netloc.rpartition('@')[2]
         server = self.servers.get(host)
         if server is None:

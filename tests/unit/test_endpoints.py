@@ -268,6 +268,15 @@ def test_one_of_which_nothing_is_known_is_tried_once_at_a_time(known):
     assert known.begin_trial(A)
 
 
+def test_one_whose_health_is_asked_for_is_not_tried(known):
+    check = futures.Future()
+    assert known.join_check(A, check) is check
+    assert known.join_check(A, futures.Future()) is check
+    assert not known.begin_trial(A)
+    known.end_check(A)
+    assert known.begin_trial(A)
+
+
 @pytest.mark.parametrize('bad', ['failed', 'note_sick'])
 def test_a_bad_one_is_tried_when_it_has_rested(known, clock, bad):
     getattr(known, bad)(A)

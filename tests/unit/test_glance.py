@@ -941,6 +941,34 @@ def test_a_health_check_that_hangs_costs_one_boot_a_moment(
             assert seconds(cloud, ask) == 0
 
 
+def test_a_health_check_that_hangs_is_asked_once(cloud, image):
+    """Each would take another thread of a glance-api whose share hangs."""
+    cloud.endpoints[0].seconds['/healthcheck'] = 600
+    began = cloud.clock.now
+    images = cloud.glance()
+    while cloud.clock.now < began + 599:
+        images.record(image)
+        cloud.clock.advance(10)
+    assert cloud.endpoints[0].paths == ['GET /healthcheck']
+    cloud.clock.advance(10)
+    images.record(image)
+    assert cloud.endpoints[0].paths[-1] == f'GET /v2/images/{image}'
+
+
+def test_one_that_never_answers_is_asked_again_in_the_end(cloud, image):
+    """Perhaps that one question was lost on the way."""
+    cloud.endpoints[0].seconds['/healthcheck'] = endpoints.FOR_EVER
+    cloud.glance().record(image)
+    cloud.endpoints[0].seconds['/healthcheck'] = 0.1
+    cloud.clock.advance(asking.HEALTH_TIMEOUT)
+    for _ in range(2):
+        cloud.clock.advance(30)
+        cloud.glance().record(image)
+    assert cloud.endpoints[0].paths[:2] == ['GET /healthcheck'] * 2
+    cloud.glance().record(image)
+    assert cloud.endpoints[0].paths[-1] == f'GET /v2/images/{image}'
+
+
 @pytest.mark.parametrize(
     'answer',
     [

@@ -212,3 +212,23 @@ def test_what_nobody_expects_leaves_nobody_waiting(glances):
             with pytest.raises(RuntimeError):
                 end.result(30)
     assert glances.known.awaited(URLS) == []
+
+
+def test_of_16_requests_at_once_one_asks_for_the_health_that_hangs(glances):
+    """Each question would take a thread of that glance-api."""
+    glances.needs = need_values.Needs(store='west')
+    for url in URLS:
+        glances.known.learn_stores(url, frozenset({'west'}))
+    glances.stores = glances.known.stores
+    # The one that answered last is asked first.
+    for url in (B, C, A):
+        glances.known.answered(url)
+    glances.hanging = {A}
+    glances.answer, answer = (lambda url: url), glances.answer
+    glances.check_health = answer
+
+    with futures.ThreadPoolExecutor(16) as pool:
+        made = list(pool.map(lambda _: glances.boot(), range(16)))
+
+    assert len(made) == 16
+    assert glances.asked.count(A) == 1
