@@ -106,15 +106,12 @@ def hashed_image(
     glance = make_glance()
     # Direct snapshots need it: doc/source/security.rst.
     glance.drop_policies('add_image_location')
-    requests.post(
-        f'{glance.url}/v2/images/{image_id}/locations',
-        json={'url': f'rbd://{east.fsid}/images/{image_id}/snap'},
-        headers={
-            'X-Auth-Token': demo_user.auth_token,
-            'X-Service-Token': token_of(nova_account),
-        },
-        timeout=60,
-    ).raise_for_status()
+    glance.add_location(
+        image_id,
+        f'rbd://{east.fsid}/images/{image_id}/snap',
+        demo_user.auth_token,
+        token_of(nova_account),
+    )
 
     def record():
         return demo.image.get(f'/images/{image_id}').json()

@@ -172,6 +172,16 @@ def place_image(
             )
 
 
+def release(where: layout.Layout, image_id: str) -> None:
+    """Have no task of Glance's hold an image any more."""
+    with connect(where) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            'DELETE FROM image_properties WHERE image_id = %s AND name IN '
+            "('os_glance_import_task', 'os_glance_hash_op_host')",
+            [image_id],
+        )
+
+
 def is_free(where: layout.Layout, image_id: str) -> bool:
     """Whether no transaction under way holds what there is of an image."""
     with connect(where) as connection, connection.cursor() as cursor:
