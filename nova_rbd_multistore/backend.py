@@ -320,11 +320,11 @@ class Rbd(imagebackend.Rbd):
         """
         # Nova would open the disk five times over: to see whether it is there
         # (twice), for its size (twice), and to grow it.
-        with self.driver.opened(self.rbd_name) as disk:
-            now = disk.size()
-            self.verify_base_size(self.path, size, now)
-            if now < size:
-                disk.resize(size)
+        self.driver.grow(
+            self.rbd_name,
+            size,
+            lambda now: self.verify_base_size(self.path, size, now),
+        )
 
     def clone(
         self,

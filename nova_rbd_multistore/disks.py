@@ -95,6 +95,45 @@ class _Calls(_WithLimits):
             failure = None
         self._cluster.close_pool(opened, failure)
 
+    def grow(
+        self, name: str, size: int, check: Callable[[int], object]
+    ) -> None:
+        """Grow a disk to ``size`` bytes, if it is smaller.
+
+        :param check: called with its bytes before that
+        """
+        with rbd_utils.RBDVolumeProxy(self, name) as disk:
+            now = disk.size()
+            check(now)
+            if now < size:
+                disk.resize(size)
+
+
+def _in_native_threads(cluster: ceph.Cluster, *, patient: bool) -> _Calls:
+    """Nova's calls, each in one go.
+
+    Nova opens a disk without tpool: under eventlet, all of nova-compute would
+    stand still until an OSD answers.
+    """
+    calls: _Calls = compat.tpool_wrap(_Calls(cluster, patient=patient))
+    return calls
+
+
+class _Removals(_Calls):
+    """Nova's calls that remove a disk.
+
+    They sleep before they try again, which no native thread could under
+    eventlet.
+    """
+
+    def __init__(self, cluster: ceph.Cluster, *, patient: bool) -> None:
+        super().__init__(cluster, patient=patient)
+        self._opening = _in_native_threads(cluster, patient=patient)
+
+    def remove_snap(self, *args: Any, **kwargs: Any) -> None:
+        """Remove a snapshot that is in the way."""
+        self._opening.remove_snap(*args, **kwargs)
+
 
 class RBDDriver(_Calls):
     """Nova's RBD driver, without a new connection for every call.
@@ -112,10 +151,9 @@ class RBDDriver(_Calls):
 
     def __init__(self, cluster: ceph.Cluster) -> None:
         super().__init__(cluster, patient=False)
-        self._removals = _Calls(cluster, patient=True)
-        # Nova opens a disk without tpool: under eventlet, all of nova-compute
-        # would stand still until an OSD answers.
-        self._changes: _Calls = compat.tpool_wrap(self._removals)
+        self._opening = _in_native_threads(cluster, patient=False)
+        self._changes = _in_native_threads(cluster, patient=True)
+        self._removals = _Removals(cluster, patient=True)
 
     def get_mon_addrs(
         self, strip_brackets: bool = True
@@ -168,7 +206,7 @@ class RBDDriver(_Calls):
         # A boot's is not, most often: no need to try and open it.
         if not self._cluster.has_image(str(pool or self.pool), name):
             return False
-        found: bool = super().exists(name, pool, snapshot)
+        found: bool = self._opening.exists(name, pool, snapshot)
         return found
 
     def set_aside(self, server: str) -> dict[str, str]:
@@ -187,9 +225,23 @@ class RBDDriver(_Calls):
             self._cluster.rename_disk(self.pool, name, aside)
         return found
 
-    def opened(self, name: str) -> rbd_utils.RBDVolumeProxy:
-        """A disk, open for changes within ``with``."""
-        return rbd_utils.RBDVolumeProxy(self, name)
+    # What opens a disk, by the arguments that Nova and _Calls have for it
+
+    def size(self, *args: Any, **kwargs: Any) -> int:
+        found: int = self._opening.size(*args, **kwargs)
+        return found
+
+    def parent_info(self, *args: Any, **kwargs: Any) -> tuple[str, str, str]:
+        found: tuple[str, str, str] = self._opening.parent_info(
+            *args, **kwargs
+        )
+        return found
+
+    def resize(self, *args: Any, **kwargs: Any) -> None:
+        self._opening.resize(*args, **kwargs)
+
+    def grow(self, *args: Any, **kwargs: Any) -> None:
+        self._opening.grow(*args, **kwargs)
 
     # What changes a disk as a whole, by the arguments that Nova has for it
 

@@ -12,9 +12,7 @@
 
 """The boot disks of a host, as Nova's own code handles them."""
 
-from collections.abc import Iterator
-import contextlib
-import dataclasses
+from collections.abc import Callable
 
 from tests.fakes import cluster as clusters
 
@@ -53,9 +51,13 @@ class Disks:
     def resize(self, name: str, size: int) -> None:
         self.sizes[name] = size
 
-    @contextlib.contextmanager
-    def opened(self, name: str) -> Iterator['OpenDisk']:
-        yield OpenDisk(self, name)
+    def grow(
+        self, name: str, size: int, check: Callable[[int], object]
+    ) -> None:
+        now = self.size(name)
+        check(now)
+        if now < size:
+            self.resize(name, size)
 
     def parent_info(self, name: str) -> tuple[str, str, str]:
         return self.parents[name]
@@ -78,17 +80,3 @@ class Disks:
         del base
         self.imported.append(name)
         self._cluster.disks[self.pool, name] = None
-
-
-@dataclasses.dataclass
-class OpenDisk:
-    """As Nova's RBDVolumeProxy."""
-
-    disks: Disks
-    name: str
-
-    def size(self) -> int:
-        return self.disks.size(self.name)
-
-    def resize(self, size: int) -> None:
-        self.disks.resize(self.name, size)

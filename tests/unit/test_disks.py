@@ -12,7 +12,11 @@
 
 """Nova's calls to RBD over the host's connections."""
 
+from concurrent import futures
 import contextlib
+import functools
+import inspect
+import threading
 
 from nova.storage import rbd_utils
 from oslo_concurrency import processutils
@@ -61,13 +65,29 @@ def test_it_is_the_connection_of_the_host(driver, library):
     assert len(library.connections) == 1
 
 
-def test_an_open_disk_tells_its_size_and_grows(driver, library):
-    with driver.opened('disk') as disk:
-        assert disk.size() == 1024
-        disk.resize(4096)
+def test_a_disk_tells_its_size_and_grows_at_one_opening(driver, library):
+    seen = []
+    driver.grow('disk', 4096, seen.append)
+    assert seen == [1024]
+    assert library.opened == 1
     assert driver.size('disk') == 4096
     assert library.open == 0
     assert len(library.connections) == 1
+
+
+def test_a_disk_that_is_large_enough_stays_as_it_is(driver):
+    driver.grow('disk', 512, lambda _now: None)
+    assert driver.size('disk') == 1024
+
+
+def test_a_disk_does_not_grow_against_the_check(driver, library):
+    def refuse(now):
+        raise ValueError(now)
+
+    with pytest.raises(ValueError, match='1024'):
+        driver.grow('disk', 4096, refuse)
+    assert driver.size('disk') == 1024
+    assert library.open == 0
 
 
 def test_what_a_call_opens_it_closes_but_the_connection(driver, library):
@@ -332,13 +352,9 @@ def test_after_a_loss_nova_s_next_call_has_a_new_connection(
 
 
 def test_an_open_disk_that_fails_costs_the_connection(driver, library):
-    def grow():
-        with driver.opened('disk') as disk:
-            library.faults['resize'] = BLOCKLISTED
-            disk.resize(4096)
-
+    library.faults['resize'] = BLOCKLISTED
     with pytest.raises(rbd.ConnectionShutdown):
-        grow()
+        driver.grow('disk', 4096, lambda _now: None)
     library.faults.clear()
     driver.size('disk')
     assert len(library.connections) == 2
@@ -461,22 +477,112 @@ def test_what_finds_nothing_to_remove_needs_no_connection_of_its_own(
     assert len(library.connections) == 1
 
 
-@pytest.mark.parametrize('operation', CHANGES)
+# Under eventlet
+
+
+class InNativeThreads:
+    """As what Nova's tpool_wrap makes: each call has a native thread."""
+
+    def __init__(self, target):
+        self._target = target
+
+    def __getattr__(self, name):
+        found = getattr(self._target, name)
+        return functools.partial(elsewhere, found) if callable(found) else found
+
+
+def elsewhere(call, *args, **kwargs):
+    with futures.ThreadPoolExecutor(1, initializer=note_native) as pool:
+        return pool.submit(call, *args, **kwargs).result()
+
+
+#: What a thread knows of itself. Nova's retries have threads, too.
+THREAD = threading.local()
+
+
+def note_native():
+    THREAD.native = True
+
+
+def is_native():
+    return getattr(THREAD, 'native', False)
+
+
+@pytest.fixture
+def opened_natively(library, monkeypatch):
+    """Of each opening of a disk, whether it was in a native thread."""
+    found = []
+
+    def open_disk(*args, **kwargs):
+        found.append(is_native())
+        return library.Image(*args, **kwargs)
+
+    monkeypatch.setattr(rbd, 'Image', open_disk)
+    monkeypatch.setattr(compat, 'tpool_wrap', InNativeThreads)
+    return found
+
+
+#: Nova's calls that open a disk, and one of ours.
+OPENING = {
+    'exists': CALLS['open'],
+    **{name: CALLS[name] for name in ('size', 'resize', 'parent_info')},
+    **{
+        name: CHANGES[name]
+        for name in (
+            'flatten',
+            'create_snap',
+            'remove_snap',
+            'rollback_to_snap',
+        )
+    },
+    'grow': lambda driver: driver.grow('disk', 4096, lambda _now: None),
+}
+
+
+def test_these_are_all_of_nova_s_calls_that_open_a_disk():
+    found = {
+        name
+        for name, call in vars(rbd_utils.RBDDriver).items()
+        if inspect.isfunction(call)
+        and 'RBDVolumeProxy(' in inspect.getsource(call)
+    }
+    assert found == OPENING.keys() - {'grow'}
+
+
+@pytest.mark.parametrize('operation', OPENING)
 @pytest.mark.usefixtures('snapshot')
-def test_under_eventlet_a_change_is_made_in_a_native_thread(
-    library, monkeypatch, operation
+def test_under_eventlet_a_disk_is_opened_in_a_native_thread(
+    opened_natively, operation
 ):
-    class Native:
-        def __init__(self, target):
-            self._target = target
-
-        def __getattr__(self, name):
-            monkeypatch.setattr(library, 'native', True, raising=False)
-            return getattr(self._target, name)
-
-    monkeypatch.setattr(compat, 'tpool_wrap', Native)
-    library.pools['images']['an-id'] = librados.Image({'snap': True})
     driver = disks.RBDDriver(host.this_host().cluster)
-    library.native = False
-    CHANGES[operation](driver)
-    assert library.native
+    OPENING[operation](driver)
+    assert opened_natively == [True]
+
+
+@pytest.mark.parametrize('remove', list(REMOVALS)[1:])
+def test_so_is_one_whose_snapshot_is_in_the_way_of_its_removal(
+    opened_natively, library, options, remove
+):
+    options.config(group='libvirt', rbd_destroy_volume_retry_interval=0)
+    library.pools['vms']['disk'].snapshots[rbd_utils.RESIZE_SNAPSHOT_NAME] = (
+        False
+    )
+    driver = disks.RBDDriver(host.this_host().cluster)
+    REMOVALS[remove](driver)
+    assert opened_natively == [True]
+    assert 'disk' not in library.pools['vms']
+
+
+def test_under_eventlet_a_clone_is_made_in_a_native_thread(library, monkeypatch):
+    made_here, here = [], threading.get_ident()
+
+    class Cloner(librados.Cloner):
+        def clone(self, *args, **kwargs):
+            made_here.append(threading.get_ident() == here)
+            super().clone(*args, **kwargs)
+
+    monkeypatch.setattr(rbd, 'RBD', functools.partial(Cloner, library))
+    monkeypatch.setattr(compat, 'tpool_wrap', InNativeThreads)
+    library.pools['images']['an-id'] = librados.Image({'snap': True})
+    CHANGES['clone'](disks.RBDDriver(host.this_host().cluster))
+    assert made_here == [False]
