@@ -216,11 +216,7 @@ class RBDDriver(_Calls):
         """
         with self._cluster.errors(self.pool):
             names = self._names()
-        found = {
-            name: name_aside(name)
-            for name in names
-            if name.startswith(f'{server}_')
-        }
+        found = {name: name_aside(name) for name in filter(_of(server), names)}
         for name, aside in found.items():
             self._cluster.rename_disk(self.pool, name, aside)
         return found
@@ -267,18 +263,33 @@ class RBDDriver(_Calls):
         self._removals.destroy_volume(*args, **kwargs)
 
     def cleanup_volumes(self, filter_fn: Callable[[str], bool]) -> None:
-        """Remove the disks that a filter picks by their names.
+        """Remove the disks that a filter picks by their names."""
+        self._remove_all(filter_fn, self._removals)
 
-        Nova does so after a failed build as well: with the cluster away, this
-        fails as soon as other calls do.
+    def discard(self, server: str) -> None:
+        """Remove the disks of a server that was not built.
+
+        Another host is to build it, and waits for this: with the cluster away,
+        or without an OSD, it fails as soon as other calls do.
         """
-        for name in filter(filter_fn, self._names()):
-            self.destroy_volume(name)
+        removals = _Removals(self._cluster, patient=False)
+        self._remove_all(_of(server), removals)
+
+    def _remove_all(
+        self, is_wanted: Callable[[str], bool], removals: _Removals
+    ) -> None:
+        for name in filter(is_wanted, self._names()):
+            removals.destroy_volume(name)
 
     def _names(self) -> list[str]:
         with rbd_utils.RADOSClient(self) as client:
             names: list[str] = rbd_utils.RbdProxy().list(client.ioctx)
         return names
+
+
+def _of(server: str) -> Callable[[str], bool]:
+    """Tells the disks of a server by their names."""
+    return lambda name: name.startswith(f'{server}_')
 
 
 def name_aside(name: str) -> str:

@@ -183,13 +183,15 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
 
         :raises HostError: if this host cannot do it now
         """
-        pool = CONF.libvirt.images_rbd_pool
-        try:
-            with host.this_host().cluster.errors(pool):
+        pool, cluster = CONF.libvirt.images_rbd_pool, host.this_host().cluster
+        if not _is_being_built(instance):
+            with cluster.errors(pool):
                 super()._cleanup_rbd(instance)
+            return
+        try:
+            with cluster.errors(pool):
+                disks.RBDDriver(cluster).discard(instance.uuid)
         except exceptions.HostError as exc:
-            if not _is_being_built(instance):
-                raise
             LOG.warning(
                 'Cannot clean up after a failed build: %(reason)s RBD images '
                 '%(pool)s/%(server)s_* may be left. They go when the server '

@@ -18,6 +18,7 @@ import functools
 import inspect
 import threading
 
+import nova.conf
 from nova.storage import rbd_utils
 from oslo_concurrency import processutils
 import pytest
@@ -455,6 +456,21 @@ def test_a_snapshot_in_the_way_of_a_removal_goes_first(
     )
     driver.cleanup_volumes(lambda name: name == 'disk')
     assert library.changes == [('remove_snap', 600), ('remove', 600)]
+
+
+def test_disks_that_nobody_will_miss_are_discarded_within_ordinary_limits(
+    driver, library, options
+):
+    options.config(group='libvirt', rbd_destroy_volume_retry_interval=0)
+    library.pools['vms'].update(
+        a_disk=librados.Image({rbd_utils.RESIZE_SNAPSHOT_NAME: False}),
+        ab_disk=librados.Image(),
+    )
+    driver.discard('a')
+    limit = nova.conf.CONF.rbd_multistore.rados_osd_op_timeout
+    assert library.changes == [('remove_snap', limit), ('remove', limit)]
+    assert set(library.pools['vms']) == {'disk', 'ab_disk'}
+    assert len(library.connections) == 1
 
 
 @pytest.mark.parametrize('operation', CHANGES)

@@ -236,6 +236,16 @@ def test_nobody_is_told_that_disks_are_gone_which_are_not(
     assert len(disks_of(library, SERVER)) == 3
 
 
+def test_a_failed_build_is_cleaned_up_within_ordinary_limits(
+    libvirt, library
+):
+    libvirt._cleanup_rbd(server(*BEING_BUILT))
+    assert library.changes == [
+        ('remove', driver.CONF.rbd_multistore.rados_osd_op_timeout)
+    ] * 3
+    assert len(library.connections) == 1
+
+
 def test_a_revert_of_a_resize_keeps_the_root_disk(libvirt, library):
     libvirt._cleanup_rbd(
         server(vm_states.RESIZED, task_states.RESIZE_REVERTING)
