@@ -60,8 +60,11 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
         this_host = host.this_host()
         disks.take_the_place_of_novas(this_host.cluster)
         access.refuse_novas_redirects()
-        if CONF.rbd_multistore.snapshots_to_own_store:
-            self._image_api = snapshots.SiteImages()
+        self._image_api = (
+            snapshots.SiteImages()
+            if CONF.rbd_multistore.snapshots_to_own_store
+            else snapshots.Images()
+        )
 
     def init_host(self, host: str) -> None:
         """Start the driver, and say what it will do.

@@ -12,7 +12,7 @@
 
 """Snapshots of this host's servers: which stores of Glance get them."""
 
-from typing import Any
+from typing import IO, Any
 
 from nova import context as nova_context
 from nova import objects
@@ -36,8 +36,12 @@ _FOR_THE_USER = (
 )
 
 
-class SiteImages(nova_glance.API):
-    """Nova's image API, whose updates put data into the store of this site.
+class Images(nova_glance.API):
+    """Nova's image API, whose uploads begin at the beginning.
+
+    Nova tries an upload again, from where the attempt before has left off:
+    Glance then has an active image without its first bytes, and Nova removes
+    the disk of a server that it has shelved so.
 
     For the one caller that updates images: Nova's driver, which fills the
     image of a snapshot so.
@@ -51,47 +55,69 @@ class SiteImages(nova_glance.API):
         data: Any = None,
         purge_props: bool = False,
     ) -> dict[str, Any]:
-        """Fill an image with data, or with a location in the site's cluster.
+        """Fill an image with data, or with a location.
 
-        At a glance-api that has the store: it alone could take the data, or
-        know the location for one of that store.
+        :param data: a file, at its beginning
         """
-        this_host = host.this_host()
-        store = this_host.finder.store
-        reason: Exception | None = None
-        try:
-            images = this_host.access.as_user_of(context)
-            url = images.endpoint_with(store, id_or_uri)
-        except (exceptions.ImageError, exceptions.HostError) as exc:
-            reason = exc.with_traceback(None)
-            update = super().update
-        else:
-            update = nova_glance.GlanceImageServiceV2(
-                _Client(context, url, store)
-            ).update
-        # Not in the handler: oslo.log would say it twice.
-        if reason is not None:
-            # The user's data comes first, wherever it goes.
-            LOG.warning(
-                'Snapshot %s may get into another store than %s: %s',
-                id_or_uri,
-                store,
-                reason,
-            )
-        updated: dict[str, Any] = update(
+        images = nova_glance.GlanceImageServiceV2(
+            self._client(context, id_or_uri)
+        )
+        updated: dict[str, Any] = images.update(
             context, id_or_uri, image_info, data, purge_props
         )
         return updated
 
+    def _client(
+        self, context: nova_context.RequestContext, image_id: str
+    ) -> '_Client':
+        """What talks to Glance about one image."""
+        del context, image_id
+        return _Client()
+
+
+class SiteImages(Images):
+    """The same, whose updates put data into the store of this site.
+
+    At a glance-api that has the store: it alone could take the data, or know
+    the location for one of that store.
+    """
+
+    def _client(
+        self, context: nova_context.RequestContext, image_id: str
+    ) -> '_Client':
+        this_host = host.this_host()
+        store = this_host.finder.store
+        try:
+            images = this_host.access.as_user_of(context)
+            return _Client(images.endpoint_with(store, image_id), store)
+        except (exceptions.ImageError, exceptions.HostError) as exc:
+            reason = exc.with_traceback(None)
+        # Not in the handler: oslo.log would say it twice. The user's data
+        # comes first, wherever it goes.
+        LOG.warning(
+            'Snapshot %s may get into another store than %s: %s',
+            image_id,
+            store,
+            reason,
+        )
+        return _Client()
+
 
 class _Client(nova_glance.GlanceClientWrapper):
-    """Nova's client of one glance-api, whose uploads go into one store."""
+    """Nova's client of Glance, for one update of one image.
+
+    :param url: of the glance-api to ask; None for those that Nova chooses
+    :param store: into which uploads go; None for the one that Glance chooses
+    """
 
     def __init__(
-        self, context: nova_context.RequestContext, url: str, store: str
+        self, url: str | None = None, store: str | None = None
     ) -> None:
-        super().__init__(context, url)
+        # Not for that URL: then Nova would make one client for all attempts.
+        super().__init__()
+        self._url = url
         self._store = store
+        self._upload: IO[bytes] | None = None
 
     def call(
         self,
@@ -103,8 +129,20 @@ class _Client(nova_glance.GlanceClientWrapper):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         if method == 'upload':
-            kwargs = {**(kwargs or {}), 'backend': self._store}
+            _, self._upload = args
+            if self._store is not None:
+                kwargs = {**(kwargs or {}), 'backend': self._store}
         return super().call(context, version, method, controller, args, kwargs)
+
+    def _create_onetime_client(
+        self, context: nova_context.RequestContext, version: int
+    ) -> Any:
+        """A client for one attempt; called by Nova before each."""
+        if self._upload is not None:
+            self._upload.seek(0)
+        if self._url is not None:
+            return self._create_static_client(context, self._url, version)
+        return super()._create_onetime_client(context, version)
 
 
 def wait_until_free(

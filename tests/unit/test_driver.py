@@ -334,8 +334,8 @@ def test_a_host_knows_its_cluster_once_it_has_reached_it(resources, cloud):
 # Snapshots
 
 
-def test_by_default_novas_own_api_fills_snapshots(libvirt):
-    assert type(libvirt._image_api) is nova_glance.API
+def test_by_default_glance_chooses_the_store_of_snapshots(libvirt):
+    assert type(libvirt._image_api) is snapshots.Images
 
 
 def test_with_the_option_snapshots_go_to_the_store_of_the_site(

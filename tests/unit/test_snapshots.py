@@ -12,10 +12,14 @@
 
 """Snapshots, as Nova's driver hands them to Nova's image API."""
 
+import contextlib
+import http.server
 import io
 import logging
+import threading
 
 from keystoneauth1 import service_token
+from keystoneauth1 import session as sessions
 from keystoneauth1 import token_endpoint
 from nova.compute import task_states
 from nova.image import glance as nova_glance
@@ -24,6 +28,7 @@ import pytest
 
 from nova_rbd_multistore import beside
 from nova_rbd_multistore import exceptions
+from nova_rbd_multistore import glance
 from nova_rbd_multistore import snapshots
 from tests.fakes import endpoint as endpoints
 
@@ -86,8 +91,8 @@ def test_a_snapshot_is_uploaded_into_the_store_of_the_site(
     assert image.properties['name'] == 'of a server'
 
 
-def test_an_upload_of_novas_own_goes_to_the_default_store(context, image):
-    fill(context, image, nova_glance.API())
+def test_by_default_it_is_uploaded_where_glance_likes(context, image):
+    fill(context, image, snapshots.Images())
     assert set(image.locations) == {'file'}
 
 
@@ -129,6 +134,116 @@ def test_where_no_glance_has_the_store_the_data_is_kept_all_the_same(
     (said,) = warnings(caplog)
     assert f'Snapshot {image.id} may get into another store than west' in said
     assert str(exceptions.StoreUnknown('west')) in said
+
+
+# From its beginning
+
+
+#: More than what an attempt that is refused can have put into a socket.
+LONG = bytes(range(256)) * 65536
+
+
+class Uploads:
+    """A real server for Nova's real client; it refuses the first upload.
+
+    :ivar url: its own
+    :ivar stores: which store each upload was to go to
+    :ivar kept: the bytes of those that were taken
+    """
+
+    def __init__(self):
+        self.stores = []
+        self.kept = []
+
+    @contextlib.contextmanager
+    def run(self):
+        uploads = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = 'HTTP/1.1'
+
+            def do_PUT(self):
+                uploads.stores.append(self.headers['x-image-meta-store'])
+                if len(uploads.stores) == 1:
+                    # As a load balancer does that has no server behind it.
+                    self.close_connection = True
+                    self._say(503)
+                    return
+                uploads.kept.append(b''.join(self._chunks()))
+                self._say(204)
+
+            def do_GET(self):
+                self.rfile.read(int(self.headers.get('Content-Length', 0)))
+                schema = self.path == '/v2/schemas/image'
+                self._say(200, SCHEMA if schema else RECORD)
+
+            do_PATCH = do_GET
+
+            def _chunks(self):
+                while size := int(self.rfile.readline(), 16):
+                    yield self.rfile.read(size)
+                    self.rfile.readline()
+                self.rfile.readline()
+
+            def _say(self, status, body=b''):
+                self.send_response(status)
+                kind = 'application/json' if body else 'text/plain'
+                self.send_header('Content-Type', kind)
+                self.send_header('Content-Length', str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_args):
+                """Say nothing."""
+
+        with http.server.ThreadingHTTPServer(
+            ('127.0.0.1', 0), Handler
+        ) as server:
+            # Or its end would wait for the connections that the client keeps.
+            server.block_on_close = False
+            self.url = f'http://127.0.0.1:{server.server_port}'
+            thread = threading.Thread(target=server.serve_forever)
+            thread.start()
+            try:
+                yield self
+            finally:
+                server.shutdown()
+                thread.join()
+
+
+SCHEMA = b'{"name": "image", "properties": {}}'
+RECORD = b'{"id": "an-image", "status": "active"}'
+
+
+@pytest.fixture
+def uploads(options, monkeypatch):
+    with Uploads().run() as uploads:
+        options.config(group='glance', api_servers=[uploads.url])
+        auth = token_endpoint.Token(uploads.url, 'a-token')
+        monkeypatch.setattr(
+            nova_glance,
+            '_session_and_auth',
+            lambda _context: (sessions.Session(), auth),
+        )
+        monkeypatch.setattr(nova_glance.time, 'sleep', lambda _seconds: None)
+        yield uploads
+
+
+def test_an_upload_that_is_tried_again_begins_at_the_beginning(
+    context, uploads
+):
+    snapshots.Images().update(context, 'an-image', {}, io.BytesIO(LONG))
+    assert uploads.stores == [None, None]
+    assert uploads.kept == [LONG]
+
+
+def test_so_does_one_into_the_store_of_the_site(context, uploads, monkeypatch):
+    monkeypatch.setattr(
+        glance.Glance, 'endpoint_with', lambda *_args: uploads.url
+    )
+    snapshots.SiteImages().update(context, 'an-image', {}, io.BytesIO(LONG))
+    assert uploads.stores == ['west', 'west']
+    assert uploads.kept == [LONG]
 
 
 # Into further stores
