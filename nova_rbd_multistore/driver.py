@@ -251,8 +251,11 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
 
         ``openstack server image create`` and ``shelve`` come here. Nobody
         waits for the copies.
+
+        :raises SnapshotIncomplete: if the image does not get the whole disk
         """
         super().snapshot(context, instance, image_id, update_task_state)
+        snapshots.require_whole(context, instance, image_id)
         snapshots.copy_on(context, instance, image_id)
 
     def cache_image(

@@ -22,6 +22,7 @@ Failures are of two kinds, which Nova tells apart by type::
         ├── NotRaw
         ├── NotBare
         ├── NotActive
+        ├── SnapshotIncomplete
         ├── NotInLocalStore
         ├── OldLocation
         ├── CopyError        … Glance did not bring it to the local store
@@ -155,6 +156,22 @@ class NotActive(ImageError):
 
     def __init__(self, image: str, status: str) -> None:
         super().__init__(image, status=text.printable(status, 40))
+
+
+class SnapshotIncomplete(ImageError):
+    """The image of a snapshot does not have all of the disk.
+
+    :param seen: what it has instead
+    """
+
+    msg_fmt = (
+        'The image of the snapshot does not have the whole disk: %(seen)s '
+        '(image %(image)s). The disk is as it was: see the log of glance-api, '
+        'and make another snapshot.'
+    )
+
+    def __init__(self, image: str, seen: str) -> None:
+        super().__init__(image, seen=_for_tenants(seen, 80))
 
 
 class NotInLocalStore(ImageError):

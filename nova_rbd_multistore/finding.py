@@ -190,6 +190,19 @@ class Finder:
             server,
         )
 
+    def wait_until_active(
+        self, images: Images, image: str
+    ) -> image_values.ImageRecord:
+        """The record of an image that gets its data: see :mod:`transfer`.
+
+        It is waited for as long as by a boot.
+
+        :param images: Glance, as a user who may see it
+        """
+        return transfer.wait_until_active(
+            image, images, self._limits.timeout, self._time
+        )
+
     def wait_until_free(self, images: Images, image: str) -> None:
         """Return when an image can be deleted: see :mod:`transfer`.
 

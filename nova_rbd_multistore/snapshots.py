@@ -22,11 +22,15 @@ from nova.image import glance as nova_glance
 from oslo_log import log as logging
 
 from nova_rbd_multistore import beside
+from nova_rbd_multistore import disks
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import host
 
 CONF = nova.conf.CONF
 LOG = logging.getLogger(__name__)
+
+#: Bytes.
+_SECTOR = 512
 
 #: Of a server whose snapshot was made for its user. That of a resize to
 #: another cell is gone when the resize is done.
@@ -143,6 +147,49 @@ class _Client(nova_glance.GlanceClientWrapper):
         if self._url is not None:
             return self._create_static_client(context, self._url, version)
         return super()._create_onetime_client(context, version)
+
+
+def require_whole(
+    context: nova_context.RequestContext,
+    instance: 'objects.Instance',
+    image_id: str,
+) -> None:
+    """Check that the image of a snapshot that was just made has the disk.
+
+    Nova takes Glance's word for that, which for a direct snapshot is that it
+    will see to it. Then it removes the disk, if the server is shelved.
+
+    :raises SnapshotIncomplete: if not
+    :raises ImageError: if the image is gone
+    :raises HostError: if Glance, or our cluster, does not answer
+    """
+    this_host = host.this_host()
+    images = this_host.access.as_user_of(context)
+    finder = this_host.finder
+    record = finder.wait_until_active(images, image_id)
+    if not record.active:
+        raise exceptions.SnapshotIncomplete(
+            image_id,
+            f'it is {record.status}, not active, after '
+            f'{CONF.libvirt.images_rbd_glance_copy_timeout} s',
+        )
+    pool, name = CONF.libvirt.images_rbd_pool, f'{instance.uuid}_disk'
+    # What else it may have been made of, or into, has another size.
+    if record.disk_format != 'raw' or not this_host.cluster.has_image(
+        pool, name
+    ):
+        return
+    with this_host.cluster.errors(pool):
+        size = disks.RBDDriver(this_host.cluster).size(name)
+    if record.size is None or _sectors(record.size) != _sectors(size):
+        raise exceptions.SnapshotIncomplete(
+            image_id, f'it has {record.size} bytes, and the disk {size}'
+        )
+
+
+def _sectors(size: int) -> int:
+    """How many sectors so many bytes fill; qemu-img writes whole ones."""
+    return -(-size // _SECTOR)
 
 
 def wait_until_free(

@@ -109,18 +109,37 @@ class Transfer:
     def _record(self) -> image_values.ImageRecord:
         """The image's record, when it has its data.
 
-        Glance adds the location of a direct snapshot a moment after Nova has
-        asked for that.
-
         :raises NotActive: if it does not get its data
         """
-        ends_at = self._time.clock() + self._limits.stall_timeout
-        while True:
-            record = self._images.record(self._image)
-            if record.active or self._time.clock() >= ends_at:
-                source.require_active(record)
-                return record
-            self._time.sleep(pace.FIRST_RECHECK)
+        record = wait_until_active(
+            self._image, self._images, self._limits.stall_timeout, self._time
+        )
+        source.require_active(record)
+        return record
+
+
+def wait_until_active(
+    image: str,
+    images: copying.ImageService,
+    seconds: float,
+    time: pace.Time,
+) -> image_values.ImageRecord:
+    """The record of an image when it has its data.
+
+    Glance adds the location of a direct snapshot a moment after Nova has asked
+    for that. After so many seconds, the record is as it is.
+
+    :raises ImageError: if the image is no longer there for this user
+    :raises HostError: if Glance does not answer
+    """
+    began = time.clock()
+    while True:
+        record = images.record(image)
+        waited = time.clock() - began
+        if record.active or waited >= seconds:
+            return record
+        pause = max(pace.FIRST_RECHECK, pace.EAGERNESS * waited)
+        time.sleep(min(pause, seconds - waited))
 
 
 def wait_until_free(

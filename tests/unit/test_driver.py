@@ -350,6 +350,7 @@ def test_a_snapshot_is_copied_on_when_it_is_done(libvirt, monkeypatch):
     done = []
     for module, name in (
         (libvirt_driver.LibvirtDriver, 'snapshot'),
+        (snapshots, 'require_whole'),
         (snapshots, 'copy_on'),
     ):
         monkeypatch.setattr(
@@ -358,6 +359,7 @@ def test_a_snapshot_is_copied_on_when_it_is_done(libvirt, monkeypatch):
     libvirt.snapshot('context', 'server', 'image', 'update')
     assert done == [
         ('snapshot', libvirt, 'context', 'server', 'image', 'update'),
+        ('require_whole', 'context', 'server', 'image'),
         ('copy_on', 'context', 'server', 'image'),
     ]
 
@@ -402,6 +404,22 @@ def test_a_snapshot_that_fails_is_not_copied(libvirt, monkeypatch):
     monkeypatch.setattr(libvirt_driver.LibvirtDriver, 'snapshot', fail)
     monkeypatch.setattr(snapshots, 'copy_on', copied.append)
     with pytest.raises(exception.ImageNotFound):
+        libvirt.snapshot('context', 'server', 'image', 'update')
+    assert copied == []
+
+
+def test_a_snapshot_that_is_not_whole_has_failed(libvirt, monkeypatch):
+    def refuse(_context, _instance, image_id):
+        raise exceptions.SnapshotIncomplete(image_id, 'it is queued')
+
+    copied = []
+    monkeypatch.setattr(
+        libvirt_driver.LibvirtDriver, 'snapshot', lambda *_args: None
+    )
+    monkeypatch.setattr(snapshots, 'require_whole', refuse)
+    monkeypatch.setattr(snapshots, 'copy_on', copied.append)
+    # Of a server that is shelved, Nova would remove the disk.
+    with pytest.raises(exceptions.SnapshotIncomplete):
         libvirt.snapshot('context', 'server', 'image', 'update')
     assert copied == []
 

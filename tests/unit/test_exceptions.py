@@ -49,6 +49,12 @@ INSTANCES = {
         lambda text: exceptions.NotActive(IMAGE, text or 'deactivated'),
         'is deactivated, not active',
     ),
+    'SnapshotIncomplete': (
+        lambda text: exceptions.SnapshotIncomplete(
+            IMAGE, text or 'it is queued, not active, after 600 s'
+        ),
+        'does not have the whole disk: it is queued, not active, after 600 s',
+    ),
     'NotInLocalStore': (
         lambda _text: exceptions.NotInLocalStore(IMAGE),
         'no copy in the ceph cluster of this host',

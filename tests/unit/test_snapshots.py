@@ -30,6 +30,7 @@ from nova_rbd_multistore import beside
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import glance
 from nova_rbd_multistore import snapshots
+from tests.fakes import disks
 from tests.fakes import endpoint as endpoints
 
 DATA = b'the bytes of a disk'
@@ -244,6 +245,105 @@ def test_so_does_one_into_the_store_of_the_site(context, uploads, monkeypatch):
     snapshots.SiteImages().update(context, 'an-image', {}, io.BytesIO(LONG))
     assert uploads.stores == ['west', 'west']
     assert uploads.kept == [LONG]
+
+
+# Whether it is whole
+
+GIB = 1 << 30
+
+DISK = f'{SERVER}_disk'
+
+
+@pytest.fixture
+def disk(host, monkeypatch):
+    """Sets how many bytes the disk of the server has, which is here."""
+    found = disks.Disks(host.cluster)
+    monkeypatch.setattr(snapshots.disks, 'RBDDriver', lambda _: found)
+    host.cluster.disks['vms', DISK] = None
+
+    def resize(size):
+        found.sizes[DISK] = size
+
+    return resize
+
+
+@pytest.fixture
+def require_whole(context):
+    return lambda image: snapshots.require_whole(
+        context, server(FOR_THE_USER[1]), image.id
+    )
+
+
+@pytest.mark.parametrize('rounded', [GIB, GIB - 1, GIB - 511])
+def test_an_image_of_the_whole_disk_is_whole(
+    cloud, disk, require_whole, rounded
+):
+    # What qemu-img makes of a disk is a number of sectors.
+    disk(rounded)
+    require_whole(cloud.api.add_image('west', size=GIB))
+
+
+@pytest.mark.parametrize('size', [0, GIB - 65536, GIB - 512, GIB + 512])
+def test_an_image_of_another_size_is_not(cloud, disk, require_whole, size):
+    disk(GIB)
+    image = cloud.api.add_image('west', size=size)
+    with pytest.raises(exceptions.SnapshotIncomplete) as caught:
+        require_whole(image)
+    assert f'it has {size} bytes, and the disk {GIB}' in str(caught.value)
+    assert image.id in str(caught.value)
+
+
+def test_a_direct_snapshot_is_whole_when_glance_has_added_it(
+    context, image, cloud, disk, require_whole
+):
+    disk(0)
+    url = cloud.west.complete(image.id)
+    fill(context, image, data=None, location=url)
+    assert image.locations == {}
+    require_whole(image)
+    assert image.locations == {'west': url}
+
+
+def test_one_that_glance_does_not_add_is_not(
+    image, disk, require_whole, options
+):
+    options.config(group='libvirt', images_rbd_glance_copy_timeout=77)
+    disk(GIB)
+    with pytest.raises(
+        exceptions.SnapshotIncomplete,
+        match='it is queued, not active, after 77 s',
+    ):
+        require_whole(image)
+
+
+def test_of_another_format_it_is_whole_when_it_is_active(
+    cloud, disk, require_whole
+):
+    disk(GIB)
+    require_whole(cloud.api.add_image('west', size=7, disk_format='qcow2'))
+
+
+def test_so_is_one_of_a_disk_that_is_not_in_the_pool(
+    host, cloud, disk, require_whole
+):
+    # In a file, from before the host had RBD.
+    disk(GIB)
+    del host.cluster.disks['vms', DISK]
+    require_whole(cloud.api.add_image('west', size=7))
+
+
+@pytest.mark.parametrize('away', ['glance', 'cluster'])
+def test_nothing_is_whole_that_cannot_be_seen(
+    cloud, disk, require_whole, away
+):
+    disk(GIB)
+    image = cloud.api.add_image('west', size=GIB)
+    if away == 'glance':
+        cloud.network.servers.clear()
+    else:
+        cloud.west.away = True
+    with pytest.raises(exceptions.HostError):
+        require_whole(image)
 
 
 # Into further stores
