@@ -23,6 +23,7 @@ import pytest
 
 from lab import cloud
 from lab import layout
+from tests.rig import relays
 from tests.rig import servers as nova_servers
 
 MIB = 1 << 20
@@ -196,6 +197,48 @@ def test_a_server_whose_image_cannot_be_copied_stays_shelved_with_its_data(
     west.remove('images', shelved.id)
     unshelve(server, 'west')
     assert west.digest('vms', disk) == was
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize('to_own_store', [False, True])
+def test_a_shelved_disk_is_whole_though_its_upload_was_refused_once(
+    configure, server, shelve, unshelve, where, east, to_own_store
+):
+    disk = nova_servers.disk(server)
+    was = east.digest('vms', disk)
+    with relays.NoServerAtFirst(where.glance_apis[0].url).run() as relay:
+        configure(
+            'east-1',
+            glance__endpoint_override=relay.url,
+            rbd_multistore__snapshots_to_own_store=to_own_store,
+        )
+        shelved = shelve(server)
+        assert relay.uploads == [f'/v2/images/{shelved.id}/file'] * 2
+
+        unshelve(server, 'east')
+
+    assert east.digest('vms', disk) == was
+
+
+@pytest.mark.fault
+def test_a_server_whose_image_is_not_whole_is_not_shelved(
+    configure, server, demo, servers, host_of, log_of, where, east
+):
+    disk = nova_servers.disk(server)
+    log = log_of('compute-east-1')
+    with relays.LosesTheBeginning(where.glance_apis[0].url).run() as relay:
+        configure('east-1', glance__endpoint_override=relay.url)
+        demo.compute.shelve_server(server)
+        servers.wait_for(server)
+    try:
+        assert log.lines('does not have the whole disk', f'the disk {GIB}')
+        assert host_of(server) == 'east-1'
+        assert disk in east.images('vms')
+        demo.compute.reboot_server(server, 'HARD')
+        servers.wait_for(server)
+    finally:
+        (image,) = demo.image.images(name=f'{server.name}-shelved')
+        demo.image.delete_image(image.id)
 
 
 #: MiB of a disk, and of what is in it, with all else: records, headers.

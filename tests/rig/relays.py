@@ -12,10 +12,11 @@
 
 """Servers that hang, and relays that stand before a real server."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 import contextlib
 import http.client
 import http.server
+import itertools
 import socketserver
 import threading
 import time
@@ -80,9 +81,7 @@ class Relay:
             protocol_version = 'HTTP/1.1'
 
             def do_GET(self) -> None:
-                body = self.rfile.read(
-                    int(self.headers.get('Content-Length') or 0)
-                )
+                body = self._body()
                 seconds = relay.hold_up(self.path)
                 if seconds:
                     relay.refused.append(self.path)
@@ -91,7 +90,22 @@ class Relay:
                 relay.passed.append(self.path)
                 self._say(*relay.ask(self, body))
 
-            do_POST = do_GET  # noqa: N815
+            do_POST = do_PUT = do_PATCH = do_GET  # noqa: N815
+
+            def _body(self) -> bytes | Iterable[bytes]:
+                if self.headers.get('Transfer-Encoding') == 'chunked':
+                    # Whatever is not read of it would be the next request.
+                    self.close_connection = True
+                    return self._chunks()
+                return self.rfile.read(
+                    int(self.headers.get('Content-Length') or 0)
+                )
+
+            def _chunks(self) -> Iterator[bytes]:
+                while size := int(self.rfile.readline(), 16):
+                    yield self.rfile.read(size)
+                    self.rfile.readline()
+                self.rfile.readline()
 
             def _say(
                 self, status: int, headers: Mapping[str, str], body: bytes
@@ -100,6 +114,8 @@ class Relay:
                 for name, value in headers.items():
                     self.send_header(name, value)
                 self.send_header('Content-Length', str(len(body)))
+                if self.close_connection:
+                    self.send_header('Connection', 'close')
                 # Perhaps nobody waits for it any more.
                 with contextlib.suppress(ConnectionError):
                     self.end_headers()
@@ -112,7 +128,9 @@ class Relay:
             yield self
 
     def ask(
-        self, request: http.server.BaseHTTPRequestHandler, body: bytes
+        self,
+        request: http.server.BaseHTTPRequestHandler,
+        body: bytes | Iterable[bytes],
     ) -> tuple[int, dict[str, str], bytes]:
         """What the server behind answers."""
         assert self._behind.hostname is not None
@@ -125,7 +143,13 @@ class Relay:
                 for name, value in request.headers.items()
                 if name.lower() not in ('host', 'connection')
             }
-            connection.request(request.command, request.path, body, headers)
+            connection.request(
+                request.command,
+                request.path,
+                body,
+                headers,
+                encode_chunked='Transfer-Encoding' in request.headers,
+            )
             answer = connection.getresponse()
             said = {
                 name: value
@@ -182,12 +206,56 @@ class DownloadsElsewhere(Relay):
         return 0.0
 
     def ask(
-        self, request: http.server.BaseHTTPRequestHandler, body: bytes
+        self,
+        request: http.server.BaseHTTPRequestHandler,
+        body: bytes | Iterable[bytes],
     ) -> tuple[int, dict[str, str], bytes]:
         if not request.path.endswith('/file'):
             return super().ask(request, body)
         self.redirected.append(request.path)
         return 307, {'Location': self._there + request.path}, b''
+
+
+class NoServerAtFirst(Relay):
+    """Refuses the first upload, as a load balancer without a server does.
+
+    :ivar uploads: paths of all uploads
+    """
+
+    def __init__(self, behind: str) -> None:
+        super().__init__(behind)
+        self.uploads: list[str] = []
+
+    def hold_up(self, _path: str, /) -> float:
+        return 0.0
+
+    def ask(
+        self,
+        request: http.server.BaseHTTPRequestHandler,
+        body: bytes | Iterable[bytes],
+    ) -> tuple[int, dict[str, str], bytes]:
+        if request.command == 'PUT':
+            self.uploads.append(request.path)
+            if len(self.uploads) == 1:
+                return 503, {}, b''
+        return super().ask(request, body)
+
+
+class LosesTheBeginning(Relay):
+    """Passes uploads on without the first of what comes."""
+
+    def hold_up(self, _path: str, /) -> float:
+        return 0.0
+
+    def ask(
+        self,
+        request: http.server.BaseHTTPRequestHandler,
+        body: bytes | Iterable[bytes],
+    ) -> tuple[int, dict[str, str], bytes]:
+        if request.command == 'PUT':
+            assert not isinstance(body, bytes)
+            body = itertools.islice(body, 1, None)
+        return super().ask(request, body)
 
 
 class Unwell(Relay):
