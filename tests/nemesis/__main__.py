@@ -235,8 +235,7 @@ class Run:
         while not self._over.wait(SAMPLE):
             for member in made:
                 with contextlib.suppress(psutil.Error):
-                    assert member.host._process is not None
-                    process = psutil.Process(member.host._process.pid)
+                    process = psutil.Process(member.host.pid)
                     with process.oneshot():
                         self._journal.note(
                             'sample',

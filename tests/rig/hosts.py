@@ -257,6 +257,12 @@ class Host:
         self.start(user, images, **how)
         return self.outcomes()
 
+    @property
+    def pid(self) -> int:
+        """Of its process, which was started."""
+        assert self._process is not None
+        return self._process.pid
+
     def freeze(self) -> None:
         """Have its process stand still."""
         self._signal(signal.SIGSTOP)
