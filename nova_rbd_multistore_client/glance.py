@@ -114,15 +114,21 @@ class Glance:
         return self._read(answer, client_image.Image.from_answer)
 
     def find(self, name: str) -> client_image.Image:
-        """One image, by its id or its name; two requests at most.
+        """One image, by its id or its name; four requests at most.
+
+        Names of images that Glance lists by itself go first: else any user
+        could take them, with an image that is open to the community.
 
         :raises errors.NotFound: if this account sees no such image
         :raises errors.SeveralImages: if several have that name
         """
         with contextlib.suppress(errors.NotFound):
             return self.image(name)
-        found = [i for i in self.images({'name': name}) if i.name == name]
-        if not found:
+        for listed in (self.images, self.every_image):
+            found = [i for i in listed({'name': name}) if i.name == name]
+            if found:
+                break
+        else:
             raise errors.NotFound(
                 f'No image {text.printable(name)} that this account may see'
             )
@@ -133,7 +139,10 @@ class Glance:
     def images(
         self, filters: Mapping[str, str] | None = None
     ) -> Iterator[client_image.Image]:
-        """All images that this account sees; a request for each thousand.
+        """The images that Glance lists; a request for each thousand.
+
+        Not those that are hidden, nor, from administrators either, those of
+        other projects that are open to the community.
 
         :param filters: of Glance's list
         """
@@ -149,9 +158,11 @@ class Glance:
     def every_image(
         self, filters: Mapping[str, str] | None = None
     ) -> Iterator[client_image.Image]:
-        """The same, with those that ``openstack image list`` hides."""
+        """All images that this account may see, those left out there too."""
         for hidden in ('false', 'true'):
-            yield from self.images({**(filters or {}), 'os_hidden': hidden})
+            yield from self.images(
+                {'visibility': 'all', **(filters or {}), 'os_hidden': hidden}
+            )
 
     def tasks(self, image_id: str) -> tuple[task_values.CopyTask, ...]:
         """The image's tasks that Glance shows this account.
@@ -169,13 +180,24 @@ class Glance:
     def locations(
         self, image_id: str
     ) -> tuple[image_values.ImageLocation, ...]:
-        """Where an image lies, as URLs of the stores."""
+        """Where an image lies, as URLs of the stores.
+
+        :raises errors.NotFound: if the image is gone
+        :raises errors.Unreachable: if this Glance does not tell of any image
+        """
         answer = self._ask(
             'GET',
             f'/images/{_quoted(image_id)}/locations',
             'see where an image lies',
             right=_LOCATIONS_RIGHT,
         )
+        if answer.status_code == http.HTTPStatus.NOT_FOUND:
+            # Either there is no such image, or there is no such question.
+            self.image(image_id)
+            raise errors.Unreachable(
+                f'Glance does not tell where image {image_id} lies: '
+                f'404 {told(answer)}'
+            )
         return self._read(answer, image_values.image_locations)
 
     def request_copy(

@@ -127,13 +127,17 @@ class ImageProxy:
     :ivar tasks: by id of the image
     :ivar data: what each glance-api says when asked for data: a status, or
         None if it does not answer; those that are not here have it
-    :ivar admin: whether the account is an administrator
+    :ivar admin: whether the account is an administrator: of project admin,
+        and of project demo if it is none
     :ivar tasks_shown: whether it sees any task
+    :ivar tells_locations: whether there is a question for these at all
     :ivar start: seconds until a copy begins
     :ivar pace: seconds that a copy to one store takes
     :ivar failures: why copies fail, by store
     :ivar asked: the requests: method and path
     :ivar endpoints: URLs of glance-apis in the catalog
+    :ivar gone: ids of images that are listed, and deleted before anything
+        else is asked of them
     """
 
     interface = 'public'
@@ -147,8 +151,10 @@ class ImageProxy:
         self.data: dict[str, int | None] = {}
         self.locations: dict[str, list[dict[str, Any]]] = {}
         self.in_use: set[tuple[str, str]] = set()
+        self.gone: set[str] = set()
         self.admin = admin
         self.tasks_shown = True
+        self.tells_locations = True
         self.start = 1.0
         self.pace = 10.0
         self.failures: dict[str, str] = {}
@@ -267,13 +273,8 @@ class ImageProxy:
             for image in self.images.values()
             if image['os_hidden'] is hidden
             and params.get('name') in (None, image['name'])
-            and params.get('visibility') in (None, image['visibility'])
+            and self._lists(image, params.get('visibility'))
             and _since(params.get('updated_at')) <= image['updated_at']
-            and (
-                self.admin
-                or image['owner'] == 'demo'
-                or image['visibility'] == 'public'
-            )
         ]
         ids = [image['id'] for image in found]
         first = ids.index(params['marker']) + 1 if 'marker' in params else 0
@@ -287,11 +288,23 @@ class ImageProxy:
             body['next'] = f'/v2/images?{query}'
         return 200, body
 
+    def _lists(self, image: Mapping[str, Any], asked: str | None) -> bool:
+        """Whether a list has an image, as ``_image_get_all`` decides.
+
+        :param asked: the visibility that the list is to be limited to
+        """
+        own = image['owner'] == ('admin' if self.admin else 'demo')
+        visibility = image['visibility']
+        if asked is None and visibility == 'community' and not own:
+            return False
+        return asked in (None, 'all', visibility) and (
+            self.admin or own or visibility in ('public', 'community')
+        )
+
     def _image(self, image_id: str) -> dict[str, Any]:
-        try:
-            return self.images[image_id]
-        except KeyError:
-            raise Refusal(404, f'No image found with ID {image_id}') from None
+        if image_id not in self.images or image_id in self.gone:
+            raise Refusal(404, f'No image found with ID {image_id}')
+        return self.images[image_id]
 
     def _show(self, image_id: str, _endpoint: str | None, **_more: Any) -> Any:
         return 200, self._image(image_id)
@@ -306,7 +319,10 @@ class ImageProxy:
     def _list_locations(
         self, image_id: str, _endpoint: str | None, **_more: Any
     ) -> Any:
+        if not self.tells_locations:
+            raise Refusal(404, 'The resource could not be found.')
         self._require_admin()
+        self._image(image_id)
         return 200, self.locations.get(image_id, [])
 
     def _first_byte(

@@ -35,6 +35,35 @@ def test_every_image_is_more_than_those_that_are_not_hidden(proxy, service):
     assert {image.id for image in service.every_image()} == {shown, hidden}
 
 
+@pytest.mark.parametrize('admin', [True, False])
+def test_every_image_is_those_of_other_projects_communities_too(
+    proxy, service, admin
+):
+    proxy.admin = admin
+    theirs = proxy.add('t', 'east', owner='other', visibility='community')
+    assert [*service.images()] == []
+    assert {image.id for image in service.every_image()} == {theirs}
+
+
+def test_every_image_may_be_those_of_one_visibility(proxy, service):
+    proxy.add('private', 'east', visibility='private')
+    public = proxy.add('public', 'east', os_hidden=True)
+    listed = service.every_image({'visibility': 'public'})
+    assert {image.id for image in listed} == {public}
+
+
+@pytest.mark.parametrize(
+    'fields',
+    [{'os_hidden': True}, {'owner': 'other', 'visibility': 'community'}],
+)
+def test_an_image_that_lists_hide_is_found_by_its_name(proxy, service, fields):
+    image_id = proxy.add('debian', 'east', **fields)
+    assert service.find('debian').id == image_id
+    # But nobody takes the name of one that they show.
+    shown = proxy.add('debian', 'east')
+    assert service.find('debian').id == shown
+
+
 def test_an_image_is_found_by_its_id_or_its_name(proxy, service):
     image_id = proxy.add('debian', 'east')
     assert service.find(image_id).name == 'debian'
@@ -84,6 +113,22 @@ def test_a_user_is_told_which_right_is_missing(proxy, service):
     with pytest.raises(errors.NotAllowed, match='stores_info_detail'):
         service.store_details()
     with pytest.raises(errors.NotAllowed, match='fetch_image_location'):
+        service.locations(image_id)
+
+
+def test_an_image_that_is_gone_lies_nowhere(proxy, service):
+    image_id = proxy.add('debian', 'file')
+    proxy.gone.add(image_id)
+    with pytest.raises(errors.NotFound, match=image_id):
+        service.locations(image_id)
+
+
+def test_a_glance_that_does_not_tell_where_images_lie_is_of_no_use(
+    proxy, service
+):
+    image_id = proxy.add('debian', 'file')
+    proxy.tells_locations = False
+    with pytest.raises(errors.Unreachable, match='does not tell where image'):
         service.locations(image_id)
 
 

@@ -106,6 +106,32 @@ def test_what_a_location_leads_to_is_somebodys(orphans, proxy, west, nobodys):
     assert west.removed == []
 
 
+@pytest.mark.parametrize(
+    'fields',
+    [
+        {'owner': 'other', 'visibility': 'community'},
+        # As a list shows an image of before Glance had several stores.
+        {'stores': ''},
+    ],
+)
+def test_nor_is_what_one_leads_to_that_lists_do_not_tell_of(
+    orphans, proxy, west, nobodys, fields
+):
+    image_id = proxy.add('theirs', **({'stores': 'west'} | fields))
+    proxy.locations[image_id] = [
+        {'url': f'rbd://fsid-west/images/{nobodys}/snap', 'metadata': {}}
+    ]
+    _, results = orphans('--yes')
+    assert results[nobodys] == 'kept: an image has its data there'
+    assert west.removed == []
+
+
+def test_an_image_that_goes_meanwhile_has_no_data(orphans, proxy, nobodys):
+    proxy.gone.add(proxy.add('gone', 'east'))
+    _, results = orphans('--yes')
+    assert results == {nobodys: 'removed'}
+
+
 def test_data_of_an_image_that_is_elsewhere_is_for_repair(
     orphans, proxy, west
 ):

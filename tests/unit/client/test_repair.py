@@ -92,11 +92,12 @@ def test_data_in_use_is_left_alone(repair, proxy, east, west, fields):
     assert west.removed == []
 
 
+@pytest.mark.parametrize('visibility', ['public', 'community'])
 def test_data_that_another_record_refers_to_is_left_alone(
-    repair, proxy, east, west
+    repair, proxy, east, west, visibility
 ):
     image_id = proxy.add('debian', 'east')
-    other = proxy.add('other', 'west')
+    other = proxy.add('other', 'west', owner='other', visibility=visibility)
     proxy.locations[other] = [
         {'url': f'rbd://fsid-west/images/{image_id}/snap', 'metadata': {}}
     ]
