@@ -32,6 +32,10 @@ class ListReplicas(options.Lister):
     "failed: <reason>"; "locked until 14:02 UTC" (an image that something else
     in Glance holds, at the latest until then).
 
+    Without names, the images are those that "openstack image list" shows: not
+    those that are hidden or, even for administrators, those of other projects
+    that are open to the community. With --all, these too.
+
     Reasons, numbers and times are those of tasks, which Glance shows to the
     project that asked for the copy, and to administrators.
 
@@ -61,6 +65,12 @@ class ListReplicas(options.Lister):
             '--public', action='store_true', help='Show public images only'
         )
         parser.add_argument(
+            '--all',
+            action='store_true',
+            help="Show also hidden images, and other projects' that are open "
+            'to the community',
+        )
+        parser.add_argument(
             '--long',
             action='store_true',
             help='Show status, visibility, owner and size, too, and stores '
@@ -81,7 +91,10 @@ class ListReplicas(options.Lister):
         if parsed_args.images:
             listed = options.find_all(service, parsed_args.images)
         else:
-            listed = service.images(
+            listing = (
+                service.every_image if parsed_args.all else service.images
+            )
+            listed = listing(
                 {'visibility': 'public'} if parsed_args.public else None
             )
         wanted = (

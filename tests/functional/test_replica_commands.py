@@ -361,6 +361,24 @@ def test_data_of_nobody_is_found_and_removed(admins, ceph, west, upload):
 
 
 @pytest.mark.long
+def test_an_image_that_lists_hide_is_an_image_all_the_same(
+    admins, ceph, upload
+):
+    image = upload(store='west', visibility='community')
+    found = admins.replica(
+        *('orphans', '--store', 'west', '--older-than', '0m'), *ceph
+    )
+    assert image.id not in {row['Name'] for row in found.rows}
+    # Glance hides those of other projects, from administrators too.
+    listed = {row['ID'] for row in admins.replica('list').rows}
+    assert image.id not in listed
+    listed = {row['ID'] for row in admins.replica('list', '--all').rows}
+    assert image.id in listed
+    (row,) = admins.replica('list', image.name).rows
+    assert row['ID'] == image.id
+
+
+@pytest.mark.long
 def test_a_user_may_not_look_for_orphans(users, ceph):
     done = users.run('image', 'replica', 'orphans', '--store', 'west', *ceph)
     assert done.status == 1

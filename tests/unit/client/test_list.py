@@ -73,6 +73,18 @@ def test_public_leaves_public_images(run, proxy, by_name):
     assert [row['Name'] for row in rows] == ['public']
 
 
+def test_all_leaves_nothing_out(run, proxy):
+    proxy.add('shown', 'east')
+    proxy.add('hidden', 'east', os_hidden=True)
+    proxy.add('theirs', 'east', owner='other', visibility='community')
+    rows = shown(run(ListReplicas, '-f', 'json'))
+    assert [row['Name'] for row in rows] == ['shown']
+    rows = shown(run(ListReplicas, '-f', 'json', '--all'))
+    assert {row['Name'] for row in rows} == {'shown', 'hidden', 'theirs'}
+    rows = shown(run(ListReplicas, '-f', 'json', '--all', '--public'))
+    assert {row['Name'] for row in rows} == {'shown', 'hidden'}
+
+
 def test_one_store_is_one_column(run, proxy):
     proxy.add('debian', 'east')
     (row,) = shown(run(ListReplicas, '-f', 'json', '--store', 'west'))
