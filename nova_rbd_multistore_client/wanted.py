@@ -26,6 +26,16 @@ from nova_rbd_multistore_client import image as images
 _WORD = {'type': 'string', 'minLength': 1, 'maxLength': 255}
 _WORDS = {'type': 'array', 'items': _WORD, 'minItems': 1}
 
+#: One of them has to be there: they say whose images a rule means.
+_WHOSE = [
+    {'required': ['owner']},
+    {'required': ['ids']},
+    {
+        'required': ['visibility'],
+        'properties': {'visibility': {'const': 'public'}},
+    },
+]
+
 #: What such a file may hold, as a JSON Schema.
 SCHEMA: Mapping[str, Any] = {
     '$schema': 'https://json-schema.org/draft/2020-12/schema',
@@ -46,6 +56,9 @@ SCHEMA: Mapping[str, Any] = {
                         'type': 'object',
                         'minProperties': 1,
                         'additionalProperties': False,
+                        # Names, tags and properties are users' to set: they
+                        # could have their own images copied everywhere.
+                        'anyOf': _WHOSE,
                         'properties': {
                             'ids': _WORDS,
                             'name': _WORD,
@@ -137,8 +150,7 @@ def parse(content: str, name: str) -> tuple[Rule, ...]:
     validator = jsonschema.Draft202012Validator(SCHEMA)
     wrong = [
         (
-            # A key that is misspelled is missing, too.
-            error.validator != 'additionalProperties',
+            _rank(error),
             _line(_node(root, error)),
             _reason(error),
         )
@@ -198,11 +210,29 @@ def _node(root: Any, error: Any) -> Any:
     return node
 
 
+def _is_about_whose(error: Any) -> bool:
+    return error.validator_value is _WHOSE
+
+
+def _rank(error: Any) -> int:
+    """Which of several errors of one rule is the cause of the others."""
+    if error.validator == 'additionalProperties':
+        # A key that is misspelled is missing, too.
+        return 0
+    return 2 if _is_about_whose(error) else 1
+
+
 def _reason(error: Any) -> str:
     path = '.'.join(
         f'[{step}]' if isinstance(step, int) else str(step)
         for step in error.absolute_path
     ).replace('.[', '[')
+    if _is_about_whose(error):
+        return (
+            f'{path}: any user may have images that meet this, for names, '
+            'tags and properties are theirs to set: add owner, ids or '
+            '"visibility: public"'
+        )
     if error.validator == 'anyOf':
         return f'{path} is neither "all" nor a list of names of stores'
     return f'{path}: {error.message}' if path else str(error.message)

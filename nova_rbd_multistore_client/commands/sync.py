@@ -39,11 +39,17 @@ class SyncReplicas(options.Lister):
         rules:
           - images: {name: "debian-*", visibility: public}
             stores: [east, west]
-          - images: {tags: [golden], properties: {os_distro: ubuntu}}
+          - images: {tags: [golden], visibility: public}
             stores: all
-          - images: {name: "scratch-*"}
+          - images:
+              name: "scratch-*"
+              owner: 1c8a7a6d2c1f4c0b9b8f3e5d7a9c1e2f
             stores: [east]
             exclusive: true
+
+    Names, tags and properties are users' to set, so each rule has to say whose
+    images it means: by owner (the id of a project), ids or "visibility:
+    public".
 
     With "exclusive", they are deleted from other stores, under the conditions
     of "image replica delete"; whatever any rule wants stays.

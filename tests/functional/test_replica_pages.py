@@ -128,7 +128,7 @@ def scene_of_sync(scene):
     (scene.directory / 'typo.yaml').write_text(
         'version: 1\n'
         'rules:\n'
-        '  - images: {name: "debian-*"}\n'
+        '  - images: {name: "debian-*", visibility: public}\n'
         '    store: [west]\n'
     )
 

@@ -136,9 +136,9 @@ def test_a_copy_that_failed_counts_until_the_next_one(taken, proxy, held):
 RULES = wanted.parse(
     'version: 1\n'
     'rules:\n'
-    '  - images: {tags: [golden]}\n'
+    '  - images: {tags: [golden], visibility: public}\n'
     '    stores: all\n'
-    '  - images: {name: "debian-*"}\n'
+    '  - images: {name: "debian-*", visibility: public}\n'
     '    stores: [west]\n',
     'f',
 )

@@ -201,7 +201,7 @@ def rules(tmp_path):
     path.write_text(
         'version: 1\n'
         'rules:\n'
-        '  - images: {name: "debian-*"}\n'
+        '  - images: {name: "debian-*", visibility: public}\n'
         '    stores: [west]\n'
     )
     return path

@@ -13,6 +13,7 @@
 """``openstack image replica sync``, and the file that it reads."""
 
 import contextlib
+import inspect
 import json
 import pathlib
 
@@ -36,6 +37,7 @@ rules:
   - images:
       tags: [golden]
       properties: {os_distro: ubuntu}
+      owner: demo
     stores: all
   - images: {ids: [an-id], owner: demo}
     stores: [east]
@@ -60,17 +62,17 @@ def test_a_file_becomes_rules_that_know_their_lines():
     ('old', 'new', 'line', 'reason'),
     [
         ('version: 1', 'version: 2', 1, 'version: 1 was expected'),
-        ('stores: all', 'stores: some', 8, 'neither "all" nor a list'),
-        ('stores: all', 'stores: []', 8, 'neither "all" nor a list'),
-        ('stores: all', 'stroes: all', 8, "'stroes' was unexpected"),
+        ('stores: all', 'stores: some', 9, 'neither "all" nor a list'),
+        ('stores: all', 'stores: []', 9, 'neither "all" nor a list'),
+        ('stores: all', 'stroes: all', 9, "'stroes' was unexpected"),
         ('    stores: all', '', 5, "'stores' is a required"),
         ('tags: [golden]', 'tag: [golden]', 6, "'tag' was unexpected"),
         ('visibility: public', 'visibility: all', 3, "'all' is not one of"),
         ('os_distro: ubuntu', 'os_version: 24.04', 7, 'is not of type'),
-        ('exclusive: true', 'exclusive: sure', 11, 'is not of type'),
-        ('{ids: [an-id], owner: demo}', '{}', 9, 'should be non-empty'),
+        ('exclusive: true', 'exclusive: sure', 12, 'is not of type'),
+        ('{ids: [an-id], owner: demo}', '{}', 10, 'should be non-empty'),
         ('rules:', 'rules: {', 3, 'no YAML'),
-        ('    stores: all', '    stores: all\n    stores: all', 9, 'twice'),
+        ('    stores: all', '    stores: all\n    stores: all', 10, 'twice'),
         (GOOD, '', 1, 'nothing in it'),
         (GOOD, '- a', 1, 'is not of type'),
         (GOOD, 'a: [', 1, 'no YAML'),
@@ -83,6 +85,42 @@ def test_what_is_wrong_is_told_with_its_line(old, new, line, reason):
         wanted.parse(GOOD.replace(old, new), 'wishes.yaml')
     assert str(caught.value).startswith(f'wishes.yaml:{line}: ')
     assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    'criteria',
+    [
+        'name: "debian-*"',
+        'tags: [golden]',
+        'properties: {os_distro: debian}',
+        'name: "debian-*", tags: [golden], properties: {os_distro: debian}',
+        'name: "debian-*", visibility: private',
+        'name: "debian-*", visibility: shared',
+        # Any user may open an image to all.
+        'visibility: community',
+    ],
+)
+def test_a_rule_that_any_user_may_join_is_refused(criteria):
+    content = (
+        f'version: 1\nrules:\n  - stores: all\n    images: {{{criteria}}}\n'
+    )
+    with pytest.raises(
+        wanted.WrongFile, match=r'^f:4: rules\[0\]\.images: any user'
+    ):
+        wanted.parse(content, 'f')
+
+
+@pytest.mark.parametrize(
+    'criterion', ['ids: [an-id]', 'owner: demo', 'visibility: public']
+)
+def test_a_rule_that_says_whose_images_it_means_is_good(criterion):
+    content = (
+        'version: 1\n'
+        'rules:\n'
+        f'  - images: {{name: "debian-*", {criterion}}}\n'
+        '    stores: all\n'
+    )
+    assert len(wanted.parse(content, 'f')) == 1
 
 
 @settings(deadline=None)
@@ -194,8 +232,8 @@ def sync(run, tmp_path):
     return sync
 
 
-EVERYWHERE = '- {images: {name: "*"}, stores: all}\n'
-WEST_ALONE = '- {images: {name: "*"}, stores: [west], exclusive: true}\n'
+EVERYWHERE = '- {images: {owner: demo}, stores: all}\n'
+WEST_ALONE = '- {images: {owner: demo}, stores: [west], exclusive: true}\n'
 
 
 def test_a_dry_run_shows_the_plan_and_does_nothing(sync, proxy):
@@ -254,7 +292,7 @@ def test_a_failed_copy_is_told(sync, proxy):
 
 def test_a_store_that_is_not_there_is_told_with_its_line(sync):
     with pytest.raises(wanted.WrongFile, match=r':3: Glance has no store n'):
-        sync('- {images: {name: x}, stores: [north]}\n')
+        sync('- {images: {owner: demo}, stores: [north]}\n')
 
 
 @pytest.mark.parametrize('content', [None, b'\xff'])
@@ -269,4 +307,34 @@ def test_a_file_that_cannot_be_read_is_told(run, tmp_path, content):
 def test_the_example_is_a_good_file():
     root = pathlib.Path(__file__).parents[3]
     content = (root / 'etc' / 'systemd' / 'replicas.yaml').read_text()
-    assert wanted.parse(content, 'replicas.yaml')
+    public_and_tenants = [
+        image(
+            tags=frozenset({'golden'}),
+            properties={'os_distro': 'debian'},
+            visibility=visibility,
+        )
+        for visibility in ('public', 'community', 'shared', 'private')
+    ]
+    for rule in wanted.parse(content, 'replicas.yaml'):
+        assert [rule.applies_to(found) for found in public_and_tenants] == [
+            *(True, False, False, False)
+        ]
+
+
+def test_so_is_the_one_of_its_help():
+    example = '\n'.join(
+        line
+        for line in inspect.getdoc(SyncReplicas).splitlines()
+        if line.startswith('    ')
+    )
+    assert len(wanted.parse(example, 'help')) == 3
+
+
+def test_communities_images_are_brought_too(sync, proxy):
+    image_id = proxy.add(
+        'theirs', 'east', owner='other', visibility='community'
+    )
+    _, changes = sync(
+        f'- {{images: {{ids: [{image_id}]}}, stores: [west]}}\n', '--wait'
+    )
+    assert changes == {('+', 'west', 'theirs'): 'copied'}
