@@ -79,6 +79,20 @@ class Data:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Look:
+    """What came of looking for a copy where Glance's record says it lies.
+
+    :ivar pool: that it lies in, '' if nobody could look
+    :ivar found: what is there, None if nothing
+    :ivar unseen: why nobody could look, '' if that was done
+    """
+
+    pool: str = ''
+    found: Data | None = None
+    unseen: str = ''
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Trashed:
     """An RBD image in a pool's trash.
 

@@ -26,12 +26,18 @@ from nova_rbd_multistore_client import image as images
 class Seen:
     """What the clusters show of an image.
 
-    :ivar looked: whether the store's own was looked into
+    :ivar looked: whether the data in the store was looked at: what is not
+        found where the record says that it lies was not
+    :ivar unseen: why that could not be done, although the store's cluster was
+        given, '' otherwise
+    :ivar lost_in: pool where nothing was found of it, '' otherwise
     :ivar found: what it has, None if nothing
     :ivar empty: other stores that are known not to have the whole data
     """
 
     looked: bool = False
+    unseen: str = ''
+    lost_in: str = ''
     found: data.Data | None = None
     empty: frozenset[str] = frozenset()
 

@@ -12,13 +12,16 @@
 
 """The Ceph clusters behind the stores, as far as they were given."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 import contextlib
 import dataclasses
 from typing import Protocol, Self
 
+from nova_rbd_multistore import image as image_values
+from nova_rbd_multistore import text
 from nova_rbd_multistore_client import data
 from nova_rbd_multistore_client import errors
+from nova_rbd_multistore_client import place
 from nova_rbd_multistore_client import store as stores
 
 
@@ -43,22 +46,37 @@ class Site:
     """The pool of one store.
 
     :ivar store: its name
+    :ivar pool: that it puts images into; older ones may lie elsewhere
+    :ivar fsid: of the cluster
     """
 
     store: str
     cluster: Cluster
     pool: str
+    fsid: str
+
+    def place_of(self, image_id: str) -> place.Place:
+        """Where the store would put an image today."""
+        return place.Place(self.fsid, self.pool, image_id)
 
     def look(self, image_id: str) -> data.Data | None:
-        """What the pool has of an image."""
+        """What the pool has of an image, whatever the image's record says."""
         return self.cluster.look(self.pool, image_id)
 
 
 class Sites:
-    """The pools that can be looked into, by store."""
+    """The pools that can be looked into, by store.
 
-    def __init__(self, known: Iterable[Site] = ()) -> None:
+    :param clusters: all that were given, by their fsids
+    """
+
+    def __init__(
+        self,
+        known: Iterable[Site] = (),
+        clusters: Mapping[str, Cluster] | None = None,
+    ) -> None:
         self._known = {site.store: site for site in known}
+        self._clusters = clusters or {}
 
     @classmethod
     def of(
@@ -70,7 +88,7 @@ class Sites:
         """
         by_fsid = {cluster.fsid(): cluster for cluster in clusters}
         known = [
-            Site(store.id, by_fsid[store.fsid], store.pool)
+            Site(store.id, by_fsid[store.fsid], store.pool, store.fsid)
             for store in details
             if store.pool and store.fsid in by_fsid
         ]
@@ -81,7 +99,7 @@ class Sites:
                     f'No store of Glance keeps its images in Ceph cluster '
                     f'{fsid}: check --ceph-conf'
                 )
-        return cls(known)
+        return cls(known, by_fsid)
 
     def get(self, store: str) -> Site | None:
         """The pool of a store, None if its cluster was not given."""
@@ -99,6 +117,38 @@ class Sites:
                 "it with --ceph-conf, once for each store's cluster"
             )
         return site
+
+    def look(
+        self,
+        image_id: str,
+        store: str,
+        locations: Iterable[image_values.ImageLocation],
+    ) -> data.Look:
+        """Look for a copy that the image's record lists.
+
+        :param locations: of the image, in all stores
+        :raises errors.CephNeeded: if the store's cluster was not given
+        :raises errors.Unreachable: if its pool cannot be looked into
+        """
+        own = self.require(store).place_of(image_id)
+        where = place.of(locations, store, own)
+        if where is None:
+            return data.Look(
+                unseen=f'Glance does not tell where its data in store {store} '
+                'lies'
+            )
+        lies = f'its data lies in {where}'
+        cluster = self._clusters.get(where.fsid)
+        if cluster is None:
+            return data.Look(unseen=f'{lies}, which was not looked into')
+        try:
+            found = cluster.look(where.pool, where.name)
+        except (errors.Unreachable, errors.NotAllowed) as exc:
+            # Another pool is what a record says, which may say anything.
+            if (where.fsid, where.pool) == (own.fsid, own.pool):
+                raise
+            return data.Look(unseen=f'{lies}: {exc}')
+        return data.Look(text.printable(where.pool), found)
 
     def __iter__(self) -> Iterator[Site]:
         return iter(self._known.values())

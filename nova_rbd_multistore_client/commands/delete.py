@@ -19,6 +19,7 @@ from typing import Any
 from nova_rbd_multistore_client import data
 from nova_rbd_multistore_client import deleting
 from nova_rbd_multistore_client import errors
+from nova_rbd_multistore_client import glance
 from nova_rbd_multistore_client import image as images
 from nova_rbd_multistore_client import reading
 from nova_rbd_multistore_client import servers
@@ -35,6 +36,9 @@ class DeleteReplicas(options.Lister):
     booted from is not deleted, unless --blind is given. (Glance itself refuses
     if there are clones of version 1. Data with clones of version 2 it moves
     into the trash of the pool, where it stays and takes its space.)
+
+    A copy is looked for where the image's record says that it lies. If that
+    is out of reach, it is not deleted either, unless --blind is given.
 
     All stores are looked at before the first copy is deleted.
     """
@@ -61,13 +65,16 @@ class DeleteReplicas(options.Lister):
         stores = options.require_stores(parsed_args.stores, service.stores())
         image = service.find(parsed_args.image)
         with options.sites_of(parsed_args, service) as looked_at:
-            seen = {store: see(image, store, looked_at) for store in stores}
+            seen = {
+                store: see(service, image, store, looked_at)
+                for store in stores
+            }
         # One after another, as they will be deleted.
         left = image.record
         for store in stores:
             why = deleting.obstacle(left, store, seen[store])
             if not why and not seen[store].looked and not parsed_args.blind:
-                why = blind_spot(self, image)
+                why = blind_spot(self, image, seen[store])
             if why:
                 raise errors.Refusing(
                     f'{image} is not deleted from store {store}: {why}'
@@ -82,37 +89,54 @@ class DeleteReplicas(options.Lister):
 
 
 def see(
-    image: images.Image, store: str, looked_at: sites.Sites
+    service: glance.Glance,
+    image: images.Image,
+    store: str,
+    looked_at: sites.Sites,
 ) -> deleting.Seen:
     """What the clusters that were given show of an image."""
     record = image.record
-    empty = set()
-    for other in record.stores - {store}:
-        site = looked_at.get(other)
-        if site is not None:
-            health, _ = data.health(site.look(image.id), record.size)
-            if health is reading.Health.MISSING:
-                empty.add(other)
-    own = looked_at.get(store)
+    looked_into = [name for name in record.stores if looked_at.get(name)]
+    if not looked_into:
+        return deleting.NOTHING_SEEN
+    locations = service.locations(image.id)
+    looks = {
+        name: looked_at.look(image.id, name, locations) for name in looked_into
+    }
+    own = looks.pop(store, data.Look())
     return deleting.Seen(
-        looked=own is not None,
-        found=own.look(image.id) if own else None,
-        empty=frozenset(empty),
+        looked=own.found is not None,
+        unseen=own.unseen,
+        lost_in='' if own.found else own.pool,
+        found=own.found,
+        empty=frozenset(
+            name
+            for name, look in looks.items()
+            if not look.unseen
+            and data.health(look.found, record.size)[0]
+            is reading.Health.MISSING
+        ),
     )
 
 
-def blind_spot(of: options.Lister, image: images.Image) -> str:
-    """Why it must not be deleted where nobody looks for clones."""
+def blind_spot(
+    of: options.Lister, image: images.Image, seen: deleting.Seen
+) -> str:
+    """Why it must not be deleted where nobody has looked for clones."""
+    if seen.unseen:
+        return f'{seen.unseen}: look for clones there, and give --blind'
+    advice = (
+        f'nothing of it is in pool {seen.lost_in}, where its record says that '
+        'it is: find it, and give --blind'
+        if seen.lost_in
+        else "name the store's cluster with --ceph-conf, or give --blind"
+    )
     try:
         count = servers.Servers(options.compute_of(of)).count(image.id)
     except errors.ReplicaError as exc:
-        return (
-            f'whether it has clones is not known ({exc}): name its '
-            'cluster with --ceph-conf, or give --blind'
-        )
+        return f'whether it has clones is not known ({exc}): {advice}'
     if not count:
         return ''
     return (
-        f'there are {count} servers of it, whose disks may be clones: name '
-        "the store's cluster with --ceph-conf, or give --blind"
+        f'there are {count} servers of it, whose disks may be clones: {advice}'
     )

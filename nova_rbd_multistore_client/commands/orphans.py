@@ -81,7 +81,8 @@ class ListOrphans(options.Lister):
             # the time that these are listed.
             names = site.cluster.names(site.pool)
             listed = {image.id: image for image in service.every_image()}
-            found = [*_compare(site, names, listed, before)]
+            found = [*_without_record(site, names, listed, before)]
+            found += self._without_data(looked_at, store, listed.values())
             removable = [
                 entry
                 for entry in found
@@ -140,6 +141,33 @@ class ListOrphans(options.Lister):
                     results[entry.name] = 'removed'
         return results
 
+    def _without_data(
+        self,
+        looked_at: sites.Sites,
+        store: str,
+        listed: Iterable[images.Image],
+    ) -> Iterator[orphan.Orphan]:
+        service = options.glance_of(self)
+        site = looked_at.require(store)
+        for image in listed:
+            record = image.record
+            if not record.holds(store) or not record.active:
+                continue
+            # Most images lie where the store puts them today.
+            if orphan.without_data(image, site.look(image.id)) is None:
+                continue
+            try:
+                locations = service.locations(image.id)
+            except errors.NotFound:
+                continue
+            look = looked_at.look(image.id, store, locations)
+            if look.unseen:
+                options.warn(self, f'{image}: {look.unseen}')
+                continue
+            lost = orphan.without_data(image, look.found)
+            if lost is not None:
+                yield lost
+
     def _tell(
         self, site: sites.Site, rows: Sequence[Sequence[Any]], yes: bool
     ) -> None:
@@ -159,7 +187,7 @@ class ListOrphans(options.Lister):
             options.warn(self, 'Nothing was removed: give --yes to do so.')
 
 
-def _compare(
+def _without_record(
     site: sites.Site,
     names: Iterable[str],
     listed: dict[str, images.Image],
@@ -176,10 +204,3 @@ def _compare(
         found = site.look(name)
         if found is not None:
             yield orphan.of_data(found, image, before)
-    for image in listed.values():
-        record = image.record
-        if not record.holds(site.store) or not record.active:
-            continue
-        lost = orphan.without_data(image, site.look(image.id))
-        if lost is not None:
-            yield lost

@@ -103,8 +103,11 @@ class PruneReplicas(options.Lister):
                 image = service.image(candidate.image.id)
             except errors.NotFound:
                 continue
-            seen = delete.see(image, store, looked_at)
-            why = deleting.obstacle(image.record, store, seen)
+            try:
+                seen = delete.see(service, image, store, looked_at)
+            except errors.NotFound:
+                continue
+            why = deleting.obstacle(image.record, store, seen) or seen.unseen
             result = f'kept: {why}' if why else 'would be deleted'
             if yes and not why:
                 result = self._delete(image.id, store)

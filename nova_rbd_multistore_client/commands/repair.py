@@ -20,6 +20,7 @@ from typing import Any
 from oslo_utils import timeutils
 
 from nova_rbd_multistore import task as task_values
+from nova_rbd_multistore_client import data
 from nova_rbd_multistore_client import errors
 from nova_rbd_multistore_client import image as images
 from nova_rbd_multistore_client import orphan
@@ -66,7 +67,10 @@ class RepairReplicas(options.Lister):
                     'Whether data is missing, or in the way, is not known '
                     'without --ceph-conf.',
                 )
-            for finding in self._find(image, looked_at):
+            findings, unseen = self._find(image, looked_at)
+            for words in unseen:
+                options.warn(self, f'{image}: {words}')
+            for finding in findings:
                 done = str(finding)
                 if finding.action is remedy.Action.NONE:
                     self.not_all_well = True
@@ -77,18 +81,20 @@ class RepairReplicas(options.Lister):
                     done = f'would {done}'
                 rows.append((finding.store, finding.what, done))
         if not rows:
-            options.warn(self, f'Nothing is wrong with {image}.')
+            as_far = ', as far as was looked' if unseen else ''
+            options.warn(self, f'Nothing is wrong with {image}{as_far}.')
         elif not parsed_args.yes:
             options.warn(self, 'Nothing was changed: give --yes to do so.')
         return ('Store', 'What is wrong', 'Remedy'), rows
 
     def _find(
         self, image: images.Image, looked_at: sites.Sites
-    ) -> list[remedy.Finding]:
+    ) -> tuple[list[remedy.Finding], list[str]]:
+        """What is wrong, and what of it could not be looked at."""
         service = options.glance_of(self)
         tasks = service.tasks(image.id)
-        pools = {site.store: site.look(image.id) for site in looked_at}
-        return remedy.findings(
+        pools, unseen = self._look(image, looked_at)
+        findings = remedy.findings(
             image.record,
             tasks,
             pools,
@@ -98,6 +104,25 @@ class RepairReplicas(options.Lister):
                 self, image.id, looked_at.require(store)
             ),
         )
+        return findings, unseen
+
+    def _look(
+        self, image: images.Image, looked_at: sites.Sites
+    ) -> tuple[dict[str, data.Data | None], list[str]]:
+        service = options.glance_of(self)
+        locations = service.locations(image.id) if looked_at else ()
+        pools = {}
+        unseen = []
+        for site in looked_at:
+            if site.store not in image.record.stores:
+                pools[site.store] = site.look(image.id)
+                continue
+            look = looked_at.look(image.id, site.store, locations)
+            if look.unseen:
+                unseen.append(look.unseen)
+            else:
+                pools[site.store] = look.found
+        return pools, unseen
 
     def _mend(
         self,
@@ -107,7 +132,8 @@ class RepairReplicas(options.Lister):
     ) -> str:
         service = options.glance_of(self)
         # Others work, too: is it still so?
-        if finding not in self._find(service.image(image.id), looked_at):
+        found, _ = self._find(service.image(image.id), looked_at)
+        if finding not in found:
             self.not_all_well = True
             return 'nothing: it has changed meanwhile'
         try:

@@ -82,7 +82,7 @@ class ShowReplicas(options.Lister):
             asked = parsed_args.endpoints or service.endpoints()
             rows += _by_endpoint(service, image, known, asked)
         with options.sites_of(parsed_args, service) as looked_at:
-            rows += _by_pool(image, known, looked_at)
+            rows += _by_pool(service, image, known, looked_at)
         self.not_all_well = any(
             isinstance(status, str)
             and status
@@ -139,11 +139,21 @@ def _by_endpoint(
 
 
 def _by_pool(
-    image: images.Image, known: Sequence[stores.Store], looked_at: sites.Sites
+    service: glance.Glance,
+    image: images.Image,
+    known: Sequence[stores.Store],
+    looked_at: sites.Sites,
 ) -> Iterator[_Row]:
-    for store in known:
-        site = looked_at.get(store.id)
-        if site is None or not image.record.holds(store.id):
+    held = [
+        store.id
+        for store in known
+        if looked_at.get(store.id) and image.record.holds(store.id)
+    ]
+    locations = service.locations(image.id) if held else ()
+    for store in held:
+        look = looked_at.look(image.id, store, locations)
+        if look.unseen:
+            yield f'data of store {store}', '', look.unseen
             continue
-        health, told = data.health(site.look(image.id), image.record.size)
-        yield f'pool {site.pool} of store {store.id}', health.value, told
+        health, told = data.health(look.found, image.record.size)
+        yield f'pool {look.pool} of store {store}', health.value, told

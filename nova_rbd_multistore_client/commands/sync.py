@@ -154,10 +154,10 @@ class SyncReplicas(options.Lister):
         service = options.glance_of(self)
         try:
             image = service.image(change.image.id)
-            seen = delete.see(image, store, looked_at)
+            seen = delete.see(service, image, store, looked_at)
             why = deleting.obstacle(image.record, store, seen)
             if not why and not seen.looked and not parsed_args.blind:
-                why = delete.blind_spot(self, image)
+                why = delete.blind_spot(self, image, seen)
             if not why:
                 service.delete_copy(image.id, store)
         except (errors.NotFound, errors.Refused) as exc:

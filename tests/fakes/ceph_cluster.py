@@ -26,19 +26,21 @@ class CephCluster:
     :param data_type: of what a look gives: ``data.Data``, which fakes may not
         import
     :ivar pools: what each has, by name
+    :ivar closed: why a look into a pool fails, by name
     """
 
     def __init__(self, fsid: str, data_type: Any) -> None:
         self._fsid = fsid
         self._data_type = data_type
         self.pools: dict[str, dict[str, Any]] = {'images': {}}
+        self.closed: dict[str, Exception] = {}
         self.trashed: list[Any] = []
         self.removed: list[str] = []
         self.busy: type[Exception] | None = None
 
-    def add(self, name: str, **fields: Any) -> None:
+    def add(self, name: str, pool: str = 'images', **fields: Any) -> None:
         """An image that Glance has stored, unless told otherwise."""
-        self.pools['images'][name] = self._data_type(
+        self.pools.setdefault(pool, {})[name] = self._data_type(
             **{
                 'name': name,
                 'size': 256 * MIB,
@@ -70,6 +72,8 @@ class CephCluster:
         return 7 * MIB
 
     def look(self, pool: str, name: str) -> Any:
+        if pool in self.closed:
+            raise self.closed[pool]
         return self.pools[pool].get(name)
 
     def remove(self, pool: str, name: str) -> None:

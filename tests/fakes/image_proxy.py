@@ -127,6 +127,8 @@ class ImageProxy:
     :ivar tasks: by id of the image
     :ivar data: what each glance-api says when asked for data: a status, or
         None if it does not answer; those that are not here have it
+    :ivar locations: by id of the image, where its data is not where its
+        stores put new images
     :ivar admin: whether the account is an administrator: of project admin,
         and of project demo if it is none
     :ivar tasks_shown: whether it sees any task
@@ -323,7 +325,19 @@ class ImageProxy:
             raise Refusal(404, 'The resource could not be found.')
         self._require_admin()
         self._image(image_id)
-        return 200, self.locations.get(image_id, [])
+        if image_id in self.locations:
+            return 200, self.locations[image_id]
+        return 200, [
+            {'url': self._url(image_id, store), 'metadata': {'store': store}}
+            for store in sorted(self.held(image_id))
+        ]
+
+    def _url(self, image_id: str, store: str) -> str:
+        """Where a store has an image that it has stored today."""
+        details = self.stores.get(store, {}).get('properties')
+        if details is None:
+            return f'file:///{store}/{image_id}'
+        return f'rbd://{details["fsid"]}/{details["pool"]}/{image_id}/snap'
 
     def _first_byte(
         self, image_id: str, endpoint: str, *, stream: bool, **_more: Any

@@ -324,6 +324,40 @@ def test_a_store_whose_data_is_gone_leaves_the_record(
     assert stores_of(image.id) == {'east'}
 
 
+@pytest.fixture
+def moved(admins, upload, where, east, west):
+    """An image in both clusters, in west in a pool that is no store's."""
+    image = upload(store='east')
+    admins.replica('create', '--store', 'west', '--wait', image.id)
+    west.remove('images', image.id)
+    west.create_disk(image.id, bytes(8 << 20), 'snap')
+    in_east = f'rbd://{east.fsid}/images/{image.id}/snap', 'east'
+    in_west = f'rbd://{west.fsid}/vms/{image.id}/snap', 'west'
+    database.place_image(where, image.id, [in_east, in_west])
+    yield image
+    west.remove('vms', f'test-{image.id}')
+    west.remove('vms', image.id)
+    database.place_image(where, image.id, [in_east])
+
+
+@pytest.mark.long
+def test_data_in_another_pool_than_the_stores_is_found_there(
+    admins, moved, ceph, west, stores_of
+):
+    mended = admins.replica('repair', moved.id, '--yes', *ceph)
+    assert (mended.status, mended.rows) == (0, []), mended.err
+    found = by_where(admins.replica('show', moved.id, *ceph))
+    assert found['pool vms of store west'] == 'ok'
+
+    west.clone(moved.id, f'test-{moved.id}', 'vms')
+    done = admins.run(
+        *('image', 'replica', 'delete', '--store', 'west', moved.id), *ceph
+    )
+    assert done.status == 1
+    assert f'1 clone: vms/test-{moved.id}' in done.err
+    assert stores_of(moved.id) == {'east', 'west'}
+
+
 @pytest.mark.long
 def test_the_lock_of_a_dead_copy_goes_when_it_has_aged(
     admins, upload, hold_copy, where, copy_tasks, admin
