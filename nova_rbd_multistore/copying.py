@@ -105,6 +105,7 @@ class Copy:
         )
         self._request = request.Request(store)
         self._lead = waiting.lead
+        self._expiry = holders.Expiry(self._time)
         self._holding: task_values.CopyTask | None = None
         self._obstacle: exceptions.CopyError | exceptions.HostError | None
         self._obstacle = None
@@ -381,6 +382,10 @@ class Copy:
             # Unless we see neither: then the lock may be ours.
             if (ours or holder.task) and ours != holder.task:
                 self._lose_if_lost(ours)
+        self._expiry.saw(holder)
+        if self._expiry.has_passed and self._may_be_dead(holder):
+            self._take_over(holder)
+            return
         if holder.task != self._holding or holder.quiet:
             self._pace.moved()
         if holder.quiet:
@@ -391,6 +396,21 @@ class Copy:
             if copied is not None:
                 self._watch.told(copied)
         self._journal.progress(self._watch.progress)
+
+    def _may_be_dead(self, holder: holders.Holder) -> bool:
+        """Whether to have an expired lock taken over."""
+        if not self._request.accepted:
+            return True
+        # Glance stages an image without a sign of life: we would end our own
+        # copy.
+        return holder.task is not None and holder.task.queued
+
+    def _take_over(self, holder: holders.Holder) -> None:
+        """Request a copy, though something holds the image."""
+        self._journal.expired(holder)
+        self._expiry.asked()
+        self._request.reopen(holder.task if self._request.accepted else None)
+        self._request_copy()
 
     def _holder(
         self, tasks: tuple[task_values.CopyTask, ...]

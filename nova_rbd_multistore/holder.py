@@ -21,10 +21,13 @@ be seen all the same.
 
 from collections.abc import Iterable
 import dataclasses
+import datetime
+import math
 from typing import Self
 
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import image as image_values
+from nova_rbd_multistore import pace
 from nova_rbd_multistore import task as task_values
 
 
@@ -122,3 +125,47 @@ class Holder:
         return exceptions.CopyTimedOut(
             self.image, self.store, seconds, progress
         )
+
+
+class Expiry:
+    """When Glance lets a request take the lock of what holds an image.
+
+    A lock is kept for a while after its task's last sign of life, by clocks
+    that may not agree with ours. So what is reckoned from these is cut short
+    by the time that we have seen no such sign ourselves; and who has asked too
+    early asks again.
+    """
+
+    def __init__(self, time: pace.Time) -> None:
+        self._time = time
+        self._sign: tuple[str, task_values.CopyTask | None] | None = None
+        self._at = math.inf
+
+    def saw(self, holder: Holder) -> None:
+        """Note what holds the image, and its last sign of life."""
+        sign = holder.lock, holder.task
+        if sign == self._sign:
+            return
+        self._sign = sign
+        self._in(self._kept(holder.task))
+
+    def asked(self) -> None:
+        """Note a request: it takes the lock, or has come too early."""
+        self._in(task_values.LOCK_KEPT)
+
+    @property
+    def has_passed(self) -> bool:
+        """Whether to ask."""
+        return self._time.clock() >= self._at
+
+    def _kept(self, task: task_values.CopyTask | None) -> datetime.timedelta:
+        """For how long the lock is still kept, at most."""
+        if task is None:
+            return task_values.LOCK_KEPT
+        return min(
+            task.lock_kept_until - self._time.utcnow(),
+            task.lock_kept_until - task.updated_at,
+        )
+
+    def _in(self, time: datetime.timedelta) -> None:
+        self._at = self._time.clock() + time.total_seconds()

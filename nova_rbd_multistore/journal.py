@@ -101,6 +101,18 @@ class Journal:
             task.id,
         )
 
+    def expired(self, holder: holders.Holder) -> None:
+        """What the image waits for may be dead."""
+        self._log.info(
+            'By now Glance may let another task have image %s, which %s has '
+            'held for too long without a sign of life (Glance task %s): '
+            'requesting the copy to store %s',
+            self._image,
+            text.printable(holder),
+            holder.lock,
+            self._store,
+        )
+
     def progress(self, so_far: progress.Progress) -> None:
         """So much of the copy is there."""
         now = self._clock()

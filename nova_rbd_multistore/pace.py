@@ -15,9 +15,12 @@
 from collections.abc import Callable, Iterable
 from concurrent import futures
 import dataclasses
+import datetime
 import enum
 import math
 from typing import Any
+
+from oslo_utils import timeutils
 
 #: Seconds until Glance is polled, first, when its answer must be due: its
 #: record says within 0.1 s what the cluster shows.
@@ -92,6 +95,7 @@ class Time:
     :ivar sleep: waits for some seconds
     :ivar uniform: a random number between two
     :ivar wait: waits for what others do, but for some seconds at most
+    :ivar utcnow: what the clock on the wall says, without a zone
     """
 
     clock: Callable[[], float]
@@ -100,6 +104,7 @@ class Time:
     wait: Callable[[Iterable[futures.Future[Any]], float], object] = (
         futures.wait
     )
+    utcnow: Callable[[], datetime.datetime] = timeutils.utcnow
 
 
 class Pace:

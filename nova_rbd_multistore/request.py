@@ -167,6 +167,13 @@ class Request:
         if image_is_held:
             self.refuse()
 
+    def reopen(self, task: task_values.CopyTask | None) -> None:
+        """Make it once more: the lock of what held the image has expired.
+
+        :param task: its own, None if it was not accepted
+        """
+        self._end(task)
+
     def fail(self, task: task_values.CopyTask | None, reason: str) -> None:
         """Note that its glance-api could not make the copy.
 

@@ -13,11 +13,13 @@
 """A compute host with our backend: the real engine, asking a Glance."""
 
 from collections.abc import Callable, Sequence
+import datetime
 import random
 from typing import Protocol
 
 from keystoneauth1 import plugin as ksa_plugin
 from keystoneauth1 import session as ksa_session
+from oslo_utils import timeutils
 
 from nova_rbd_multistore import asking
 from nova_rbd_multistore import ceph
@@ -77,6 +79,7 @@ class Compute:
         clock: Clock,
         workers: rounds.Workers,
         rng: random.Random,
+        utcnow: Callable[[], datetime.datetime] = timeutils.utcnow,
     ) -> None:
         self.name = name
         self._cluster = cluster
@@ -100,7 +103,11 @@ class Compute:
             'vms',
             limits=limits,
             time=pace.Time(
-                clock.monotonic, clock.sleep, rng.uniform, workers.wait
+                clock.monotonic,
+                clock.sleep,
+                rng.uniform,
+                workers.wait,
+                utcnow,
             ),
         )
         self._images = self.as_user(session)

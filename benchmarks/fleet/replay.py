@@ -89,6 +89,7 @@ def replay(recorded: trace.Trace) -> trace.Trace:
             clock,
             clocks.Programs(clock),
             random.Random(host.seed),
+            clock.utcnow,
         )
         clock.after(
             host.boots_at,

@@ -173,6 +173,7 @@ def run(cloud: Cloud) -> Outcome:
                 clock,
                 clocks.Programs(clock),
                 chance,
+                clock.utcnow,
             )
             if cloud.backend == 'ours'
             else stock.Compute(*host, apis, cloud.limits, clock, chance)

@@ -31,11 +31,13 @@ class Clock:
 
     :ivar now: seconds
     :ivar naps: what was slept, nap by nap
+    :ivar ahead: seconds by which a host's idea of UTC is ahead of this clock
     """
 
     def __init__(self, now: float = 1000.0) -> None:
         self.now = now
         self.naps: list[float] = []
+        self.ahead = 0.0
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
 
@@ -94,4 +96,11 @@ class Clock:
         uniform: Callable[[float, float], float] = lambda a, b: (a + b) / 2,
     ) -> pace.Time:
         """What the engine wants of time; jitter in the middle by default."""
-        return pace.Time(self.monotonic, self.sleep, uniform)
+        return pace.Time(
+            self.monotonic,
+            self.sleep,
+            uniform,
+            utcnow=lambda: (
+                self.utcnow() + datetime.timedelta(seconds=self.ahead)
+            ),
+        )

@@ -277,6 +277,7 @@ class World:
             process,
             clocks.Programs(process),
             chance,
+            self.clock.utcnow,
         )
 
     # What happens

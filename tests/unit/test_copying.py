@@ -1486,6 +1486,112 @@ def test_a_lock_left_by_something_else_that_has_ended_stalls(site):
         site.copy()
 
 
+def requests_to(site, store='west'):
+    """Seconds from now, with the answers, of the requests for a copy."""
+    return [
+        (at - 1000, status)
+        for at, asked, status in site.api.requests
+        if asked == store
+    ]
+
+
+@pytest.mark.parametrize('owner', ['demo', 'somebody-else'])
+def test_a_lock_that_expires_during_the_wait_is_taken_over(site, owner):
+    site.api.hold(site.image, 100_000, owner=owner)
+    site.copy(timeout=10_000)
+    assert site.statuses == [409, 202]
+    _, (at, _) = requests_to(site)
+    assert 3600 <= at <= 3600 + 5 * LIMITS.poll_interval
+
+
+def test_of_a_lock_taken_over_the_log_says_which_task_had_it(site, caplog):
+    caplog.set_level(logging.INFO)
+    task = site.api.hold(site.image, 100_000)
+    site.copy(timeout=10_000)
+    (line,) = logged(caplog, 'may let another task have image')
+    assert task.id in line
+    assert 'the hashing of a new location' in line
+
+
+def test_a_lock_that_is_old_already_is_taken_over_when_it_expires(site):
+    site.api.hold(site.image, 100_000)
+    site.clock.advance(3500)
+    site.copy()
+    assert site.statuses == [409, 202]
+    assert site.clock.now <= 1000 + 3600 + 5 * LIMITS.poll_interval
+
+
+@pytest.mark.parametrize('seconds', [-4000, -600, 600, 4000])
+def test_whatever_our_clock_says_an_expired_lock_is_taken_over(site, seconds):
+    site.api.hold(site.image, 100_000)
+    site.clock.ahead = seconds
+    site.copy(timeout=20_000)
+    assert site.statuses[-1] == 202
+    assert 409 in site.statuses
+    assert len(site.statuses) <= 4
+    assert requests_to(site)[-1][0] <= 2 * 3600 + 10 * LIMITS.poll_interval
+
+
+def test_who_shows_no_sign_of_life_to_us_is_asked_for_once_an_hour(site):
+    task = site.api.hold(site.image, 100_000, owner='somebody-else')
+
+    def sign_of_life():
+        task.updated_at = site.clock.utcnow()
+        if site.clock.now < 1000 + 8000:
+            site.clock.after(50, sign_of_life)
+
+    sign_of_life()
+    site.copy(timeout=20_000)
+    assert site.statuses == [409, 409, 409, 409, 202]
+    asked = [at for at, _ in requests_to(site)]
+    assert min(gaps(asked)[1:]) >= 3600
+
+
+def test_a_long_copy_that_shows_signs_of_life_is_left_its_lock(site):
+    site.api.pace.upload = 9000
+    site.api.import_image(site.glance.requester, site.image.id, TO_EAST)
+    site.copy(timeout=20_000)
+    assert site.statuses == [409, 202]
+    assert site.record().stores == {'file', 'east', 'west'}
+
+
+def test_a_glance_away_as_a_lock_expires_is_asked_when_it_is_back(site):
+    site.api.hold(site.image, 100_000)
+    request = site.glance.request_copy
+
+    def restarting(*question):
+        if 1000 + 3600 <= site.clock.now < 1000 + 3800:
+            raise exceptions.GlanceUnavailable(1)
+        return request(*question)
+
+    site.glance.request_copy = restarting
+    site.copy(timeout=10_000)
+    assert site.statuses == [409, 202]
+    assert site.clock.now <= 1000 + 3800 + 6 * LIMITS.poll_interval
+
+
+def test_our_own_copy_that_is_queued_by_the_dead_is_requested_again(busy):
+    busy.clock.after(30, busy.api.kill)
+    busy.copy(timeout=20_000)
+    assert busy.statuses[1:] == [202, 202]
+    *_, (began, _), (at, _) = requests_to(busy)
+    assert began + 7200 <= at <= began + 7200 + 5 * LIMITS.poll_interval
+
+
+def test_our_own_copy_that_is_queued_until_its_lock_expires_is_made(busy):
+    release = busy.api.occupy('glance-a')
+    busy.clock.after(7150, release)
+    busy.copy(timeout=20_000)
+    assert busy.statuses[1:] == [202]
+
+
+def test_our_own_copy_that_has_begun_is_not_ended_by_ourselves(site):
+    # Glance stages an image without a sign of life.
+    site.api.pace.staging = 5000
+    site.copy(timeout=20_000, stall_timeout=10_000)
+    assert site.statuses == [202]
+
+
 # Our copy fails
 
 

@@ -184,13 +184,16 @@ def test_all_that_failed_are_remembered_in_their_order(request_of_ours):
     assert request_of_ours.failures == ['disk full', 'its task is gone']
 
 
-@pytest.mark.parametrize('end', ['lose', 'fail'])
+@pytest.mark.parametrize('end', ['lose', 'fail', 'reopen'])
 def test_a_task_that_is_over_is_never_the_next_requests(request_of_ours, end):
     late = task('late', minute=60)
-    if end == 'lose':
-        request_of_ours.lose(late, image_is_held=False)
-    else:
-        request_of_ours.fail(late, 'disk full')
+    match end:
+        case 'lose':
+            request_of_ours.lose(late, image_is_held=False)
+        case 'fail':
+            request_of_ours.fail(late, 'disk full')
+        case 'reopen':
+            request_of_ours.reopen(late)
     request_of_ours.accept('req-1', RECORD, 'glance-b')
     now = task('now')
     assert request_of_ours.task([late]) is None
