@@ -165,6 +165,49 @@ def test_an_image_that_gets_no_data_is_an_error(site, caplog):
     assert 'is queued, not active' in said
 
 
+# Until an image has its data
+
+
+def wait_until_active(site):
+    began = site.clock.now
+    record = transfer.wait_until_active(
+        site.image.id, site.glance, LIMITS.timeout, site.clock.time()
+    )
+    return record, site.clock.now - began
+
+
+def test_the_record_of_an_image_with_its_data_is_there_at_once(site):
+    record, seconds = wait_until_active(site)
+    assert record.active
+    assert seconds == 0
+
+
+def test_that_of_a_direct_snapshot_is_waited_for(site):
+    site.api.pace.start = 3.0
+    site.image = site.api.begin_image()
+    site.api.add_location(
+        site.glance.requester,
+        site.image.id,
+        site.west.complete(site.image.id),
+    )
+    record, seconds = wait_until_active(site)
+    assert record.active
+    assert 3.0 <= seconds < 4.0
+
+
+def test_nobody_waits_for_ever_until_an_image_has_its_data(site):
+    site.image = site.api.begin_image()
+    record, seconds = wait_until_active(site)
+    assert record.status == 'queued'
+    assert LIMITS.timeout <= seconds < 1.1 * LIMITS.timeout
+
+
+def test_a_long_wait_costs_few_polls_more_than_a_short_one(site):
+    site.image = site.api.begin_image()
+    wait_until_active(site)
+    assert len(site.glance.polls) < 250
+
+
 def test_behind_a_glance_api_that_has_died_the_copy_is_made_all_the_same(
     site, caplog
 ):
@@ -175,3 +218,37 @@ def test_behind_a_glance_api_that_has_died_the_copy_is_made_all_the_same(
     assert errors(caplog) == []
 
 
+# Before an image is deleted
+
+
+def wait_until_free(site):
+    began = site.clock.now
+    transfer.wait_until_free(
+        site.image.id, site.glance, LIMITS, site.clock.time()
+    )
+    return site.clock.now - began
+
+
+def test_an_image_that_nobody_copies_can_be_deleted_at_once(site):
+    assert wait_until_free(site) == 0
+
+
+def test_an_image_that_is_copied_is_not_to_be_deleted_yet(site):
+    site.glance.request_copy(site.image.id, 'east')
+    site.clock.advance(1)
+    wait_until_free(site)
+    assert site.stores == {'west', 'east'}
+
+
+def test_an_image_that_is_hashed_can_be_deleted_at_once(site):
+    site.api.hold(site.image, 60.0)
+    assert wait_until_free(site) == 0
+
+
+def test_nobody_waits_for_ever_until_an_image_is_deleted(site, caplog):
+    site.glance.request_copy(site.image.id, 'east')
+    site.clock.advance(1)
+    site.api.kill()
+    assert LIMITS.timeout <= wait_until_free(site) < 1.1 * LIMITS.timeout
+    (said,) = errors(caplog, logging.WARNING)
+    assert 'while it is copied to east' in said
