@@ -159,7 +159,7 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
         :raises nova.exception.MigrationPreCheckError: if not
         """
         try:
-            moves.check_arrival(instance)
+            moves.check_live_arrival(instance)
         except exceptions.HostError as exc:
             # Nova's conductor knows no exceptions but Nova's.
             raise exception.MigrationPreCheckError(

@@ -22,6 +22,7 @@ from nova.compute import task_states
 from nova.compute import utils as compute_utils
 from nova.compute import vm_states
 import nova.conf
+from nova.virt import configdrive
 from oslo_log import log as logging
 
 from nova_rbd_multistore import disks
@@ -41,16 +42,36 @@ def check_arrival(instance: 'objects.Instance') -> None:
     """
     if not _has_data(instance):
         return
-    this_host = host.this_host()
-    here = this_host.finder.fsid
+    _check_cluster(instance)
+    if not _is_volume_backed(instance):
+        require_disk(f'{instance.uuid}_disk')
+
+
+def check_live_arrival(instance: 'objects.Instance') -> None:
+    """Check the same of a server that runs on while it comes.
+
+    Its guest goes on with disks, too, that Nova would make anew otherwise.
+
+    :raises DiskElsewhere: if its host has another cluster
+    :raises DiskMissing: if there is no disk of its name
+    """
+    check_arrival(instance)
+    if instance.flavor.swap or configdrive.required_by(instance):
+        _check_cluster(instance)
+
+
+def _check_cluster(instance: 'objects.Instance') -> None:
+    """Check that the host of a server that comes has our cluster.
+
+    :raises DiskElsewhere: if it has another
+    """
+    here = host.this_host().finder.fsid
     there = server.cluster_of(
         nova_context.get_admin_context(), instance.host, instance.node
     )
     # By the name alone, it could be a disk that the server was evacuated from.
     if there not in ('', here):
         raise exceptions.DiskElsewhere(there, here)
-    if not _is_volume_backed(instance):
-        require_disk(f'{instance.uuid}_disk')
 
 
 def check_departure(instance: 'objects.Instance') -> None:
@@ -147,7 +168,7 @@ def set_aside_disks(instance: 'objects.Instance') -> None:
 def _has_data(instance: 'objects.Instance') -> bool:
     """Whether it has disks of Nova's whose content counts.
 
-    Swap disks and config drives are made anew.
+    Swap disks and config drives are made anew, unless the guest runs on.
     """
     return bool(
         instance.launched_at is not None

@@ -825,7 +825,7 @@ def test_a_server_is_resized_as_nova_does(
 def test_a_live_migration_is_refused_in_words_that_the_conductor_knows(
     libvirt, novas, context, monkeypatch
 ):
-    monkeypatch.setattr(moves, 'check_arrival', refused)
+    monkeypatch.setattr(moves, 'check_live_arrival', refused)
     with pytest.raises(exception.MigrationPreCheckError) as caught:
         libvirt.check_can_live_migrate_destination(context, MOVED, {}, {})
     assert str(ELSEWHERE) in str(caught.value)
@@ -835,7 +835,7 @@ def test_a_live_migration_is_refused_in_words_that_the_conductor_knows(
 def test_a_server_is_migrated_live_as_nova_does(
     libvirt, novas, context, monkeypatch
 ):
-    monkeypatch.setattr(moves, 'check_arrival', accepted)
+    monkeypatch.setattr(moves, 'check_live_arrival', accepted)
     checked = libvirt.check_can_live_migrate_destination(
         context, MOVED, {}, {}
     )

@@ -105,7 +105,14 @@ def to_new_disk(options):
 
 
 def server(
-    host='east-1', *, task=None, vm=vm_states.ACTIVE, ran=True, ephemeral=0
+    host='east-1',
+    *,
+    task=None,
+    vm=vm_states.ACTIVE,
+    ran=True,
+    ephemeral=0,
+    swap=0,
+    config_drive='',
 ):
     return objects.Instance(
         uuid=SERVER,
@@ -114,7 +121,10 @@ def server(
         task_state=task,
         vm_state=vm,
         launched_at=WHEN if ran else None,
-        flavor=objects.Flavor(ephemeral_gb=ephemeral),
+        flavor=objects.Flavor(ephemeral_gb=ephemeral, swap=swap),
+        config_drive=config_drive,
+        image_ref='an-image',
+        system_metadata={},
         migration_context=objects.MigrationContext(migration_id=7),
     )
 
@@ -179,6 +189,46 @@ def test_a_server_of_volumes_with_an_ephemeral_disk_does_not(database):
 
 def test_a_server_that_never_ran_has_nothing_to_lose():
     moves.check_arrival(server(ran=False))
+
+
+# Servers that come alive
+
+
+MADE_ANEW = [{'swap': 512}, {'config_drive': 'True'}]
+
+
+@pytest.mark.parametrize('disks', MADE_ANEW)
+def test_no_running_guest_comes_whose_swap_or_config_drive_is_elsewhere(
+    database, disks
+):
+    database.volume_backed = True
+    with pytest.raises(exceptions.DiskElsewhere):
+        moves.check_live_arrival(server(**disks))
+
+
+@pytest.mark.parametrize('disks', MADE_ANEW)
+def test_within_the_cluster_it_comes(database, disks):
+    database.volume_backed = True
+    moves.check_live_arrival(server('west-2', **disks))
+
+
+@pytest.mark.parametrize('disks', MADE_ANEW)
+def test_one_that_is_stopped_for_it_comes_from_anywhere(database, disks):
+    # Nova makes them anew.
+    database.volume_backed = True
+    moves.check_arrival(server(**disks))
+
+
+def test_a_running_guest_of_volumes_alone_comes_from_anywhere(database):
+    database.volume_backed = True
+    moves.check_live_arrival(server())
+
+
+def test_a_running_guest_with_data_elsewhere_does_not_come(west):
+    west.disks[DISK] = None
+    with pytest.raises(exceptions.DiskElsewhere):
+        moves.check_live_arrival(server())
+    moves.check_live_arrival(server('west-2'))
 
 
 # Servers that go
