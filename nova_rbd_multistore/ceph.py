@@ -796,10 +796,12 @@ def _remains(ioctx: Any, name: str) -> remains.Remains | None:
     try:
         # Read-only, it is not among those who watch it.
         with rbd.Image(ioctx, name, read_only=True) as disk:
+            snapshots = tuple(found['name'] for found in disk.list_snaps())
             return remains.Remains(
                 parent=_has_parent(disk),
-                written=any(disk.list_snaps()) or _is_written(disk),
+                written=bool(snapshots) or _is_written(disk),
                 watched=any(disk.watchers_list()),
+                snapshots=snapshots,
             )
     except rbd.ImageNotFound:
         return remains.Remains(opens=False, parent=False, written=False)

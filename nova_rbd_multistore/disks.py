@@ -263,7 +263,10 @@ class RBDDriver(_Calls):
         self._removals.destroy_volume(*args, **kwargs)
 
     def cleanup_volumes(self, filter_fn: Callable[[str], bool]) -> None:
-        """Remove the disks that a filter picks by their names."""
+        """Remove the disks that a filter picks by their names.
+
+        :raises DiskNotRemoved: if one is there all the same
+        """
         self._remove_all(filter_fn, self._removals)
 
     def discard(self, server: str) -> None:
@@ -271,15 +274,24 @@ class RBDDriver(_Calls):
 
         Another host is to build it, and waits for this: with the cluster away,
         or without an OSD, it fails as soon as other calls do.
+
+        :raises DiskNotRemoved: if one is there all the same
         """
         removals = _Removals(self._cluster, patient=False)
         self._remove_all(_of(server), removals)
 
     def _remove_all(
-        self, is_wanted: Callable[[str], bool], removals: _Removals
+        self, is_to_go: Callable[[str], bool], removals: _Removals
     ) -> None:
-        for name in filter(is_wanted, self._names()):
+        names = sorted(filter(is_to_go, self._names()))
+        for name in names:
             removals.destroy_volume(name)
+        # Nova tries a few times, and takes one that has a snapshot, or that a
+        # client has open, for removed.
+        for name in names:
+            left = self._cluster.remains(self.pool, name)
+            if left is not None:
+                raise exceptions.DiskNotRemoved(self.pool, name, left.obstacle)
 
     def _names(self) -> list[str]:
         with rbd_utils.RADOSClient(self) as client:

@@ -184,6 +184,7 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
         make, so a failed build only leaves word of what it leaves. Whoever
         deletes a server gets the error: its disks are still there.
 
+        :raises DiskNotRemoved: if one is there all the same
         :raises HostError: if this host cannot do it now
         """
         pool, cluster = CONF.libvirt.images_rbd_pool, host.this_host().cluster
@@ -203,6 +204,21 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
                 {'reason': exc, 'pool': pool, 'server': instance.uuid},
                 instance=instance,
             )
+
+    def unrescue(
+        self,
+        context: nova_context.RequestContext,
+        instance: 'objects.Instance',
+    ) -> None:
+        """Start the server from its own disk again.
+
+        It runs before the disk of the rescue is removed: an error would show
+        it in ERROR. The next rescue has to do with what is left.
+        """
+        try:
+            super().unrescue(context, instance)
+        except exceptions.DiskNotRemoved as exc:
+            LOG.warning('Left by a rescue: %s', exc, instance=instance)
 
     def spawn(
         self,

@@ -53,6 +53,7 @@ Failures are of two kinds, which Nova tells apart by type::
         ├── PoolUnreadable
         ├── DiskElsewhere
         ├── DiskMissing
+        ├── DiskNotRemoved
         ├── DiskUnusable
         ├── ImportFailed
         ├── GlanceUnavailable
@@ -579,6 +580,22 @@ class DiskUnusable(HostError):
         'Disk %(disk)s in pool %(pool)s is not usable: %(reason)s. Look at '
         'it (rbd info, rbd status); remove it (rbd rm %(pool)s/%(disk)s) '
         'only if no guest uses it or has written to it.'
+    )
+
+    def __init__(self, pool: str, disk: str, reason: object) -> None:
+        super().__init__(pool=pool, disk=disk, reason=_for_tenants(reason, 60))
+
+
+class DiskNotRemoved(HostError):
+    """A disk that is to go is still there, whatever Nova has tried.
+
+    :param reason: what keeps it
+    """
+
+    msg_fmt = (
+        'Disk %(disk)s in pool %(pool)s cannot be removed: %(reason)s. Remove '
+        'its snapshots (rbd snap ls %(pool)s/%(disk)s), or stop the client '
+        '(rbd status), and repeat what was to remove it.'
     )
 
     def __init__(self, pool: str, disk: str, reason: object) -> None:

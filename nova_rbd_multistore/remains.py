@@ -42,6 +42,7 @@ class Remains:
     :ivar written: whether any of its data was ever written, or it has a
         snapshot
     :ivar watched: whether a client has it open for changes
+    :ivar snapshots: their names
     """
 
     header: bool = True
@@ -49,6 +50,7 @@ class Remains:
     parent: bool = True
     written: bool = True
     watched: bool = False
+    snapshots: tuple[str, ...] = ()
 
     def fate(self, *, ran: bool) -> Fate:
         """What to do with it.
@@ -63,6 +65,16 @@ class Remains:
             return Fate.USE
         # An empty disk without a parent would be a server that does not boot.
         return Fate.REFUSE if ran or self.watched else Fate.REMOVE
+
+    @property
+    def obstacle(self) -> str:
+        """What keeps it from being removed, for people."""
+        if self.header and not self.opens:
+            return 'it cannot be opened'
+        if self.snapshots:
+            noun = 'snapshots' if self.snapshots[1:] else 'snapshot'
+            return f'it has {noun} {", ".join(self.snapshots)}'
+        return 'a client has it open' if self.watched else 'it is still there'
 
     def __str__(self) -> str:
         """What is wrong with it, for people."""

@@ -465,7 +465,9 @@ def test_an_object_that_is_unchanged_since_a_snapshot_was_written(
 
 def test_a_disk_with_a_snapshot_was_used(cluster, library):
     leave(library, snapshots={'nova-resize': False})
-    assert cluster.remains('vms', DISK).written
+    seen = cluster.remains('vms', DISK)
+    assert seen.written
+    assert seen.snapshots == ('nova-resize',)
 
 
 def test_a_client_that_has_the_disk_open_is_seen(cluster, library):

@@ -473,6 +473,22 @@ def test_disks_that_nobody_will_miss_are_discarded_within_ordinary_limits(
     assert len(library.connections) == 1
 
 
+def test_of_disks_that_are_held_none_keeps_another(driver, library, options):
+    options.config(group='libvirt', rbd_destroy_volume_retry_interval=0)
+    held = {
+        'a_disk': librados.Image({'one': True, 'two': False}),
+        'a_disk.local': librados.Image(watchers=['192.0.2.7:0/1']),
+    }
+    library.pools['vms'].update(held, a_swap=librados.Image())
+    with pytest.raises(
+        exceptions.DiskNotRemoved,
+        match='a_disk in pool vms .*: it has snapshots one, two',
+    ):
+        driver.cleanup_volumes(lambda name: name.startswith('a_'))
+    assert set(library.pools['vms']) == {'disk', *held}
+    assert library.open == 0
+
+
 @pytest.mark.parametrize('operation', CHANGES)
 @pytest.mark.usefixtures('snapshot')
 def test_a_connection_of_its_own_ends_with_the_change(

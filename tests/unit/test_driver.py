@@ -216,17 +216,19 @@ def test_a_failed_build_that_cleans_up_says_nothing(libvirt, library, caplog):
     assert lines(caplog, logging.WARNING) == []
 
 
+#: States of servers whose disks are to go.
+GOING = [
+    (vm_states.ACTIVE, task_states.DELETING),
+    (vm_states.BUILDING, task_states.DELETING),
+    (vm_states.ERROR, task_states.DELETING),
+    (vm_states.ACTIVE, task_states.REBUILDING),
+    (vm_states.ACTIVE, task_states.REBUILD_SPAWNING),
+    (vm_states.ACTIVE, task_states.SHELVING_OFFLOADING),
+]
+
+
 @pytest.mark.parametrize('fault', AWAY.values(), ids=AWAY)
-@pytest.mark.parametrize(
-    'states',
-    [
-        (vm_states.ACTIVE, task_states.DELETING),
-        (vm_states.BUILDING, task_states.DELETING),
-        (vm_states.ERROR, task_states.DELETING),
-        (vm_states.ACTIVE, task_states.REBUILD_SPAWNING),
-        (vm_states.ACTIVE, task_states.SHELVING_OFFLOADING),
-    ],
-)
+@pytest.mark.parametrize('states', GOING)
 def test_nobody_is_told_that_disks_are_gone_which_are_not(
     libvirt, library, fault, states
 ):
@@ -234,6 +236,59 @@ def test_nobody_is_told_that_disks_are_gone_which_are_not(
     with pytest.raises(exceptions.HostError):
         libvirt._cleanup_rbd(server(*states))
     assert len(disks_of(library, SERVER)) == 3
+
+
+#: What keeps a disk from being removed, and what is said of it.
+HELD = {
+    'snapshot': ({'snapshots': {'backup': False}}, 'it has snapshot backup'),
+    'watcher': ({'watchers': ['192.0.2.7:0/1']}, 'a client has it open'),
+}
+
+
+@pytest.fixture(params=HELD)
+def held(request, library, options):
+    """A disk that cannot be removed, and why."""
+    options.config(group='libvirt', rbd_destroy_volume_retry_interval=0)
+    by, reason = HELD[request.param]
+    library.pools['vms'][f'{SERVER}_disk'] = librados.Image(**by)
+    return reason
+
+
+@pytest.mark.parametrize('states', GOING)
+def test_nobody_is_told_that_a_disk_is_gone_that_is_held(
+    libvirt, library, held, states
+):
+    with pytest.raises(
+        exceptions.DiskNotRemoved, match=f'{SERVER}_disk .*: {held}'
+    ):
+        libvirt._cleanup_rbd(server(*states))
+    assert disks_of(library, SERVER) == {f'{SERVER}_disk'}
+
+
+def test_a_failed_build_leaves_word_of_a_disk_that_is_held(
+    libvirt, library, caplog, held
+):
+    libvirt._cleanup_rbd(server(*BEING_BUILT))
+    (line,) = lines(caplog, logging.WARNING)
+    assert 'failed build' in line
+    assert held in line
+    assert disks_of(library, SERVER) == {f'{SERVER}_disk'}
+
+
+def test_a_server_is_rescued_no_more_though_a_disk_of_that_is_left(
+    libvirt, monkeypatch, caplog
+):
+    """It runs by then: Nova would show it in ERROR."""
+    reason = 'a client has it open'
+
+    def unrescue(self, context, instance):
+        raise exceptions.DiskNotRemoved('vms', 'a_disk.rescue', reason)
+
+    monkeypatch.setattr(libvirt_driver.LibvirtDriver, 'unrescue', unrescue)
+    libvirt.unrescue('context', server(vm_states.RESCUED, task_states.UNRESCUING))
+    (line,) = lines(caplog, logging.WARNING)
+    assert 'a_disk.rescue' in line
+    assert reason in line
 
 
 def test_a_failed_build_is_cleaned_up_within_ordinary_limits(

@@ -165,6 +165,12 @@ INSTANCES = {
         ),
         'in pool vms is not usable: it cannot be opened',
     ),
+    'DiskNotRemoved': (
+        lambda text: exceptions.DiskNotRemoved(
+            'vms', f'{IMAGE}_disk', text or 'it has snapshot backup'
+        ),
+        'in pool vms cannot be removed: it has snapshot backup',
+    ),
     'DiskElsewhere': (
         lambda _text: exceptions.DiskElsewhere(FSID, ELSEWHERE),
         f'disk is in ceph cluster {FSID}, the new host has {ELSEWHERE}',

@@ -92,3 +92,20 @@ def test_nothing_is_removed_that_is_written_or_open(seen):
 )
 def test_what_is_wrong_with_a_disk_is_said(seen, words):
     assert words in str(seen)
+
+
+@pytest.mark.parametrize(
+    ('seen', 'words'),
+    [
+        (remains.Remains(snapshots=('one',)), 'it has snapshot one'),
+        (
+            remains.Remains(watched=True, snapshots=('one', 'two')),
+            'it has snapshots one, two',
+        ),
+        (remains.Remains(watched=True), 'a client has it open'),
+        (SHUT, 'it cannot be opened'),
+        (WRITTEN, 'it is still there'),
+    ],
+)
+def test_what_keeps_a_disk_from_being_removed_is_said(seen, words):
+    assert seen.obstacle == words
