@@ -24,6 +24,7 @@ from nova_rbd_multistore import task as task_values
 from nova_rbd_multistore_client import cell
 from nova_rbd_multistore_client import errors
 from nova_rbd_multistore_client import image as images
+from nova_rbd_multistore_client import lock
 
 #: Seconds between two polls of one image, and the share of the time waited so
 #: far by which they grow further apart.
@@ -33,11 +34,6 @@ POLL_MOST = 30.0
 
 #: Seconds for which Glance may give no answer of use while copies are awaited.
 PATIENCE = 120.0
-
-#: Seconds after which a copy is requested although a task holds the image that
-#: Glance does not show: if that task is gone, Glance lets the lock be taken
-#: over. (It sets the lock up to some seconds before it stores the task.)
-HIDDEN = 60.0
 
 #: How often a copy is requested that ends without a trace, as one does whose
 #: lock another request has taken.
@@ -211,8 +207,7 @@ class _Copy:
         self._progress: dict[str, progress.Progress] = {}
         self._results: list[Result] = []
         self._said = ''
-        self._hidden: str | None = None
-        self._hidden_since = 0.0
+        self._hidden = lock.HiddenLock(time.clock)
 
     def take_results(self) -> list[Result]:
         """The outcomes since the last time."""
@@ -264,10 +259,10 @@ class _Copy:
         cells = {
             store: cell.of(record, tasks, store, now) for store in self.left
         }
-        hidden = self._is_hidden_for_long(record.lock, tasks)
+        dead = self._is_dead(record.lock, tasks)
         if (
             record.lock is not None
-            and not hidden
+            and not dead
             and not _may_take_over(cells, now)
         ):
             self._follow(cells, tasks, wishes, arrived)
@@ -277,19 +272,15 @@ class _Copy:
         if self.left:
             self._request(service, wishes, cells)
 
-    def _is_hidden_for_long(
-        self, lock: str | None, tasks: Sequence[task_values.CopyTask]
+    def _is_dead(
+        self, held_by: str | None, tasks: Sequence[task_values.CopyTask]
     ) -> bool:
         """Whether it is time to see if what holds the image still exists."""
-        if any(task.id == lock for task in tasks):
-            lock = None
-        now = self._time.clock()
-        if lock is None or lock != self._hidden:
-            self._hidden, self._hidden_since = lock, now
+        if not self._hidden.is_hidden(held_by, tasks):
             return False
-        if now - self._hidden_since < HIDDEN:
+        if not self._hidden.is_dead():
             return False
-        self._hidden_since = now
+        self._hidden.forget()
         return True
 
     def _follow(

@@ -15,10 +15,7 @@
 import argparse
 from collections.abc import Iterable, Sequence
 import contextlib
-import time
 from typing import Any
-
-from oslo_utils import timeutils
 
 from nova_rbd_multistore_client import bringing
 from nova_rbd_multistore_client import errors
@@ -27,8 +24,6 @@ from nova_rbd_multistore_client import image as images
 from nova_rbd_multistore_client import showing
 from nova_rbd_multistore_client import sites
 from nova_rbd_multistore_client.commands import options
-
-TIME = bringing.Time(time.monotonic, time.sleep, lambda: timeutils.utcnow())
 
 
 class CreateReplicas(options.Lister):
@@ -181,7 +176,7 @@ def bring(
 
     with showing.of(of.app.stderr) as report:
         work = bringing.Bringing(
-            options.glance_of(of), report, wishes, TIME, arrived
+            options.glance_of(of), report, wishes, options.TIME, arrived
         )
         with _told_of_interruption(of, parsed_args.wait):
             return work.run(wanted)

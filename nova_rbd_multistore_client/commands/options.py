@@ -17,13 +17,16 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 import contextlib
 import datetime
 import inspect
+import time
 from typing import Any
 
 from cliff import columns
 from osc_lib.command import command
+from oslo_utils import timeutils
 
 from nova_rbd_multistore import text
 from nova_rbd_multistore_client import age
+from nova_rbd_multistore_client import bringing
 from nova_rbd_multistore_client import cell
 from nova_rbd_multistore_client import errors
 from nova_rbd_multistore_client import glance
@@ -34,6 +37,8 @@ from nova_rbd_multistore_client import store as stores
 #: How a command ends that has worked, but has not found, or brought about,
 #: what it was asked for. 1 is an error, 2 a wrong command line.
 NOT_ALL_WELL = 3
+
+TIME = bringing.Time(time.monotonic, time.sleep, lambda: timeutils.utcnow())
 
 
 class CellColumn(columns.FormattableColumn[Any]):

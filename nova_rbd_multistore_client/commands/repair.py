@@ -20,9 +20,12 @@ from typing import Any
 from oslo_utils import timeutils
 
 from nova_rbd_multistore import task as task_values
+from nova_rbd_multistore_client import bringing
 from nova_rbd_multistore_client import data
 from nova_rbd_multistore_client import errors
+from nova_rbd_multistore_client import glance
 from nova_rbd_multistore_client import image as images
+from nova_rbd_multistore_client import lock
 from nova_rbd_multistore_client import orphan
 from nova_rbd_multistore_client import remedy
 from nova_rbd_multistore_client import sites
@@ -58,7 +61,7 @@ class RepairReplicas(options.Lister):
         self, parsed_args: argparse.Namespace
     ) -> tuple[Sequence[str], Iterable[Sequence[Any]]]:
         service = options.glance_of(self)
-        image = service.find(parsed_args.image)
+        image = self._settled(service.find(parsed_args.image))
         rows = []
         with options.sites_of(parsed_args, service) as looked_at:
             if not looked_at:
@@ -87,8 +90,33 @@ class RepairReplicas(options.Lister):
             options.warn(self, 'Nothing was changed: give --yes to do so.')
         return ('Store', 'What is wrong', 'Remedy'), rows
 
+    def _settled(self, image: images.Image) -> images.Image:
+        """The image, once its lock is known to be alive or dead."""
+        service = options.glance_of(self)
+        hidden = lock.HiddenLock(options.TIME.clock)
+        said = False
+        while (
+            image.record.lock is not None
+            and _sees_all_tasks(service)
+            and hidden.is_hidden(image.record.lock, service.tasks(image.id))
+            and not hidden.is_dead()
+        ):
+            if not said:
+                options.warn(
+                    self,
+                    f'Glance does not show the task that holds {image}, and '
+                    'may not have stored it yet: that is looked at for '
+                    f'{lock.HIDDEN:.0f} s.',
+                )
+                said = True
+            options.TIME.sleep(bringing.POLL)
+            image = service.image(image.id)
+        return image
+
     def _find(
-        self, image: images.Image, looked_at: sites.Sites
+        self,
+        image: images.Image,
+        looked_at: sites.Sites,
     ) -> tuple[list[remedy.Finding], list[str]]:
         """What is wrong, and what of it could not be looked at."""
         service = options.glance_of(self)
@@ -99,7 +127,7 @@ class RepairReplicas(options.Lister):
             tasks,
             pools,
             timeutils.utcnow(),
-            sees_all_tasks='admin' in service.roles(),
+            sees_all_tasks=_sees_all_tasks(service),
             referred_to=lambda store: referred_to(
                 self, image.id, looked_at.require(store)
             ),
@@ -159,6 +187,10 @@ class RepairReplicas(options.Lister):
             self.not_all_well = True
             return f'failed: {reply.reason}'
         return 'the lock is gone'
+
+
+def _sees_all_tasks(service: glance.Glance) -> bool:
+    return 'admin' in service.roles()
 
 
 def referred_to(of: options.Lister, name: str, site: sites.Site) -> bool:

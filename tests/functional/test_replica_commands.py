@@ -375,6 +375,29 @@ def test_the_lock_of_a_dead_copy_goes_when_it_has_aged(
     assert 'os_glance_import_task' not in record
 
 
+@pytest.mark.long
+def test_the_lock_of_a_copy_that_begins_is_not_taken_for_dead(
+    admins, upload, hold_copy, where, copy_tasks, admin
+):
+    image = upload()
+    hold_copy(image.id, 'east')
+    (task,) = copy_tasks(image.id)
+    database.hide_task(where, task['id'])
+    repair = admins.start(
+        *('image', 'replica', 'repair', '--yes', '-f', 'json', image.id)
+    )
+    said = repair.stderr.readline()
+    while 'does not show the task' not in said:
+        assert said, 'it has ended'
+        said = repair.stderr.readline()
+    database.show_task(where, task['id'])
+    out, _ = repair.communicate(timeout=60)
+    (row,) = openstack_program.Done(repair.returncode, out, '').rows
+    assert row['Remedy'].startswith('nothing: Glance lets nobody')
+    record = admin.image.get(f'/images/{image.id}').json()
+    assert record['os_glance_import_task'] == task['id']
+
+
 def test_data_of_nobody_is_found_and_removed(admins, ceph, west, upload):
     image = upload(store='west')
     orphan = str(uuid.uuid4())

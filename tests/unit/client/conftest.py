@@ -26,7 +26,7 @@ from nova_rbd_multistore_client import bringing
 from nova_rbd_multistore_client import data
 from nova_rbd_multistore_client import glance
 from nova_rbd_multistore_client import sites
-from nova_rbd_multistore_client.commands import create
+from nova_rbd_multistore_client.commands import options
 from tests.fakes import ceph_cluster
 from tests.fakes import image_proxy
 
@@ -105,9 +105,13 @@ def run(service, compute, monkeypatch, proxy):
     """Runs a command with arguments; how it ended."""
 
     monkeypatch.setattr(
-        create,
+        options,
         'TIME',
-        bringing.Time(proxy.clock, proxy.clock.sleep, proxy.clock.utcnow),
+        bringing.Time(
+            proxy.clock,
+            lambda seconds: proxy.clock.sleep(seconds),
+            proxy.clock.utcnow,
+        ),
     )
 
     def run(command, *arguments):

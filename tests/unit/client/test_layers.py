@@ -41,7 +41,7 @@ LAYERS = [
         (
             *('cell', 'data', 'image', 'reading', 'store', 'words'),
             *('age', 'deleting', 'plan', 'wanted', 'remedy'),
-            *('orphan', 'errors', 'census', 'place'),
+            *('orphan', 'errors', 'census', 'place', 'lock'),
         ),
     ),
 ]

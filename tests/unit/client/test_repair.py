@@ -146,10 +146,40 @@ def test_the_lock_of_a_dead_task_goes_when_it_has_aged(repair, proxy):
     assert proxy.held(image_id) == {'east'}
 
 
-def test_a_lock_of_a_task_that_is_gone_goes_at_once(repair, proxy):
+def test_a_lock_of_a_task_that_is_gone_goes(repair, proxy):
     image_id = proxy.add('debian', 'east', os_glance_import_task='gone')
-    _, remedies = repair(image_id, '--yes')
+    done, remedies = repair(image_id, '--yes')
     assert remedies == {'': 'the lock is gone'}
+    assert 'does not show the task that holds debian' in done.err
+
+
+@pytest.mark.parametrize('arguments', [(), ('--yes',)])
+def test_a_lock_whose_task_comes_later_is_not_dead(
+    repair, proxy, monkeypatch, arguments
+):
+    image_id = proxy.add('debian', 'east')
+    task = proxy.lock(image_id, 'west')
+    tasks = proxy.tasks.pop(image_id)
+
+    def store_late(seconds):
+        proxy.clock.now += seconds
+        if proxy.clock.now > 2.5:
+            proxy.tasks[image_id] = tasks
+
+    monkeypatch.setattr(proxy.clock, 'sleep', store_late)
+    _, remedies = repair(image_id, *arguments)
+    assert remedies[''].startswith('nothing: Glance lets nobody take it over')
+    assert proxy.images[image_id][image_proxy.LOCK] == task['id']
+
+
+def test_a_lock_that_goes_meanwhile_is_none(repair, proxy, monkeypatch):
+    image_id = proxy.add('debian', 'east', os_glance_import_task='gone')
+    monkeypatch.setattr(
+        proxy.clock,
+        'sleep',
+        lambda _: proxy.images[image_id].pop(image_proxy.LOCK),
+    )
+    assert repair(image_id, '--yes')[1] == {}
 
 
 def test_a_user_may_not_know_that_a_task_is_gone(repair, proxy):
