@@ -13,7 +13,7 @@
 """``openstack image replica repair``."""
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 import contextlib
 from typing import Any
 
@@ -70,7 +70,13 @@ class RepairReplicas(options.Lister):
                     'Whether data is missing, or in the way, is not known '
                     'without --ceph-conf.',
                 )
-            findings, unseen = self._find(image, looked_at)
+            findings, unseen = self._find(
+                image,
+                looked_at,
+                lambda store: referred_to(
+                    self, image.id, looked_at.require(store)
+                ),
+            )
             for words in unseen:
                 options.warn(self, f'{image}: {words}')
             for finding in findings:
@@ -117,6 +123,7 @@ class RepairReplicas(options.Lister):
         self,
         image: images.Image,
         looked_at: sites.Sites,
+        referred_to: Callable[[str], bool],
     ) -> tuple[list[remedy.Finding], list[str]]:
         """What is wrong, and what of it could not be looked at."""
         service = options.glance_of(self)
@@ -128,9 +135,7 @@ class RepairReplicas(options.Lister):
             pools,
             timeutils.utcnow(),
             sees_all_tasks=_sees_all_tasks(service),
-            referred_to=lambda store: referred_to(
-                self, image.id, looked_at.require(store)
-            ),
+            referred_to=referred_to,
         )
         return findings, unseen
 
@@ -159,8 +164,18 @@ class RepairReplicas(options.Lister):
         looked_at: sites.Sites,
     ) -> str:
         service = options.glance_of(self)
+        # Asking for all names takes long where there are many images. So that
+        # comes before the look that counts.
+        needed = finding.action is remedy.Action.REMOVE_DATA and referred_to(
+            self, image.id, looked_at.require(finding.store)
+        )
         # Others work, too: is it still so?
-        found, _ = self._find(service.image(image.id), looked_at)
+        found, _ = self._find(
+            service.image(image.id),
+            looked_at,
+            # Of other stores' data, nothing is to be done now.
+            lambda store: needed or store != finding.store,
+        )
         if finding not in found:
             self.not_all_well = True
             return 'nothing: it has changed meanwhile'

@@ -13,6 +13,7 @@
 """``openstack image replica repair``, and what it may do."""
 
 import datetime
+import itertools
 import json
 
 from hypothesis import given
@@ -180,6 +181,28 @@ def test_a_lock_that_goes_meanwhile_is_none(repair, proxy, monkeypatch):
         lambda _: proxy.images[image_id].pop(image_proxy.LOCK),
     )
     assert repair(image_id, '--yes')[1] == {}
+
+
+def test_data_is_looked_at_after_all_names_were_asked_for(
+    repair, proxy, east, west, monkeypatch
+):
+    image_id = proxy.add('debian', 'east')
+    east.add(image_id)
+    west.add(image_id, snapshot_size=None)
+    request = proxy.request
+    lists = itertools.count()
+
+    def request_while_others_work(path, method, **more):
+        # A list of all images is two, and this is the second one.
+        if path == '/images' and next(lists) == 3:
+            proxy.images[image_id]['stores'] = 'east,west'
+            west.add(image_id)
+        return request(path, method, **more)
+
+    monkeypatch.setattr(proxy, 'request', request_while_others_work)
+    _, remedies = repair(image_id, '--yes', *CEPH)
+    assert remedies == {'west': 'nothing: it has changed meanwhile'}
+    assert west.removed == []
 
 
 def test_a_user_may_not_know_that_a_task_is_gone(repair, proxy):
