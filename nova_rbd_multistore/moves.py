@@ -34,6 +34,11 @@ CONF = nova.conf.CONF
 LOG = logging.getLogger(__name__)
 
 
+#: The first of a server's ephemeral disks, as its user has asked for it and
+#: as Nova makes it of the flavor alone.
+_EPHEMERAL = ('disk.eph0', 'disk.local')
+
+
 def check_arrival(instance: 'objects.Instance') -> None:
     """Check that the disks of a server on another host are in our cluster.
 
@@ -45,6 +50,8 @@ def check_arrival(instance: 'objects.Instance') -> None:
     _check_cluster(instance)
     if not _is_volume_backed(instance):
         require_disk(f'{instance.uuid}_disk')
+    if instance.flavor.ephemeral_gb:
+        require_disk(*(f'{instance.uuid}_{name}' for name in _EPHEMERAL))
 
 
 def check_live_arrival(instance: 'objects.Instance') -> None:
@@ -55,8 +62,9 @@ def check_live_arrival(instance: 'objects.Instance') -> None:
     :raises DiskElsewhere: if its host has another cluster
     :raises DiskMissing: if there is no disk of its name
     """
-    check_arrival(instance)
-    if instance.flavor.swap or configdrive.required_by(instance):
+    if _has_data(instance):
+        check_arrival(instance)
+    elif instance.flavor.swap or configdrive.required_by(instance):
         _check_cluster(instance)
 
 
@@ -72,6 +80,18 @@ def _check_cluster(instance: 'objects.Instance') -> None:
     # By the name alone, it could be a disk that the server was evacuated from.
     if there not in ('', here):
         raise exceptions.DiskElsewhere(there, here)
+    if not there:
+        LOG.warning(
+            'Host %(host)s has not told its Ceph cluster: a disk of the right '
+            'name in pool %(pool)s of %(fsid)s is taken for the one that the '
+            'server has there',
+            {
+                'host': instance.host,
+                'pool': CONF.libvirt.images_rbd_pool,
+                'fsid': here,
+            },
+            instance=instance,
+        )
 
 
 def check_departure(instance: 'objects.Instance') -> None:
@@ -96,14 +116,15 @@ def check_departure(instance: 'objects.Instance') -> None:
         raise exceptions.DiskElsewhere(here, there)
 
 
-def require_disk(name: str) -> None:
+def require_disk(*names: str) -> None:
     """Check that the cluster of this host has a disk.
 
+    :param names: those that it may have
     :raises DiskMissing: if not
     """
     this_host, pool = host.this_host(), CONF.libvirt.images_rbd_pool
-    if not this_host.cluster.has_image(pool, name):
-        raise exceptions.DiskMissing(pool, name, this_host.finder.fsid)
+    if not any(this_host.cluster.has_image(pool, name) for name in names):
+        raise exceptions.DiskMissing(pool, names[0], this_host.finder.fsid)
 
 
 def may_have_new_disk(instance: 'objects.Instance') -> bool:

@@ -33,7 +33,9 @@ from nova_rbd_multistore import site
 from tests.fakes import disks
 
 SERVER = '00000000-0000-4000-8000-000000000000'
+IMAGE = '00000002-0000-4000-8000-000000000000'
 DISK = ('vms', f'{SERVER}_disk')
+EPHEMERAL = ('disk.eph0', 'disk.local')
 WHEN = datetime.datetime(2026, 11, 25, tzinfo=datetime.UTC)
 
 
@@ -123,7 +125,7 @@ def server(
         launched_at=WHEN if ran else None,
         flavor=objects.Flavor(ephemeral_gb=ephemeral, swap=swap),
         config_drive=config_drive,
-        image_ref='an-image',
+        image_ref=IMAGE,
         system_metadata={},
         migration_context=objects.MigrationContext(migration_id=7),
     )
@@ -180,11 +182,52 @@ def test_a_server_of_volumes_comes_from_anywhere(database):
     moves.check_arrival(server())
 
 
-def test_a_server_of_volumes_with_an_ephemeral_disk_does_not(database):
+def test_a_server_of_volumes_with_an_ephemeral_disk_does_not(database, west):
     database.volume_backed = True
     with pytest.raises(exceptions.DiskElsewhere):
         moves.check_arrival(server(ephemeral=1))
+    west.disks['vms', f'{SERVER}_{EPHEMERAL[0]}'] = None
     moves.check_arrival(server('west-2', ephemeral=1))
+
+
+@pytest.mark.parametrize('volume_backed', [False, True])
+@pytest.mark.parametrize('host', ['west-2', 'unknown', 'silent'])
+def test_an_ephemeral_disk_has_to_be_here_as_well(
+    database, west, host, volume_backed
+):
+    database.clusters['silent'] = ''
+    database.volume_backed = volume_backed
+    if not volume_backed:
+        west.disks[DISK] = None
+    with pytest.raises(exceptions.DiskMissing, match=EPHEMERAL[0]):
+        moves.check_arrival(server(host, ephemeral=1))
+
+
+@pytest.mark.parametrize('name', EPHEMERAL)
+def test_by_either_name_that_nova_has_for_it_the_server_is_known(
+    database, west, name
+):
+    database.clusters['silent'] = ''
+    database.volume_backed = True
+    west.disks['vms', f'{SERVER}_{name}'] = None
+    moves.check_arrival(server('silent', ephemeral=1))
+
+
+@pytest.mark.parametrize('host', ['unknown', 'silent'])
+def test_where_its_host_tells_no_cluster_a_warning_says_so(
+    database, west, caplog, host
+):
+    database.clusters['silent'] = ''
+    west.disks[DISK] = None
+    moves.check_arrival(server(host))
+    (line,) = warnings(caplog)
+    assert f'Host {host} has not told its Ceph cluster' in line
+
+
+def test_where_it_does_nothing_is_said(west, caplog):
+    west.disks[DISK] = None
+    moves.check_arrival(server('west-2'))
+    assert warnings(caplog) == []
 
 
 def test_a_server_that_never_ran_has_nothing_to_lose():
