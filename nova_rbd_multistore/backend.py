@@ -425,6 +425,11 @@ class Rbd(imagebackend.Rbd):
             raise exceptions.PoolUnreadable(record.id, denied)
         return False
 
+    def _check_wanted(self) -> None:
+        """See :func:`check_wanted`."""
+        if self._instance is not None:
+            check_wanted(self._instance)
+
     def _clone_over_remains(self, parent: location.RbdLocation) -> None:
         """Clone, though the name may be taken by what an earlier clone left.
 
@@ -442,39 +447,38 @@ class Rbd(imagebackend.Rbd):
             self._is_usable(seen)
             cluster.clone(parent, pool, self.rbd_name)
 
-    def _check_wanted(self) -> None:
-        """Notice a server that its user has deleted meanwhile.
 
-        :raises nova.exception.InstanceNotFound: if it is gone
-        :raises nova.exception.UnexpectedDeletingTaskStateError: if it is
-            being deleted; Nova's build ends without an error on either
-        """
-        if self._instance is None:
-            return
-        try:
-            now = objects.Instance.get_by_uuid(
-                nova_context.get_admin_context(),
-                self._instance.uuid,
-                expected_attrs=[],
-            )
-        except (db_exc.DBError, messaging.MessagingException) as exc:
-            # The conductor is away: no reason to give a boot up.
-            LOG.warning(
-                'Cannot tell whether the server is being deleted: %s',
-                text.printable(exc, 120),
-                instance=self._instance,
-            )
-            return
-        if now.task_state == task_states.DELETING:
-            LOG.info(
-                'The server is being deleted: not waiting any longer',
-                instance=self._instance,
-            )
-            raise exception.UnexpectedDeletingTaskStateError(
-                instance_uuid=now.uuid,
-                expected={'task_state': [self._instance.task_state]},
-                actual={'task_state': now.task_state},
-            )
+def check_wanted(instance: 'objects.Instance') -> None:
+    """Notice a server that its user has deleted meanwhile.
+
+    :raises nova.exception.InstanceNotFound: if it is gone
+    :raises nova.exception.UnexpectedDeletingTaskStateError: if it is being
+        deleted; Nova's build ends without an error on either
+    """
+    try:
+        now = objects.Instance.get_by_uuid(
+            nova_context.get_admin_context(),
+            instance.uuid,
+            expected_attrs=[],
+        )
+    except (db_exc.DBError, messaging.MessagingException) as exc:
+        # The conductor is away: no reason to give a boot up.
+        LOG.warning(
+            'Cannot tell whether the server is being deleted: %s',
+            text.printable(exc, 120),
+            instance=instance,
+        )
+        return
+    if now.task_state == task_states.DELETING:
+        LOG.info(
+            'The server is being deleted: not waiting any longer',
+            instance=instance,
+        )
+        raise exception.UnexpectedDeletingTaskStateError(
+            instance_uuid=now.uuid,
+            expected={'task_state': [instance.task_state]},
+            actual={'task_state': now.task_state},
+        )
 
 
 def _outcome(exc: BaseException) -> str:

@@ -14,6 +14,7 @@
 
 from collections.abc import Callable, Iterator
 import contextlib
+import functools
 import time
 from typing import Any
 
@@ -254,7 +255,11 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
         is_unshelved = instance.vm_state == vm_states.SHELVED_OFFLOADED
         # That of a server on a volume has no image.
         if is_unshelved and instance.image_ref:
-            snapshots.wait_until_free(context, instance.image_ref)
+            snapshots.wait_until_free(
+                context,
+                instance.image_ref,
+                functools.partial(backend.check_wanted, instance),
+            )
 
     def snapshot(
         self,

@@ -203,12 +203,17 @@ class Finder:
             image, images, self._limits.timeout, self._time
         )
 
-    def wait_until_free(self, images: Images, image: str) -> None:
+    def wait_until_free(
+        self, images: Images, image: str, check: Callable[[], None]
+    ) -> None:
         """Return when an image can be deleted: see :mod:`transfer`.
 
         :param images: Glance, as a user who may see it
+        :param check: raises if there is no need to wait any longer
         """
-        transfer.wait_until_free(image, images, self._limits, self._time)
+        transfer.wait_until_free(
+            image, images, self._limits, self._time, check
+        )
 
     def wait_for_turn(self, waiting: wait.Wait) -> None:
         """Return when a boot may ask Glance for its image.

@@ -12,6 +12,7 @@
 
 """Snapshots of this host's servers: which stores of Glance get them."""
 
+from collections.abc import Callable
 from typing import IO, Any
 
 from nova import context as nova_context
@@ -25,6 +26,7 @@ from nova_rbd_multistore import beside
 from nova_rbd_multistore import disks
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import host
+from nova_rbd_multistore import text
 
 CONF = nova.conf.CONF
 LOG = logging.getLogger(__name__)
@@ -193,18 +195,27 @@ def _sectors(size: int) -> int:
 
 
 def wait_until_free(
-    context: nova_context.RequestContext, image_id: str
+    context: nova_context.RequestContext,
+    image_id: str,
+    check: Callable[[], None],
 ) -> None:
     """Return when the image of a server that was unshelved can be deleted.
 
-    Nova is about to do that; the server runs, whatever Glance says.
+    Nova is about to do that; the server runs, whatever is said here. From an
+    error, Nova would conclude that it does not, and start it on another host.
+
+    :param check: raises if the server is being deleted
     """
     this_host = host.this_host()
     try:
         images = this_host.access.as_user_of(context)
-        this_host.finder.wait_until_free(images, image_id)
-    except (exceptions.ImageError, exceptions.HostError) as exc:
-        LOG.debug('Cannot tell whether image %s is copied: %s', image_id, exc)
+        this_host.finder.wait_until_free(images, image_id, check)
+    except Exception as exc:
+        LOG.info(
+            'Not waiting until image %s is copied, before it is deleted: %s',
+            image_id,
+            text.printable(exc, 120),
+        )
 
 
 def copy_on(

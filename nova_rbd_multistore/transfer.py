@@ -12,7 +12,7 @@
 
 """One image on its way into further stores, with nobody waiting for it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import dataclasses
 
 from oslo_log import log as logging
@@ -147,12 +147,14 @@ def wait_until_free(
     images: copying.ImageService,
     limits: pace.Limits,
     time: pace.Time,
+    check: Callable[[], None],
 ) -> None:
     """Return when an image is not being copied, so that it can be deleted.
 
     Or when a boot would give up: then Glance will leave the data of the copy
     in its store, without a record.
 
+    :param check: raises if there is no need to wait any longer
     :raises ImageError: if the image is no longer there for this user
     :raises HostError: if Glance does not answer
     """
@@ -177,4 +179,5 @@ def wait_until_free(
                 image,
                 stores,
             )
+        check()
         time.sleep(max(pace.EAGER_PAUSE, pace.EAGERNESS * waited))

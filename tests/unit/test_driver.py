@@ -431,24 +431,21 @@ def test_the_image_of_a_server_that_is_unshelved_may_still_be_copied(
     libvirt, monkeypatch, vm_state, image, waits
 ):
     done = []
-    for module, name in (
-        (libvirt_driver.LibvirtDriver, 'spawn'),
-        (snapshots, 'wait_until_free'),
-    ):
-        monkeypatch.setattr(
-            module,
-            name,
-            lambda *args, name=name, **kwargs: done.append(
-                (name, args[-1], kwargs)
-            ),
-        )
+
+    def spawn(*args):
+        done.append(args[-1])
+
+    def wait_until_free(_context, image_id, check):
+        done.append(image_id)
+        check()
+
+    monkeypatch.setattr(libvirt_driver.LibvirtDriver, 'spawn', spawn)
+    monkeypatch.setattr(snapshots, 'wait_until_free', wait_until_free)
+    monkeypatch.setattr(backend, 'check_wanted', done.append)
     unshelved = objects.Instance(vm_state=vm_state, image_ref=image)
     libvirt.spawn('context', unshelved, 'meta', [], None, {}, accel_info='gpu')
-    steps = [
-        ('spawn', 'gpu', {}),
-        ('wait_until_free', image, {}),
-    ]
-    assert done == steps[: 1 + waits]
+    steps = ['gpu', image, unshelved]
+    assert done == (steps if waits else steps[:1])
 
 
 def test_a_snapshot_that_fails_is_not_copied(libvirt, monkeypatch):

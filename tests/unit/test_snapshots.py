@@ -21,6 +21,7 @@ import threading
 from keystoneauth1 import service_token
 from keystoneauth1 import session as sessions
 from keystoneauth1 import token_endpoint
+from nova import exception
 from nova.compute import task_states
 from nova.image import glance as nova_glance
 from nova.objects import instance
@@ -418,19 +419,46 @@ def test_a_snapshot_is_well_though_nobody_can_be_asked_for_copies(
 # Before Nova deletes the image of a server that was unshelved
 
 
+def wanted():
+    """The server, whose spawn waits, is not being deleted."""
+
+
 def test_a_copy_of_that_image_ends_first(context, cloud):
     shelved = cloud.api.add_image('west')
     cloud.glance().request_copy(shelved.id, 'east')
     cloud.clock.advance(1)
-    snapshots.wait_until_free(context, shelved.id)
+    snapshots.wait_until_free(context, shelved.id, wanted)
     assert set(shelved.locations) == {'west', 'east'}
 
 
-@pytest.mark.parametrize('fault', ['gone', 'away'])
-def test_a_server_is_unshelved_whatever_glance_says(context, cloud, fault):
+def test_a_server_that_is_deleted_meanwhile_is_not_kept(context, cloud):
+    shelved = cloud.api.add_image('west')
+    cloud.glance().request_copy(shelved.id, 'east')
+    cloud.clock.advance(1)
+
+    def deleted():
+        raise exception.UnexpectedDeletingTaskStateError(
+            instance_uuid=SERVER, expected={}, actual={}
+        )
+
+    # Its guest runs: an error would have Nova begin a second one.
+    snapshots.wait_until_free(context, shelved.id, deleted)
+    assert set(shelved.locations) == {'west'}
+
+
+@pytest.mark.parametrize('fault', ['gone', 'away', 'any other'])
+def test_a_server_is_unshelved_whatever_glance_says(
+    host, context, cloud, monkeypatch, fault
+):
     image = cloud.api.add_image('west')
     if fault == 'gone':
         del cloud.api.images[image.id]
-    else:
+    elif fault == 'away':
         cloud.network.servers.clear()
-    snapshots.wait_until_free(context, image.id)
+    else:
+
+        def fail(_context):
+            raise RuntimeError('nobody has thought of that')
+
+        monkeypatch.setattr(host.access, 'as_user_of', fail)
+    snapshots.wait_until_free(context, image.id, wanted)

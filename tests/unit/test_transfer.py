@@ -221,10 +221,10 @@ def test_behind_a_glance_api_that_has_died_the_copy_is_made_all_the_same(
 # Before an image is deleted
 
 
-def wait_until_free(site):
+def wait_until_free(site, check=lambda: None):
     began = site.clock.now
     transfer.wait_until_free(
-        site.image.id, site.glance, LIMITS, site.clock.time()
+        site.image.id, site.glance, LIMITS, site.clock.time(), check
     )
     return site.clock.now - began
 
@@ -252,3 +252,20 @@ def test_nobody_waits_for_ever_until_an_image_is_deleted(site, caplog):
     assert LIMITS.timeout <= wait_until_free(site) < 1.1 * LIMITS.timeout
     (said,) = errors(caplog, logging.WARNING)
     assert 'while it is copied to east' in said
+
+
+def test_nor_for_a_server_that_need_not_wait(site):
+    class Deleted(Exception):
+        """As Nova's of a server that is deleted."""
+
+    def check():
+        if site.clock.now >= began + 5:
+            raise Deleted
+
+    began = site.clock.now
+    site.api.pace.upload = 300.0
+    site.glance.request_copy(site.image.id, 'east')
+    site.clock.advance(1)
+    with pytest.raises(Deleted):
+        wait_until_free(site, check)
+    assert site.clock.now < began + 10
