@@ -194,6 +194,17 @@ class Rbd(imagebackend.Rbd):
             and self._instance.vm_state == vm_states.SHELVED_OFFLOADED
         )
 
+    def make_way(self) -> None:
+        """Take a config drive away that is not its server's any more.
+
+        Nova makes one where there is none; what is in it may be out of date.
+
+        :raises DiskUnusable: if a client has it open
+        :raises HostError: if this host cannot do it now
+        """
+        with self._host.cluster.errors(self.driver.pool):
+            self._make_way(None)
+
     def _make_way(self, image_id: str | None) -> None:
         """Take a disk away that is not its server's any more.
 
@@ -203,7 +214,7 @@ class Rbd(imagebackend.Rbd):
         another site since; or it was evacuated from here.
 
         :param image_id: of what the disk is to be made of, None for an
-            ephemeral or swap disk
+            ephemeral or swap disk, or a config drive
         :raises DiskUnusable: if a client has it open
         """
         if not self._is_whole():

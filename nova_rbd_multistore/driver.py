@@ -240,6 +240,9 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
         may be copying it at the request of :func:`snapshots.copy_on`, would
         leave the copy in the store for ever.
         """
+        is_unshelved = instance.vm_state == vm_states.SHELVED_OFFLOADED
+        if is_unshelved:
+            backend.Rbd(instance, 'disk.config').make_way()
         super().spawn(
             context,
             instance,
@@ -252,7 +255,6 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
             power_on,
             accel_info,
         )
-        is_unshelved = instance.vm_state == vm_states.SHELVED_OFFLOADED
         # That of a server on a volume has no image.
         if is_unshelved and instance.image_ref:
             snapshots.wait_until_free(

@@ -45,6 +45,7 @@ from tests.fixtures.handles import where as where
 from tests.fixtures.makers import begin_image as begin_image
 from tests.fixtures.makers import boot_with_data as boot_with_data
 from tests.fixtures.makers import compute_changes as compute_changes
+from tests.fixtures.makers import config_drives as config_drives
 from tests.fixtures.makers import configure as configure
 from tests.fixtures.makers import configure_stock as configure_stock
 from tests.fixtures.makers import glance_for_stock as glance_for_stock

@@ -480,16 +480,6 @@ def many_disks(admin):
     admin.compute.delete_flavor(flavor)
 
 
-@pytest.fixture
-def config_drives(tmp_path):
-    """Nova's options for config drives where there is no genisoimage."""
-    # genisoimage -o <file> ...
-    script = tmp_path / 'genisoimage'
-    script.write_text('#!/bin/sh\nhead -c 65536 /dev/urandom > "$2"\n')
-    script.chmod(0o755)
-    return {'DEFAULT__mkisofs_cmd': script}
-
-
 @pytest.mark.parametrize(
     ('disk', 'when', 'daemon'),
     [

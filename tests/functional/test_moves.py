@@ -50,8 +50,8 @@ def image(upload, admin):
 def boot(servers, image, east, west):
     """Boots a server on a host, and writes to its disk."""
 
-    def on(host):
-        server = servers.boot_on(image.id, host)
+    def on(host, **options):
+        server = servers.boot_on(image.id, host, **options)
         cluster = east if host.startswith('east') else west
         cluster.write('vms', nova_servers.disk(server), MARKER, OFFSET)
         return server
@@ -328,19 +328,33 @@ def lying_in_west(west):
 
 @pytest.mark.fault
 def test_an_unshelved_server_gets_no_disk_that_it_had_there_before(
-    boot, do, servers, host_of, lying_in_west, east, west
+    boot,
+    configure,
+    config_drives,
+    do,
+    servers,
+    host_of,
+    lying_in_west,
+    east,
+    west,
 ):
-    server = boot('east-1')
+    for host in ('east-1', 'west-1'):
+        configure(host, **config_drives)
+    server = boot('east-1', config_drive=True)
     disk = nova_servers.disk(server)
+    config_drive = f'{disk}.config'
     do(server, 'shelve')
     servers.wait_for(server, 'SHELVED_OFFLOADED')
     lying_in_west(disk)
+    lying_in_west(config_drive)
 
     do(server, 'unshelve', host='west-1')
     servers.wait_for(server)
 
     assert host_of(server) == 'west-1'
     assert has_marker(west, disk)
-    (aside,) = (name for name in west.images('vms') if f'.{disk}' in name)
-    assert west.read(aside, 5) == b'older'
+    assert west.read(config_drive, 5) != b'older'
+    aside = [name for name in west.images('vms') if f'.{server.id}' in name]
+    assert {name.split('.', 2)[2] for name in aside} == {disk, config_drive}
+    assert [west.read(name, 5) for name in aside] == [b'older', b'older']
     assert disk not in east.images('vms')

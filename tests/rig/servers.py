@@ -100,11 +100,15 @@ class Servers:
         ]
 
     def boot_on(
-        self, image_id: str, host: str, flavor: str = 'm1.tiny'
+        self,
+        image_id: str,
+        host: str,
+        flavor: str = 'm1.tiny',
+        **options: Any,
     ) -> Any:
         """Boot a server on a host, as an administrator may.
 
-        It is not bound to the host's zone.
+        It is not bound to the host's zone. Options are Nova's.
         """
         found = self._compute.find_flavor(flavor, ignore_missing=False)
         server = self._compute.create_server(
@@ -113,6 +117,7 @@ class Servers:
             flavor_id=found.id,
             networks='none',
             host=host,
+            **options,
         )
         self._made.append(server)
         return self.wait_for(server)

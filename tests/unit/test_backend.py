@@ -72,6 +72,7 @@ class Boot:
     :ivar launched_at: when the server was first up, None if it never was
     :ivar vm_state: that of the server
     :ivar fetched: how often the image was downloaded
+    :ivar disk_name: Nova's name for the disk
     """
 
     def __init__(self, cloud, context, uuid=UUIDS[0]):
@@ -83,6 +84,7 @@ class Boot:
         self.disks = disks.Disks(cloud.west)
         self._uuid = uuid
         self.fetched = 0
+        self.disk_name = 'disk'
         self.refusals = []
 
     @functools.cached_property
@@ -96,7 +98,7 @@ class Boot:
                 task_state=self.task_state,
                 launched_at=self.launched_at,
             ),
-            disk_name='disk',
+            disk_name=self.disk_name,
         )
         disk.driver = self.disks
         return disk
@@ -776,6 +778,27 @@ def test_an_older_disk_of_a_shelved_server_is_not_its_disk(
     assert name.startswith('aside.')
     assert name.endswith(shelved.name)
     assert f'Renamed disk {shelved.name} in pool vms to {name}' in caplog.text
+
+
+def test_nor_is_an_older_config_drive_its_config_drive(shelved, cloud, caplog):
+    """Nova takes the one that is there, and the network may be another."""
+    shelved.disk_name = 'disk.config'
+    older = remains.Remains(parent=False)
+    cloud.west.left['vms', shelved.name] = older
+    shelved.disk.make_way()
+    assert not shelved.disk.exists()
+    ((_, name), kept) = cloud.west.left.popitem()
+    assert kept == older
+    assert name.startswith('aside.')
+    assert name.endswith('_disk.config')
+    assert f'Renamed disk {shelved.name} in pool vms to {name}' in caplog.text
+
+
+def test_where_there_is_none_nothing_is_in_the_way(shelved, cloud, caplog):
+    shelved.disk_name = 'disk.config'
+    shelved.disk.make_way()
+    assert cloud.west.left == {}
+    assert caplog.text == ''
 
 
 def test_an_older_disk_that_is_flat_is_not_its_disk_either(

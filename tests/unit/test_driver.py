@@ -442,10 +442,39 @@ def test_the_image_of_a_server_that_is_unshelved_may_still_be_copied(
     monkeypatch.setattr(libvirt_driver.LibvirtDriver, 'spawn', spawn)
     monkeypatch.setattr(snapshots, 'wait_until_free', wait_until_free)
     monkeypatch.setattr(backend, 'check_wanted', done.append)
-    unshelved = objects.Instance(vm_state=vm_state, image_ref=image)
+    monkeypatch.setattr(backend.Rbd, 'make_way', lambda _self: None)
+    unshelved = objects.Instance(
+        uuid=SERVER, vm_state=vm_state, image_ref=image
+    )
     libvirt.spawn('context', unshelved, 'meta', [], None, {}, accel_info='gpu')
     steps = ['gpu', image, unshelved]
     assert done == (steps if waits else steps[:1])
+
+
+@pytest.mark.parametrize(
+    ('vm_state', 'made_way'),
+    [
+        (vm_states.SHELVED_OFFLOADED, ['disk.config']),
+        (vm_states.BUILDING, []),
+    ],
+)
+def test_nova_makes_the_config_drive_of_an_unshelved_server_anew(
+    libvirt, monkeypatch, vm_state, made_way
+):
+    steps = []
+    monkeypatch.setattr(
+        backend.Rbd,
+        'make_way',
+        lambda self: steps.append(self.rbd_name.partition('_')[2]),
+    )
+    monkeypatch.setattr(
+        libvirt_driver.LibvirtDriver,
+        'spawn',
+        lambda *_args: steps.append('spawn'),
+    )
+    of_volumes = objects.Instance(uuid=SERVER, vm_state=vm_state, image_ref='')
+    libvirt.spawn('context', of_volumes, 'meta', [], None, {})
+    assert steps == [*made_way, 'spawn']
 
 
 def test_a_snapshot_that_fails_is_not_copied(libvirt, monkeypatch):
