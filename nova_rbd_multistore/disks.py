@@ -209,14 +209,18 @@ class RBDDriver(_Calls):
         found: bool = self._opening.exists(name, pool, snapshot)
         return found
 
+    def of_server(self, server: str) -> list[str]:
+        """The names of the disks of a server."""
+        with self._cluster.errors(self.pool):
+            names = self._names()
+        return list(filter(_of(server), names))
+
     def set_aside(self, server: str) -> dict[str, str]:
         """Rename the disks of a server, so that Nova does not find them.
 
         :returns: their new names, by the old ones
         """
-        with self._cluster.errors(self.pool):
-            names = self._names()
-        found = {name: name_aside(name) for name in filter(_of(server), names)}
+        found = {name: name_aside(name) for name in self.of_server(server)}
         for name, aside in found.items():
             self._cluster.rename_disk(self.pool, name, aside)
         return found

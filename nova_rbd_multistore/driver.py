@@ -239,10 +239,15 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
         When one that was shelved is up, Nova deletes its image. Glance, which
         may be copying it at the request of :func:`snapshots.copy_on`, would
         leave the copy in the store for ever.
+
+        :raises DiskOfAnotherCell: if it comes from a cell with our cluster
         """
         is_unshelved = instance.vm_state == vm_states.SHELVED_OFFLOADED
         if is_unshelved:
             backend.Rbd(instance, 'disk.config').make_way()
+        elif instance.task_state == task_states.RESIZE_FINISH:
+            # Within a cell, Nova does not spawn what it resizes.
+            moves.check_new_cell(instance)
         super().spawn(
             context,
             instance,

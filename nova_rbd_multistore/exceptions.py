@@ -54,6 +54,7 @@ Failures are of two kinds, which Nova tells apart by type::
         ├── DiskElsewhere
         ├── DiskMissing
         ├── DiskNotRemoved
+        ├── DiskOfAnotherCell
         ├── DiskUnusable
         ├── ImportFailed
         ├── GlanceUnavailable
@@ -633,6 +634,23 @@ class DiskMissing(HostError):
 
     def __init__(self, pool: str, disk: str, fsid: str) -> None:
         super().__init__(pool=pool, disk=disk, fsid=fsid)
+
+
+class DiskOfAnotherCell(HostError):
+    """A server comes from a cell of Nova's that has the same cluster.
+
+    Nova takes the disks there for others than those here: in the end it
+    removes the ones, and these are the same.
+    """
+
+    msg_fmt = (
+        'Disk %(disk)s in pool %(pool)s is of the cell that the server comes '
+        'from, which would remove it in the end. Hard-reboot the server '
+        'there, and resize it within its cell.'
+    )
+
+    def __init__(self, pool: str, disk: str) -> None:
+        super().__init__(pool=pool, disk=disk)
 
 
 class ImportFailed(HostError):

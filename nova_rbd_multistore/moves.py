@@ -116,6 +116,21 @@ def check_departure(instance: 'objects.Instance') -> None:
         raise exceptions.DiskElsewhere(here, there)
 
 
+def check_new_cell(instance: 'objects.Instance') -> None:
+    """Check that a server which comes from another cell has no disk here.
+
+    It is made here of an image. When its user confirms the resize, its old
+    host removes its disks; when they revert it, this one does.
+
+    :raises DiskOfAnotherCell: if both cells have our cluster
+    """
+    found = disks.RBDDriver(host.this_host().cluster).of_server(instance.uuid)
+    if found:
+        raise exceptions.DiskOfAnotherCell(
+            CONF.libvirt.images_rbd_pool, found[0]
+        )
+
+
 def require_disk(*names: str) -> None:
     """Check that the cluster of this host has a disk.
 

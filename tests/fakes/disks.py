@@ -65,13 +65,16 @@ class Disks:
     def create_snap(self, name: str, snapshot: str) -> None:
         self.snapshots.add((name, snapshot))
 
+    def of_server(self, server: str) -> list[str]:
+        return [
+            name
+            for pool, name in self._cluster.disks
+            if pool == self.pool and name.startswith(f'{server}_')
+        ]
+
     def set_aside(self, server: str) -> dict[str, str]:
         disks = self._cluster.disks
-        found = {
-            name: f'aside.0.{name}'
-            for pool, name in disks
-            if pool == self.pool and name.startswith(f'{server}_')
-        }
+        found = {name: f'aside.0.{name}' for name in self.of_server(server)}
         for name, aside in found.items():
             disks[self.pool, aside] = disks.pop((self.pool, name))
         return found

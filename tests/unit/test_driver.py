@@ -443,9 +443,8 @@ def test_the_image_of_a_server_that_is_unshelved_may_still_be_copied(
     monkeypatch.setattr(snapshots, 'wait_until_free', wait_until_free)
     monkeypatch.setattr(backend, 'check_wanted', done.append)
     monkeypatch.setattr(backend.Rbd, 'make_way', lambda _self: None)
-    unshelved = objects.Instance(
-        uuid=SERVER, vm_state=vm_state, image_ref=image
-    )
+    unshelved = server(vm_state, task_states.SPAWNING)
+    unshelved.image_ref = image
     libvirt.spawn('context', unshelved, 'meta', [], None, {}, accel_info='gpu')
     steps = ['gpu', image, unshelved]
     assert done == (steps if waits else steps[:1])
@@ -472,7 +471,8 @@ def test_nova_makes_the_config_drive_of_an_unshelved_server_anew(
         'spawn',
         lambda *_args: steps.append('spawn'),
     )
-    of_volumes = objects.Instance(uuid=SERVER, vm_state=vm_state, image_ref='')
+    of_volumes = server(vm_state, task_states.SPAWNING)
+    of_volumes.image_ref = ''
     libvirt.spawn('context', of_volumes, 'meta', [], None, {})
     assert steps == [*made_way, 'spawn']
 
@@ -901,6 +901,24 @@ def test_a_server_is_resized_as_nova_does(
     )
     assert moved == '[]'
     assert novas == ['migrate_disk_and_power_off']
+
+
+def test_a_server_of_another_cell_is_not_begun_where_its_disk_is(
+    libvirt, novas, monkeypatch
+):
+    monkeypatch.setattr(moves, 'check_new_cell', refused)
+    resized = server(vm_states.ACTIVE, task_states.RESIZE_FINISH)
+    with pytest.raises(exceptions.DiskElsewhere):
+        libvirt.spawn('context', resized, 'meta', [], None, {})
+    assert novas == []
+
+
+def test_one_that_is_built_has_no_disk_in_another_cell(
+    libvirt, novas, monkeypatch
+):
+    monkeypatch.setattr(moves, 'check_new_cell', refused)
+    libvirt.spawn('context', server(*BEING_BUILT), 'meta', [], None, {})
+    assert novas == ['spawn']
 
 
 def test_a_live_migration_is_refused_in_words_that_the_conductor_knows(

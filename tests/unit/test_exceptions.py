@@ -179,6 +179,10 @@ INSTANCES = {
         lambda _text: exceptions.DiskMissing('vms', f'{IMAGE}_disk', FSID),
         f'no disk {IMAGE}_disk in pool vms of ceph cluster {FSID}',
     ),
+    'DiskOfAnotherCell': (
+        lambda _text: exceptions.DiskOfAnotherCell('vms', f'{IMAGE}_disk'),
+        'in pool vms is of the cell that the server comes from',
+    ),
     'ImportFailed': (
         lambda text: exceptions.ImportFailed(
             'vms', f'{IMAGE}_disk', text or 'rbd: import failed: timed out'

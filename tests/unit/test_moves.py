@@ -296,6 +296,26 @@ def test_a_server_of_volumes_goes_anywhere(database):
     moves.check_departure(server('west-1'))
 
 
+# Servers that come from another cell
+
+
+@pytest.mark.parametrize(
+    'name', ['disk', 'disk.config', 'disk.eph0', 'disk.local', 'disk.swap']
+)
+def test_a_cell_that_shares_the_cluster_of_another_takes_no_disk_of_it(
+    west, name
+):
+    west.disks['vms', f'{SERVER}_{name}'] = None
+    with pytest.raises(exceptions.DiskOfAnotherCell) as caught:
+        moves.check_new_cell(server(task=task_states.RESIZE_FINISH))
+    assert f'Disk {SERVER}_{name} in pool vms' in str(caught.value)
+
+
+def test_a_cell_of_another_cluster_has_none(west):
+    west.disks['vms', '00000001-0000-4000-8000-000000000000_disk'] = None
+    moves.check_new_cell(server(task=task_states.RESIZE_FINISH))
+
+
 # Evacuations
 
 
