@@ -215,10 +215,8 @@ class Rbd(imagebackend.Rbd):
 
         :param image_id: of what the disk is to be made of, None for an
             ephemeral or swap disk, or a config drive
-        :raises DiskUnusable: if a client has it open
+        :raises DiskUnusable: if a client has it open, or it cannot be opened
         """
-        if not self._is_whole():
-            return
         cluster, pool = self._host.cluster, self.driver.pool
         name, seen = self.rbd_name, self._look()
         if seen is None:
@@ -228,7 +226,9 @@ class Rbd(imagebackend.Rbd):
         )
         if seen.watched:
             raise in_use
-        if seen.parent and self.driver.parent_info(name)[1] == image_id:
+        if seen.header and not seen.opens:
+            raise exceptions.DiskUnusable(pool, name, seen)
+        if seen.is_void or self._is_clone_of(image_id, seen):
             # No guest gets it before it is flat.
             try:
                 cluster.remove_disk(pool, name)
@@ -251,6 +251,13 @@ class Rbd(imagebackend.Rbd):
             pool,
             new_name,
             instance=self._instance,
+        )
+
+    def _is_clone_of(
+        self, image_id: str | None, seen: remains.Remains
+    ) -> bool:
+        return seen.parent and (
+            self.driver.parent_info(self.rbd_name)[1] == image_id
         )
 
     def _get_parent_pool(

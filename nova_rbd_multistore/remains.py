@@ -52,6 +52,13 @@ class Remains:
     watched: bool = False
     snapshots: tuple[str, ...] = ()
 
+    @property
+    def is_void(self) -> bool:
+        """Whether nobody's data is on it, nor any image's under it."""
+        return not self.header or (
+            self.opens and not self.parent and not self.written
+        )
+
     def fate(self, *, ran: bool) -> Fate:
         """What to do with it.
 

@@ -160,7 +160,8 @@ class Cluster:
         self._answer()
         self._check_writable(pool)
         assert (pool, name) not in self.disks, 'that is a whole disk'
-        if self.left[pool, name].watched:
+        left = self.left[pool, name]
+        if left.watched or left.snapshots:
             raise ceph.DiskInUse(f'{pool}/{name}')
         del self.left[pool, name]
 

@@ -15,6 +15,7 @@
 import dataclasses
 import uuid
 
+from nova.compute import vm_states
 import pytest
 
 from tests.rig import clusters
@@ -134,6 +135,40 @@ def test_of_a_server_that_has_run_what_a_clone_left_is_named(
     assert west.size(header.disk) == 8 << 20
     with west.opened(unwritten.disk) as disk:
         assert disk.id() == before
+
+
+def test_of_a_server_that_is_unshelved_what_a_clone_left_is_removed(
+    upload, make_host, demo_user, west
+):
+    image = upload(store='west')
+    in_id, in_directory, in_both, header, flat = servers = [
+        Server() for _ in range(5)
+    ]
+    for server in servers:
+        west.create('vms', server.disk, 8 << 20)
+    west.leave_name(in_id.disk, 'rbd_id')
+    west.leave_name(in_directory.disk, 'rbd_directory')
+    west.leave_name(in_both.disk, 'rbd_id', 'rbd_directory')
+    west.write('vms', flat.disk, BYTE)
+    host = make_host('west-1')
+
+    boots = boot(
+        host,
+        demo_user,
+        image,
+        servers,
+        ran=True,
+        vm_state=vm_states.SHELVED_OFFLOADED,
+    )
+
+    assert [(each.error, each.message) for each in boots] == [(None, '')] * 5
+    assert {west.size(server.disk) for server in servers} == {1 << 30}
+    assert host.log.count('Removed disk') == 4
+    (aside,) = (name for name in west.images('vms') if f'.{flat.disk}' in name)
+    assert west.read(aside, 1) == BYTE
+    assert west.read(flat.disk, 1) != BYTE
+    west.remove('vms', aside)
+    assert header.disk in west.images('vms')
 
 
 @pytest.fixture

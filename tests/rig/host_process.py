@@ -83,7 +83,7 @@ def server(disk: dict[str, Any]) -> 'objects.Instance':
         trusted_certs=None,
         migration_context=None,
         task_state='spawning',
-        vm_state=vm_states.BUILDING,
+        vm_state=disk.get('vm_state', vm_states.BUILDING),
         launched_at=timeutils.utcnow() if disk.get('ran') else None,
         config_drive='',
     )

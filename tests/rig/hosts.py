@@ -27,6 +27,7 @@ from typing import Any
 import uuid
 
 from keystoneauth1 import identity
+from nova.compute import vm_states
 from openstack import connection
 
 from lab import layout
@@ -176,6 +177,7 @@ class Host:
         root_gib: int = 1,
         servers: Sequence[str] = (),
         ran: bool = False,
+        vm_state: str = vm_states.BUILDING,
     ) -> None:
         """Begin to boot a server from each image, all at once.
 
@@ -183,6 +185,7 @@ class Host:
         :param apart: seconds between two boots, if not all at once
         :param servers: their ids, new ones unless given
         :param ran: whether these servers have been up before
+        :param vm_state: theirs
         """
         job: dict[str, Any] = {
             # The second overrides the first.
@@ -197,6 +200,7 @@ class Host:
                     'image': image,
                     'root_gib': root_gib,
                     'ran': ran,
+                    'vm_state': vm_state,
                     'at': at + apart * number,
                     'user': dataclasses.asdict(user),
                 }

@@ -30,6 +30,7 @@ import oslo_messaging as messaging
 import pytest
 
 from nova_rbd_multistore import backend
+from nova_rbd_multistore import ceph
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import finding
 from nova_rbd_multistore import remains
@@ -71,6 +72,8 @@ class Boot:
     :ivar project: the server's
     :ivar launched_at: when the server was first up, None if it never was
     :ivar vm_state: that of the server
+    :ivar host: where the server is, by Nova's database
+    :ivar disk_name: as Nova's driver has it
     :ivar fetched: how often the image was downloaded
     :ivar disk_name: Nova's name for the disk
     """
@@ -80,6 +83,8 @@ class Boot:
         self.launched_at = None
         self.vm_state = vm_states.BUILDING
         self.task_state = task_states.SPAWNING
+        self.host = nova.conf.CONF.host
+        self.disk_name = 'disk'
         self.context = context
         self.disks = disks.Disks(cloud.west)
         self._uuid = uuid
@@ -97,6 +102,7 @@ class Boot:
                 project_id=self.project,
                 task_state=self.task_state,
                 launched_at=self.launched_at,
+                host=self.host,
             ),
             disk_name=self.disk_name,
         )
@@ -822,12 +828,18 @@ def test_what_an_attempt_to_unshelve_has_left_goes_so_that_its_image_can(
     assert f'Removed disk {shelved.name} in pool vms' in caplog.text
 
 
-def test_a_disk_that_a_client_has_open_stays_though_its_server_is_shelved(
-    shelved, cloud, image
+@pytest.mark.parametrize(
+    ('state', 'reason'),
+    [
+        (remains.Remains(watched=True), 'its server is shelved, and a client'),
+        (SHUT, 'cannot be opened'),
+    ],
+)
+def test_what_may_be_somebody_s_stays_though_its_server_is_shelved(
+    shelved, cloud, image, state, reason
 ):
-    state = remains.Remains(watched=True)
     cloud.west.left['vms', shelved.name] = state
-    with pytest.raises(exceptions.DiskUnusable, match='server is shelved'):
+    with pytest.raises(exceptions.DiskUnusable, match=reason):
         shelved.run(image)
     assert cloud.west.left == {('vms', shelved.name): state}
 
@@ -836,15 +848,51 @@ def test_a_disk_that_is_gone_meanwhile_is_in_nobodys_way(
     shelved, cloud, image
 ):
     cloud.west.left['vms', shelved.name] = remains.Remains()
-    looks = iter([remains.Remains(), None])
 
     def look(pool, name):
         cloud.west.left.clear()
-        return next(looks)
 
     cloud.west.remains = look
     shelved.run(image)
     assert parent(cloud, shelved) == f'images/{image.id}@snap'
+
+
+@pytest.mark.parametrize('state', ['name', 'header'])
+def test_what_an_attempt_to_unshelve_left_before_it_was_a_clone_goes_too(
+    shelved, cloud, image, caplog, state
+):
+    cloud.west.left['vms', shelved.name] = LEFT[state]
+    shelved.run(image)
+    assert parent(cloud, shelved) == f'images/{image.id}@snap'
+    assert cloud.west.left == {}
+    assert f'Removed disk {shelved.name} in pool vms' in caplog.text
+
+
+def test_a_name_that_only_the_directory_of_the_pool_has_goes(
+    shelved, cloud, image
+):
+    """A removal that broke off has left it; the clone would find it taken."""
+    cloud.west.left['vms', shelved.name] = LEFT['name']
+    cloud.west.has_image = lambda _pool, _name: False
+    shelved.run(image)
+    assert parent(cloud, shelved) == f'images/{image.id}@snap'
+
+
+@pytest.mark.parametrize('state', [*LEFT, 'open'])
+def test_what_a_client_has_just_opened_stays_though_its_server_is_shelved(
+    shelved, cloud, image, state
+):
+    state = LEFT.get(state, OPEN)
+    cloud.west.left['vms', shelved.name] = state
+    shelved.disks.parents[shelved.name] = ('images', image.id, 'snap')
+
+    def opened_first(pool, name):
+        raise ceph.DiskInUse(f'{pool}/{name}')
+
+    cloud.west.remove_disk = opened_first
+    with pytest.raises(exceptions.DiskUnusable, match='server is shelved'):
+        shelved.run(image)
+    assert cloud.west.left == {('vms', shelved.name): state}
 
 
 def test_a_boot_whose_disk_is_not_there_looks_for_nothing_else(

@@ -68,6 +68,21 @@ def test_what_has_a_header_and_cannot_be_opened_is_refused(ran):
     assert SHUT.fate(ran=ran) is REFUSE
 
 
+@pytest.mark.parametrize(
+    ('seen', 'is_void'),
+    [
+        (NO_HEADER, True),
+        (NO_PARENT, True),
+        (SHUT, False),
+        (UNWRITTEN, False),
+        (FLAT, False),
+        (WRITTEN, False),
+    ],
+)
+def test_only_what_holds_no_data_and_no_image_is_void(seen, is_void):
+    assert seen.is_void is is_void
+
+
 @pytest.mark.parametrize('seen', ALL)
 def test_nothing_is_removed_of_a_server_that_has_run(seen):
     assert seen.fate(ran=True) is not REMOVE
