@@ -106,6 +106,7 @@ class Rbd(imagebackend.Rbd):
         :raises ImageError: if the image cannot be cloned, unless Nova may
             download it
         :raises DiskMissing: if the server has a disk, and not here
+        :raises DiskNotRemoved: if there is one that was to go
         :raises HostError: if this host cannot do it now
         """
         image_id = kwargs.get('image_id')
@@ -116,6 +117,8 @@ class Rbd(imagebackend.Rbd):
         ):
             if self._is_unshelved:
                 self._make_way(image_id)
+            elif self._is_renewed:
+                self._require_gone()
             if image_id is not None and self._is_whole():
                 # It comes from a host whose rights may be others.
                 self._check()
@@ -259,6 +262,49 @@ class Rbd(imagebackend.Rbd):
         return seen.parent and (
             self.driver.parent_info(self.rbd_name)[1] == image_id
         )
+
+    @property
+    def _is_renewed(self) -> bool:
+        """Whether Nova has removed a disk of this name, or has tried to."""
+        # A server of another host is evacuated, with its disk.
+        return self._is_of_rescue or (
+            self._instance is not None
+            and self._instance.task_state == task_states.REBUILD_SPAWNING
+            and self._instance.host == CONF.host
+        )
+
+    @property
+    def _is_of_rescue(self) -> bool:
+        """Whether the disk is made for a rescue, to be removed after it."""
+        return (
+            self._instance is not None
+            and self._instance.task_state == task_states.RESCUING
+            and self.rbd_name.endswith('.rescue')
+        )
+
+    def _require_gone(self) -> None:
+        """Check that no guest would get the disk that was to be removed.
+
+        That of a rescue is removed here: nobody's data is on it.
+
+        :raises DiskNotRemoved: if there is one
+        """
+        pool, name = self.driver.pool, self.rbd_name
+        seen = self._look()
+        if seen is None:
+            return
+        if self._is_of_rescue:
+            with contextlib.suppress(ceph.DiskInUse):
+                self._host.cluster.remove_disk(pool, name)
+                LOG.warning(
+                    'Removed disk %s in pool %s, left by an earlier rescue of '
+                    'this server',
+                    name,
+                    pool,
+                    instance=self._instance,
+                )
+                return
+        raise exceptions.DiskNotRemoved(pool, name, seen.obstacle)
 
     def _get_parent_pool(
         self, context: nova_context.RequestContext, image_id: str, fsid: str

@@ -15,6 +15,7 @@
 import pytest
 
 from tests.rig import clusters
+from tests.rig import polling
 from tests.rig import servers as nova_servers
 
 pytestmark = pytest.mark.long
@@ -89,6 +90,38 @@ def test_a_server_is_rebuilt_from_another_image_which_is_cold(
     demo.compute.rebuild_server(server, other.id)
     servers.wait_for(server)
 
+    assert west.parent(disk) == clusters.of_glance(other.id)
+
+
+@pytest.fixture
+def wait_for_status(demo, server):
+    """Waits for a status of the server, be it an error before."""
+
+    def wait(status):
+        def is_settled():
+            now = demo.compute.get_server(server)
+            return (now.task_state, now.status) == (None, status)
+
+        polling.until(is_settled, f'server {server.id} is {status}')
+
+    return wait
+
+
+def test_a_server_is_rebuilt_when_its_disk_has_no_snapshot_any_more(
+    demo, image, server, disk, west, upload, wait_for_status
+):
+    other = upload(store='west', **nova_servers.SHUT_DOWN_AT_ONCE)
+    west.create_snapshot('vms', disk, 'backup')
+
+    demo.compute.rebuild_server(server, other.id)
+    wait_for_status('ERROR')
+    fault = demo.compute.get_server(server).fault['message']
+    assert 'it has snapshot backup' in fault
+    assert west.parent(disk) == clusters.of_glance(image.id)
+
+    west.remove_snapshot('vms', disk, 'backup')
+    demo.compute.rebuild_server(server, other.id)
+    wait_for_status('ACTIVE')
     assert west.parent(disk) == clusters.of_glance(other.id)
 
 

@@ -903,6 +903,107 @@ def test_a_boot_whose_disk_is_not_there_looks_for_nothing_else(
     assert parent(cloud, boot)
 
 
+# What is there when a server is rebuilt or rescued
+
+
+@pytest.fixture
+def active(boot):
+    """A boot of a server that has been up."""
+    boot.vm_state = vm_states.ACTIVE
+    boot.launched_at = WHEN
+    return boot
+
+
+@pytest.fixture
+def rebuilt(active):
+    active.task_state = task_states.REBUILD_SPAWNING
+    return active
+
+
+@pytest.fixture
+def rescued(active):
+    active.task_state = task_states.RESCUING
+    active.disk_name = 'disk.rescue'
+    return active
+
+
+@pytest.fixture(params=['rebuilt', 'rescued'])
+def renewed(request):
+    """One whose older disk Nova should have removed."""
+    return request.getfixturevalue(request.param)
+
+
+def test_a_disk_that_is_gone_is_made_anew(renewed, cloud, image):
+    renewed.run(image)
+    assert parent(cloud, renewed) == f'images/{image.id}@snap'
+
+
+@pytest.mark.parametrize(
+    ('state', 'reason'),
+    [
+        (remains.Remains(snapshots=('backup',)), 'it has snapshot backup'),
+        (remains.Remains(watched=True), 'a client has it open'),
+    ],
+)
+def test_no_new_guest_gets_the_disk_that_was_to_go(
+    renewed, cloud, image, state, reason
+):
+    cloud.west.left['vms', renewed.name] = state
+    with pytest.raises(
+        exceptions.DiskNotRemoved, match=f'{renewed.name} .*: {reason}'
+    ):
+        renewed.run(image)
+    assert cloud.west.left == {('vms', renewed.name): state}
+    assert cloud.endpoints[0].asked == []
+
+
+def test_nor_an_ephemeral_or_swap_disk(renewed, cloud):
+    state = remains.Remains(watched=True)
+    cloud.west.left['vms', renewed.name] = state
+    with pytest.raises(exceptions.DiskNotRemoved):
+        renewed.disk.cache(
+            fetch_func=None, context=renewed.context, filename='swap_1'
+        )
+    assert renewed.disks.imported == []
+
+
+@pytest.mark.parametrize('left', [remains.Remains(), *LEFT.values(), SHUT])
+def test_a_disk_that_a_rebuild_has_left_is_not_removed_unseen(
+    rebuilt, cloud, image, left
+):
+    cloud.west.left['vms', rebuilt.name] = left
+    with pytest.raises(exceptions.DiskNotRemoved, match=rebuilt.name):
+        rebuilt.run(image)
+    assert cloud.west.left == {('vms', rebuilt.name): left}
+
+
+@pytest.mark.parametrize('left', [remains.Remains(), *LEFT.values()])
+def test_what_an_earlier_rescue_has_left_goes(
+    rescued, cloud, image, caplog, left
+):
+    cloud.west.left['vms', rescued.name] = left
+    rescued.run(image)
+    assert parent(cloud, rescued) == f'images/{image.id}@snap'
+    assert cloud.west.left == {}
+    assert f'Removed disk {rescued.name} in pool vms' in caplog.text
+
+
+def test_an_evacuated_server_keeps_its_disk(rebuilt, cloud, image):
+    rebuilt.host = 'the-host-that-is-down'
+    state = remains.Remains()
+    cloud.west.left['vms', rebuilt.name] = state
+    rebuilt.run(image)
+    assert cloud.west.left == {('vms', rebuilt.name): state}
+
+
+def test_a_rescue_leaves_the_disk_that_is_rescued(rescued, cloud, image):
+    rescued.disk_name = 'disk'
+    state = remains.Remains()
+    cloud.west.left['vms', rescued.name] = state
+    rescued.run(image)
+    assert cloud.west.left == {('vms', rescued.name): state}
+
+
 # Servers that come from another host
 
 
