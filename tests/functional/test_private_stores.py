@@ -27,6 +27,7 @@ import pytest
 
 from tests.rig import apis
 from tests.rig import clusters
+from tests.rig import hosts
 
 pytestmark = pytest.mark.fault
 
@@ -66,13 +67,23 @@ class Library:
 
 
 @pytest.fixture
-def libraries(make_glance, where, tmp_path):
+def shows_locations():
+    """Whether they do, as Nova's own driver needs it; for a test to say."""
+    return 'false'
+
+
+@pytest.fixture
+def libraries(make_glance, where, tmp_path, shows_locations):
     made = []
     for name in ('first', 'second'):
         files = tmp_path / name
         files.mkdir()
         (files / apis.MARKER).touch()
-        api = make_glance(disks={where.images: files}, wrapper=OVERRIDE)
+        api = make_glance(
+            disks={where.images: files},
+            wrapper=OVERRIDE,
+            DEFAULT={'show_multiple_locations': shows_locations},
+        )
         made.append(Library(api, files))
     return made
 
@@ -162,6 +173,27 @@ def test_what_one_lacks_and_the_other_may_not_read_fails_and_names_both(
     assert boot.error == 'CopyFailed'
     assert 'glance-api 1 and 2 of 2: ' in boot.message[:120]
     assert len(names_all(host, libraries, boot)) == 2
+
+
+@pytest.mark.parametrize('shows_locations', ['true'])
+@pytest.mark.parametrize('on', [(2,), (1, 2)], ids=['missing', 'no-access'])
+def test_stock_nova_waits_in_vain_for_one_that_cannot_read_the_file(
+    image_on, make_host, demo_user, libraries, on
+):
+    image = image_on(*on)
+    if 1 in on:
+        libraries[0].deny(image)
+    host = make_host(
+        'west-1',
+        driver=hosts.STOCK,
+        glance__endpoint_override=libraries[0].api.url,
+        libvirt__images_rbd_glance_copy_timeout=15,
+        **POLL,
+    )
+
+    (boot,) = host.boot(demo_user, image.id)
+
+    assert 'timed out' in boot.message
 
 
 @pytest.mark.parametrize('down', [1, 2])

@@ -27,6 +27,7 @@ import urllib.request
 import pytest
 
 from tests.rig import clusters
+from tests.rig import hosts
 from tests.rig import polling
 from tests.rig import share as shares
 
@@ -140,6 +141,50 @@ def test_a_copy_from_another_store_goes_on_while_the_share_is_away(
     assert is_clone(west, boot)
 
 
+# The same with Nova's own driver
+
+
+@pytest.fixture
+def stock_host(make_host, make_glance, share):
+    """A host of west whose one glance-api shows it all locations."""
+    glance = make_glance(
+        DEFAULT={'show_multiple_locations': 'true'},
+        file={'filesystem_store_datadir': str(share.path)},
+        marker=share.marker,
+    )
+    return make_host(
+        'west-1',
+        driver=hosts.STOCK,
+        glance__endpoint_override=glance.url,
+        libvirt__images_rbd_glance_copy_timeout=20,
+        **POLL,
+    )
+
+
+@pytest.mark.parametrize('store', ['west', 'east'])
+def test_stock_nova_boots_what_needs_no_share_while_it_is_away(
+    upload, stock_host, demo_user, west, fault, store
+):
+    image = upload(store=store)
+    fault.begin()
+
+    (boot,) = stock_host.boot(demo_user, image.id)
+
+    assert is_clone(west, boot)
+
+
+@pytest.mark.parametrize('glances', [1], indirect=True, ids=['one'])
+def test_stock_nova_waits_out_the_timeout_for_what_lies_there_alone(
+    on_share, stock_host, demo_user, fault
+):
+    image = on_share()
+    fault.begin()
+
+    (boot,) = stock_host.boot(demo_user, image.id)
+
+    assert 'timed out' in boot.message
+
+
 # What lies there alone
 
 
@@ -179,7 +224,7 @@ def test_what_was_being_staged_fails_and_boots_when_the_share_is_back(
     image = on_share(size_mib=256)
     host.start(demo_user, [image.id])
     polling.until(
-        lambda: 0 < staged(glances) < image.size,
+        lambda: any(0 < glance.staged < image.size for glance in glances),
         'it is being staged',
         pause=0.005,
     )
@@ -193,15 +238,6 @@ def test_what_was_being_staged_fails_and_boots_when_the_share_is_back(
     assert is_clone(west, boot_again(image))
 
 
-def staged(glances):
-    """Bytes in the staging areas of all."""
-    return sum(
-        path.stat().st_size
-        for glance in glances
-        for path in glance.staging.iterdir()
-    )
-
-
 def test_a_share_that_goes_away_between_request_and_poll_is_not_missed(
     on_share, host, glances, demo_user, west, fault
 ):
@@ -209,7 +245,9 @@ def test_a_share_that_goes_away_between_request_and_poll_is_not_missed(
     image = on_share(size_mib=64)
     host.start(demo_user, [image.id])
     polling.until(
-        lambda: staged(glances) == image.size, 'it is staged', pause=0.005
+        lambda: any(glance.staged == image.size for glance in glances),
+        'it is staged',
+        pause=0.005,
     )
     fault.begin()
 
@@ -266,9 +304,25 @@ def two_threads(make_glance, share):
 def test_a_share_that_died_is_seen_by_the_health_check(two_threads, share):
     assert health(two_threads) == 200
     share.die()
-    assert health(two_threads) == 503
+    # What was looked up is remembered for a second.
+    polling.until(lambda: health(two_threads) == 503, 'it is seen')
     share.come_back()
-    assert health(two_threads) == 200
+    polling.until(lambda: health(two_threads) == 200, 'it is seen again')
+
+
+def test_a_page_that_opens_no_file_answers_while_the_share_hangs(
+    two_threads, share
+):
+    """What a probe may ask for, if nothing uses up the threads."""
+    share.hang()
+    time.sleep(2)
+
+    for _ in range(5):
+        with pytest.raises(urllib.error.HTTPError) as answer:
+            urllib.request.urlopen(  # noqa: S310
+                f'{two_threads.url}/', timeout=5
+            )
+        assert answer.value.code == 300
 
 
 def test_a_share_that_hangs_uses_up_what_answers_health_checks(
@@ -286,3 +340,39 @@ def test_a_share_that_hangs_uses_up_what_answers_health_checks(
 
     share.go_on()
     polling.until(lambda: health(two_threads) == 200, 'it answers as before')
+
+
+# What the driver itself asks
+
+
+@pytest.mark.both_modes
+def test_a_host_takes_one_thread_of_a_glance_whose_share_hangs(
+    upload, make_host, make_glance, share, where, demo_user, west
+):
+    """However long it hangs, and however often the host boots meanwhile."""
+    image = upload(store='west')
+    hanging = make_glance(
+        file={'filesystem_store_datadir': str(share.path)}, marker=share.marker
+    )
+    made = [
+        make_host(
+            'west-1',
+            glance__api_servers=[hanging.url, where.glance_apis[0].url],
+            # So that questions end, and are asked again.
+            glance__timeout=3,
+            rbd_multistore__glance_endpoint_rest=1,
+        )
+        for _ in range(2)
+    ]
+    share.hang()
+
+    for host in made:
+        host.start(demo_user, [image.id] * 8, at=hosts.soon(), apart=1.5)
+    boots = [boot for host in made for boot in host.outcomes()]
+
+    for boot in boots:
+        assert is_clone(west, boot)
+    assert share.held(hanging) == len(made)
+    share.go_on()
+    polling.until(lambda: share.held(hanging) == 0, 'all threads are free')
+    assert health(hanging) == 200

@@ -28,6 +28,9 @@ import subprocess
 from tests.rig import apis
 from tests.rig import polling
 
+#: Where the kernel has whoever waits for a FUSE daemon.
+_WAITING = 'request_wait_answer'
+
 
 class Share:
     """One such directory, with the marker of Glance's health check.
@@ -72,6 +75,10 @@ class Share:
         """Have whatever is asked of it wait."""
         assert self._daemon is not None
         self._daemon.send_signal(signal.SIGSTOP)
+
+    def held(self, api: apis.Api) -> int:
+        """How many threads of an API wait for it."""
+        return api.waiting_in(_WAITING)
 
     def go_on(self) -> None:
         """Undo :meth:`hang`."""
