@@ -16,10 +16,10 @@
 # services at the versions of lab/constraints.txt and with this tree, editable.
 # Says nothing and takes a second when all of it is there.
 #
-#   tools/install.sh [--with cinder]
+#   tools/install.sh [--with cinder | --with nfs]
 #
-# With the option also Cinder, into an environment of its own, for "tools/lab
-# up --with cinder".
+# With cinder also Cinder, into an environment of its own, for "tools/lab up
+# --with cinder". With nfs also the packages for tests/functional/test_nfs.py.
 #
 #   NOVA_RBD_VENV         the virtual environment; .venv in this tree if not set
 #   NOVA_RBD_CINDER_VENV  that of Cinder; .venv-cinder if not set
@@ -106,11 +106,12 @@ function install_cinder {
 }
 
 function main {
-    local missing cinder=
+    local missing cinder='' profiles=(compute lab test)
 
     case $* in
         '') ;;
         '--with cinder' | --with=cinder) cinder=yes ;;
+        '--with nfs' | --with=nfs) profiles+=(nfs) ;;
         *) die "no such option: $*" ;;
     esac
     [[ $EUID -eq 0 ]] || die 'must run as root: apt-get and the lab need it'
@@ -125,7 +126,7 @@ function main {
         pip_install bindep
     fi
     # It exits non-zero when a package is missing, which it then names.
-    missing=$("$venv/bin/bindep" --brief compute lab test) ||
+    missing=$("$venv/bin/bindep" --brief "${profiles[@]}") ||
         [[ -n $missing ]] || die 'bindep could not read bindep.txt'
     if [[ -n $missing ]]; then
         # shellcheck disable=SC2086  # one package a line

@@ -25,7 +25,7 @@ export NOVA_RBD_VENV=$venv
 # The tests that need a lab.
 readonly lab_tests=(tests/functional tests/benchmarks)
 readonly basic='not fault and not long and not older and not cinder
-    and not ceph20'
+    and not nfs and not ceph20'
 readonly basic_marks=(-m "${basic//$'\n'/}")
 # What is of Ceph alone and takes longer, beside it.
 readonly platform_marks=(-m "${basic//$'\n'/} or of_ceph")

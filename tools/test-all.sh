@@ -25,10 +25,11 @@ if [[ -n $(git status --porcelain) ]]; then
 fi
 
 record=(--json tests/last-full-run.json --planned "install pep8 docs unit
-    simulate packaging lab functional leaks fuzz faults lives nova31 nova32 nova33 older
-    novas-driver tempest leaks-all unit-eventlet install-cinder cinder
-    debian13-install debian13-unit debian13 ceph20-fetch ceph20-client-install
-    ceph20 ceph20-keys ceph20-client ceph20-client-of-16")
+    simulate packaging lab functional leaks fuzz faults lives nova31 nova32
+    nova33 older novas-driver tempest leaks-all unit-eventlet install-cinder
+    cinder install-nfs nfs debian13-install debian13-unit debian13 ceph20-fetch
+    ceph20-client-install ceph20 ceph20-keys ceph20-client
+    ceph20-client-of-16")
 install_stage || conclude "${record[@]}"
 
 # The fault tests wait more than they work: beside all else.
@@ -59,5 +60,8 @@ cat "$results/faults.log"
 stage install-cinder 10 tools/install.sh --with cinder
 stage cinder 40 tools/own-lab.sh --with=cinder \
     "$venv/bin/pytest" -m cinder "${lab_tests[@]}"
+stage install-nfs 10 tools/install.sh --with nfs
+stage nfs 20 tools/own-lab.sh \
+    "$venv/bin/pytest" -m nfs "${lab_tests[@]}"
 platform_stages
 conclude "${record[@]}"
