@@ -242,7 +242,7 @@ class GlanceAccess:
 
     def _announce(self, deputy: ksa_plugin.BaseAuthPlugin) -> None:
         try:
-            glance.log_in(deputy, self._session)
+            asking.log_in(deputy, self._session, asking.DEPUTY)
         except (exceptions.IdentityUnusable, exceptions.KeystoneUnavailable):
             # Its reason has just been logged.
             LOG.warning('Boots fail until it can log in')

@@ -59,6 +59,17 @@ PAUSE = 1.0
 #: that hangs has taken a thread of its glance-api, and so would a second one.
 #: It may also be lost on its way, and then another has to find that out.
 HEALTH_TIMEOUT = 900.0
+#: Whose options say in whose name Glance is asked, beside the user's.
+SERVICE_USER = '[service_user]'
+DEPUTY = '[rbd_multistore] auth_type'
+
+#: Keystone's client has had no answer, or none that Keystone means.
+_KEYSTONE_AWAY = (
+    ksa_exc.ConnectionError,
+    ksa_exc.DiscoveryFailure,
+    ksa_exc.HttpServerError,
+    ksa_exc.TooManyRequests,
+)
 
 
 class Refused(Exception):
@@ -141,6 +152,33 @@ def only_answers(
         raise rounds.NoAnswer(said) from exc
 
 
+def log_in(
+    who: ksa_plugin.BaseAuthPlugin,
+    session: ksa_session.Session,
+    options: str,
+) -> None:
+    """Have Keystone give somebody their tokens, unless they have some.
+
+    :param options: that say who it is, of those who need Keystone
+    :raises IdentityUnusable: if it refuses
+    :raises KeystoneUnavailable: if it does not answer
+    """
+    try:
+        with only_answers(refusals=()):
+            who.get_headers(session)
+    except rounds.NoAnswer as exc:
+        reason = str(exc)
+        away = isinstance(exc.__cause__, _KEYSTONE_AWAY)
+    else:
+        return
+    # Not in the handler: what keystoneauth raised may show the credentials of
+    # a URL in a traceback, and tenants read what Nova keeps of one.
+    LOG.error('Cannot log in with the identity of %s: %s', options, reason)
+    if away:
+        raise exceptions.KeystoneUnavailable(options)
+    raise exceptions.IdentityUnusable(options, 'Keystone gives it no token')
+
+
 class _Enough(tenacity.stop.stop_base):
     """Ends the rounds of a question.
 
@@ -193,7 +231,7 @@ class Asker:
         request_id: str | None = None,
         retries: int = 0,
     ) -> None:
-        self.session = session
+        self._session = session
         self._auth = auth
         self._urls = tuple(dict.fromkeys(urls))
         self._means = means
@@ -206,7 +244,7 @@ class Asker:
     def without_retries(self) -> 'Asker':
         """The same for a caller that asks again by itself."""
         return Asker(
-            self.session,
+            self._session,
             self._auth,
             self._urls,
             self._means,
@@ -243,14 +281,15 @@ class Asker:
 
         :param fetch: gets the answer, given a glanceclient
         :param read: makes a value of it
-        :param auth: the identity that asks, if it is not the user
+        :param auth: the identity that asks, if it is the deputy
         :param needs: what the endpoint must have, or not be
         :param refusals: that are an answer to this question
         :raises Refused: one of ``refusals``
         :raises NoneLeft: if no endpoint is left but those to avoid
         :raises StoreUnknown: if no endpoint has the store
         :raises SourcesMissing: if none of those has one of the sources
-        :raises GlanceUnavailable: if none answers
+        :raises IdentityUnusable: if Keystone refuses a token to ask with
+        :raises GlanceUnavailable: if none answers, or Keystone does not
         """
 
         def put(url: str) -> Answer:
@@ -258,7 +297,15 @@ class Asker:
                 raw = fetch(self._client(url, auth or self._auth))
             return read(raw)
 
-        self._log_in(auth or self._auth)
+        def put_in_turn() -> Answer:
+            # First, or a Keystone that is slow or away, or refuses, would make
+            # glance-apis look so.
+            if auth is None:
+                log_in(self._auth, self._session, SERVICE_USER)
+            else:
+                log_in(auth, self._session, DEPUTY)
+            return rounds.Round(self._means, self._urls, question).run()
+
         question = _Question(self, self._means, put, needs)
         attempts = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(
@@ -269,24 +316,10 @@ class Asker:
             sleep=self._sleep,
             reraise=True,
         )
-        answer: Answer = attempts(
-            lambda: rounds.Round(self._means, self._urls, question).run()
-        )
+        answer: Answer = attempts(put_in_turn)
         if needs.store is None:
             self._try_others(question)
         return answer
-
-    def _log_in(self, auth: ksa_plugin.BaseAuthPlugin) -> None:
-        """Have the tokens at hand, if that is possible.
-
-        Or a Keystone that is slow would make glance-apis look so.
-        """
-        if len(self._urls) > 1:
-            with (
-                contextlib.suppress(rounds.NoAnswer),
-                only_answers(refusals=()),
-            ):
-                auth.get_headers(self.session)
 
     def _try_others(self, question: '_Question[Any]') -> None:
         """See what has become of the endpoints that boots do not ask."""
@@ -365,7 +398,7 @@ class Asker:
         :raises NoAnswer: if it says nothing
         """
         api = ksa_adapter.Adapter(
-            _Session(self.session, self._means.timeout),
+            _Session(self._session, self._means.timeout),
             auth=self._auth,
             endpoint_override=url,
             global_request_id=self._request_id,
@@ -382,7 +415,7 @@ class Asker:
         if client is None:
             client = self._clients[url, auth] = glanceclient.Client(
                 '2',
-                session=_Session(self.session, self._means.timeout),
+                session=_Session(self._session, self._means.timeout),
                 auth=auth,
                 endpoint_override=url,
                 global_request_id=self._request_id,

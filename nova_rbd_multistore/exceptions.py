@@ -698,16 +698,18 @@ class GlanceUnavailable(HostError):
 
 
 class KeystoneUnavailable(GlanceUnavailable):
-    """Glance cannot be asked, for Keystone gives no token at the moment."""
+    """Glance cannot be asked, for Keystone gives no token at the moment.
+
+    :param options: that say whose token
+    """
 
     msg_fmt = (
-        'Keystone does not answer, so that the identity of [rbd_multistore] '
-        'auth_type has no token to ask Glance with: see the log of '
-        'nova-compute.'
+        'Keystone does not answer, so that the identity of %(options)s has no '
+        'token to ask Glance with: see the log of nova-compute.'
     )
 
-    def __init__(self) -> None:
-        super().__init__(asked=0)
+    def __init__(self, options: str) -> None:
+        super().__init__(asked=0, options=options)
 
 
 class StoreUnavailable(GlanceUnavailable):
@@ -753,19 +755,19 @@ class RequestFailed(HostError):
 
 
 class IdentityUnusable(HostError):
-    """Glance cannot be asked in the name of ``[rbd_multistore] auth_type``.
+    """Glance cannot be asked in the name of an identity that is configured.
 
+    :param options: that say which it is
     :param reason: what Keystone or Glance says
     """
 
     msg_fmt = (
-        'The identity of [rbd_multistore] auth_type is not usable: '
-        '%(reason)s. Check its options and roles; the log of nova-compute '
-        'has the rest.'
+        'The identity of %(options)s is not usable: %(reason)s. Check its '
+        'options and roles; the log of nova-compute has the rest.'
     )
 
-    def __init__(self, reason: object) -> None:
-        super().__init__(reason=_for_tenants(reason, 120))
+    def __init__(self, options: str, reason: object) -> None:
+        super().__init__(options=options, reason=_for_tenants(reason, 120))
 
 
 class RegionAmbiguous(HostError):

@@ -26,9 +26,7 @@ import functools
 from typing import Any, TypeVar
 import urllib.parse
 
-from keystoneauth1 import exceptions as ksa_exc
 from keystoneauth1 import plugin as ksa_plugin
-from keystoneauth1 import session as ksa_session
 from oslo_log import log as logging
 
 from nova_rbd_multistore import answers
@@ -60,13 +58,6 @@ _COPY_REFUSALS = (
 #: How Glance puts it that another import holds the image. It says 409 to an
 #: unknown store, too.
 _LOCKED = ('active task', 'prior operation is still in progress')
-
-#: Keystone's client has had no answer, or none that Keystone means.
-_KEYSTONE_AWAY = (
-    ksa_exc.ConnectionError,
-    ksa_exc.DiscoveryFailure,
-    ksa_exc.HttpServerError,
-)
 
 
 @contextlib.contextmanager
@@ -126,6 +117,7 @@ class Glance:
 
         :raises ImageGone: if there is no such image for this user
         :raises TokenRefused: if the user's token is not valid (any more)
+        :raises IdentityUnusable: if Nova cannot ask
         :raises GlanceUnavailable: if no endpoint answers
         """
 
@@ -154,6 +146,7 @@ class Glance:
 
         :raises ImageGone: see :meth:`record`
         :raises TokenRefused: see :meth:`record`
+        :raises IdentityUnusable: see :meth:`record`
         :raises GlanceUnavailable: see :meth:`record`
         """
         locations: Locations = functools.partial(self.locations, image)
@@ -170,7 +163,7 @@ class Glance:
         :raises LocationsForbidden: by policy ``fetch_image_location``
         :raises ImageGone: if there is no such image for this user
         :raises TokenRefused: if the user's token is not valid (any more)
-        :raises IdentityUnusable: if the deputy cannot ask
+        :raises IdentityUnusable: if the deputy, or Nova itself, cannot ask
         :raises GlanceUnavailable: if no endpoint answers
         """
         # Not images.get_image_locations(): it would ask for the API's versions
@@ -187,7 +180,7 @@ class Glance:
 
         :raises ImageGone: if there is no such image for this user
         :raises TokenRefused: if the user's token is not valid (any more)
-        :raises IdentityUnusable: if the deputy cannot ask
+        :raises IdentityUnusable: if the deputy, or Nova itself, cannot ask
         :raises GlanceUnavailable: if no endpoint answers
         """
         with _refusals(image, forbidden=exceptions.ImageGone(image)):
@@ -216,7 +209,7 @@ class Glance:
         :raises CopyOverQuota: if the user's image quota is used up
         :raises ImageGone: if there is no such image for this user
         :raises TokenRefused: if the user's token is not valid (any more)
-        :raises IdentityUnusable: if the deputy cannot ask
+        :raises IdentityUnusable: if the deputy, or Nova itself, cannot ask
         :raises GlanceUnavailable: if no endpoint answers
         """
 
@@ -269,7 +262,7 @@ class Glance:
             if self._deputy is not None:
                 # Glance charges the identity that requests.
                 raise exceptions.IdentityUnusable(
-                    'the image quota of its project is used up'
+                    asking.DEPUTY, 'the image quota of its project is used up'
                 ) from exc
             raise exceptions.CopyOverQuota(image, store) from exc
 
@@ -278,6 +271,7 @@ class Glance:
 
         :raises StoreUnknown: if none has
         :raises TokenRefused: if the user's token is not valid (any more)
+        :raises IdentityUnusable: if Nova cannot ask
         :raises GlanceUnavailable: if no endpoint answers
         """
 
@@ -312,7 +306,6 @@ class Glance:
         if self._deputy is None:
             return ask()
         source.require_active(self.record(image))
-        log_in(self._deputy, self._asker.session)
         try:
             return ask(auth=self._deputy)
         except asking.COMMON as exc:
@@ -326,34 +319,9 @@ class Glance:
             'it sees no private image of others',
             refusal,
         )
-        raise exceptions.IdentityUnusable(str(refusal)) from refusal
-
-
-def log_in(
-    deputy: ksa_plugin.BaseAuthPlugin, session: ksa_session.Session
-) -> None:
-    """Have Keystone give the deputy a token, unless there is one.
-
-    :raises IdentityUnusable: if it refuses
-    :raises KeystoneUnavailable: if it does not answer
-    """
-    try:
-        with asking.only_answers(refusals=()):
-            deputy.get_token(session)
-    except rounds.NoAnswer as exc:
-        reason = str(exc)
-        away = isinstance(exc.__cause__, _KEYSTONE_AWAY)
-    else:
-        return
-    # Not in the handler: what keystoneauth raised may show the credentials of
-    # a URL in a traceback, and tenants read what Nova keeps of one.
-    LOG.error(
-        'Cannot log in with the identity of [rbd_multistore] auth_type: %s',
-        reason,
-    )
-    if away:
-        raise exceptions.KeystoneUnavailable
-    raise exceptions.IdentityUnusable('Keystone gives it no token')
+        raise exceptions.IdentityUnusable(
+            asking.DEPUTY, str(refusal)
+        ) from refusal
 
 
 def _accepted(

@@ -80,7 +80,7 @@ class Cloud:
         self,
         *,
         token: str = endpoint_fakes.USER,
-        service: str | None = endpoint_fakes.SERVICE,
+        service: str | plugin.BaseAuthPlugin | None = endpoint_fakes.SERVICE,
         deputy: plugin.BaseAuthPlugin | None = None,
         urls: Sequence[str] | None = None,
         request_id: str | None = None,
@@ -92,15 +92,16 @@ class Cloud:
 
         Or with a separate identity, which asks on the user's behalf.
 
+        :param service: Nova's service token, or whoever is to get it
         :param records: what is known of them; nothing, by default
         """
         auth: plugin.BaseAuthPlugin = token_endpoint.Token(
             'http://not-from-here', token
         )
+        if isinstance(service, str):
+            service = token_endpoint.Token('http://nor-from-here', service)
         if service is not None:
-            auth = service_token.ServiceTokenAuthWrapper(
-                auth, token_endpoint.Token('http://nor-from-here', service)
-            )
+            auth = service_token.ServiceTokenAuthWrapper(auth, service)
         asker = asking.Asker(
             self.session,
             auth,

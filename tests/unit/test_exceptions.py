@@ -204,11 +204,13 @@ INSTANCES = {
         'glance fails at each request for a copy: http 500',
     ),
     'KeystoneUnavailable': (
-        lambda _text: exceptions.KeystoneUnavailable(),
+        lambda _text: exceptions.KeystoneUnavailable('[service_user]'),
         'keystone does not answer',
     ),
     'IdentityUnusable': (
-        lambda text: exceptions.IdentityUnusable(text or 'HTTP 401'),
+        lambda text: exceptions.IdentityUnusable(
+            '[rbd_multistore] auth_type', text or 'HTTP 401'
+        ),
         r'identity of \[rbd_multistore\] auth_type is not usable: http 401',
     ),
     'RegionAmbiguous': (

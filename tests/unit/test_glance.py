@@ -1890,13 +1890,18 @@ def test_an_image_that_goes_before_the_deputy_asks_is_gone(
 
 
 class Stranger(plugin.BaseAuthPlugin):
-    """An identity that gets no token of Keystone."""
+    """An identity that gets no token of Keystone.
+
+    :ivar tries: how often it has tried
+    """
 
     def __init__(self, reason=ksa_exc.Unauthorized):
         super().__init__()
         self.reason = reason
+        self.tries = 0
 
     def get_token(self, _session):
+        self.tries += 1
         raise self.reason('at http://deputy:secret@keystone/v3')
 
 
@@ -1913,15 +1918,19 @@ def test_a_deputy_who_cannot_log_in_is_said_to_be_unusable(
     assert 'secret' not in caplog.text + str(caught.value)
 
 
-@pytest.mark.parametrize(
+each_way_to_be_away = pytest.mark.parametrize(
     'reason',
     [
         ksa_exc.ConnectFailure,
         ksa_exc.ConnectTimeout,
         ksa_exc.DiscoveryFailure,
         ksa_exc.ServiceUnavailable,
+        ksa_exc.TooManyRequests,
     ],
 )
+
+
+@each_way_to_be_away
 def test_a_keystone_that_is_away_is_as_good_as_a_glance_that_is(
     cloud, image, reason, caplog
 ):
@@ -1937,6 +1946,69 @@ def test_a_deputy_who_cannot_log_in_harms_no_endpoint(cloud, image):
         cloud.glance(deputy=Stranger()).locations(image)
     assert cloud.known.is_healthy('http://glance-a:9292/')
     assert cloud.glance().locations(image)
+
+
+each_number_of_endpoints = pytest.mark.parametrize('count', [1, 2])
+
+
+@each_number_of_endpoints
+def test_a_service_user_whom_keystone_refuses_is_said_to_be_unusable(
+    cloud, image, count, caplog
+):
+    images = cloud.glance(
+        service=Stranger(), urls=cloud.urls[:count], retries=3
+    )
+    with pytest.raises(exceptions.IdentityUnusable) as caught:
+        images.record(image)
+    assert cloud.clock.naps == []
+    assert 'The identity of [service_user] is not usable' in str(caught.value)
+    assert '://' not in str(caught.value)
+    (line,) = [r.getMessage() for r in caplog.records]
+    assert 'Cannot log in with the identity of [service_user]' in line
+    assert 'at http://keystone/v3' in line
+    assert 'secret' not in caplog.text
+
+
+@each_number_of_endpoints
+@each_way_to_be_away
+def test_a_keystone_that_is_away_from_the_service_user_is_asked_again(
+    cloud, image, count, reason
+):
+    service = Stranger(reason)
+    images = cloud.glance(service=service, urls=cloud.urls[:count], retries=3)
+    with pytest.raises(exceptions.KeystoneUnavailable) as caught:
+        images.record(image)
+    assert '[service_user]' in str(caught.value)
+    assert cloud.clock.naps == [asking.PAUSE] * 3
+    assert service.tries == 4
+
+
+@each_number_of_endpoints
+@pytest.mark.parametrize(
+    'reason', [ksa_exc.Unauthorized, ksa_exc.ConnectFailure]
+)
+def test_a_service_user_who_cannot_log_in_harms_no_endpoint(
+    cloud, image, count, reason
+):
+    images = cloud.glance(service=Stranger(reason), urls=cloud.urls[:count])
+    for question in (images.record, images.locations, images.tasks):
+        with pytest.raises(exceptions.HostError):
+            question(image)
+    assert not any(endpoint.asked for endpoint in cloud.endpoints)
+    assert not any(well is False for well in cloud.known.are_well().values())
+    assert cloud.glance().locations(image)
+
+
+def test_a_keystone_that_comes_back_lets_the_question_go_on(cloud, image):
+    class Back(Stranger):
+        def get_token(self, session):
+            return (
+                endpoints.SERVICE if self.tries else super().get_token(session)
+            )
+
+    service = Back(ksa_exc.ConnectFailure)
+    images = cloud.glance(service=service, retries=1)
+    assert images.record(image).id == image
 
 
 def test_no_credential_of_a_malformed_answer_reaches_our_log(
