@@ -43,7 +43,6 @@ from nova_rbd_multistore import lead
 from nova_rbd_multistore import location
 from nova_rbd_multistore import meter
 from nova_rbd_multistore import pace
-from nova_rbd_multistore import progress
 from nova_rbd_multistore import request
 from nova_rbd_multistore import source
 from nova_rbd_multistore import task as task_values
@@ -388,14 +387,13 @@ class Copy:
             return
         if holder.task != self._holding or holder.quiet:
             self._pace.moved()
-        if holder.quiet:
-            self._journal.quiet(holder)
+        if holder.quiet or not holder.brings:
+            self._journal.held(holder)
         self._holding = holder.task
-        if holder.task is not None:
-            copied = progress.bytes_in_message(holder.task.message)
-            if copied is not None:
-                self._watch.told(copied)
-        self._journal.progress(self._watch.progress)
+        if holder.copied is not None:
+            self._watch.told(holder.copied)
+        if holder.brings:
+            self._journal.progress(self._watch.progress)
 
     def _may_be_dead(self, holder: holders.Holder) -> bool:
         """Whether to have an expired lock taken over."""

@@ -28,6 +28,7 @@ from typing import Self
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import image as image_values
 from nova_rbd_multistore import pace
+from nova_rbd_multistore import progress as progresses
 from nova_rbd_multistore import task as task_values
 
 
@@ -37,6 +38,7 @@ class Holder:
 
     :ivar store: in which somebody waits for the image
     :ivar brings: whether it copies the image there
+    :ivar filling: whether it is at that store by now, of those it copies to
     :ivar watched: whether it could not be at work unseen
     :ivar lock: its id
     :ivar task: None where Glance does not show it
@@ -45,6 +47,7 @@ class Holder:
     image: str
     store: str
     brings: bool
+    filling: bool
     watched: bool
     lock: str
     task: task_values.CopyTask | None
@@ -72,7 +75,10 @@ class Holder:
             watched = watched and record.importing <= {store}
         else:
             brings = task.copies and store in (task.stores or {store})
-        return cls(record.id, store, brings, watched, record.lock, task)
+        filling = brings and _at(record, task) in (store, None)
+        return cls(
+            record.id, store, brings, filling, watched, record.lock, task
+        )
 
     @property
     def quiet(self) -> bool:
@@ -80,6 +86,13 @@ class Holder:
         if self.task is not None:
             return self.task.quiet
         return not (self.brings and self.watched)
+
+    @property
+    def copied(self) -> int | None:
+        """Bytes that it has brought to the store, None if it does not tell."""
+        if self.task is None or not self.filling:
+            return None
+        return progresses.bytes_in_message(self.task.message)
 
     def __str__(self) -> str:
         """What it does, for people."""
@@ -125,6 +138,14 @@ class Holder:
         return exceptions.CopyTimedOut(
             self.image, self.store, seconds, progress
         )
+
+
+def _at(
+    record: image_values.ImageRecord, task: task_values.CopyTask | None
+) -> str | None:
+    """The store that a task is filling, None if it is not told."""
+    queue = task.queue if task else ()
+    return next((store for store in queue if store in record.importing), None)
 
 
 class Expiry:

@@ -48,7 +48,7 @@ class Journal:
         self._image = image
         self._store = store
         self._clock = clock
-        self._quiet: tuple[str, task_values.TaskStatus] | None = None
+        self._held: tuple[str, task_values.TaskStatus] | None = None
         self._role = lead.Role.ALONE
         self._progress_at = clock()
 
@@ -88,12 +88,12 @@ class Journal:
                 self._image,
             )
 
-    def quiet(self, holder: holders.Holder) -> None:
-        """What the image waits for shows no progress."""
+    def held(self, holder: holders.Holder) -> None:
+        """What the image waits for shows no progress of ours."""
         task = holder.task
-        if task is None or (task.id, task.status) == self._quiet:
+        if task is None or (task.id, task.status) == self._held:
             return
-        self._quiet = task.id, task.status
+        self._held = task.id, task.status
         self._log.info(
             'Image %s is held by %s: waiting for it (Glance task %s)',
             self._image,
@@ -123,7 +123,8 @@ class Journal:
             'Copy of image %s to store %s: %s',
             self._image,
             self._store,
-            so_far,
+            # As of now, whoever reads it.
+            str(so_far),
         )
 
     def hidden(self, reason: Exception, interval: float) -> None:

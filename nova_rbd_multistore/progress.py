@@ -40,15 +40,22 @@ class Progress:
         self._clock = clock
         self._copied = 0
         self._first: tuple[float, int] | None = None
+        self._is_over = False
 
     def saw(self, copied: int) -> None:
         """Note that ``copied`` bytes have arrived.
 
         Fewer than before are those of another try.
         """
-        if self._first is None or copied < self._copied:
+        if self._first is None or self._is_over or copied < self._copied:
             self._first = (self._clock(), copied)
+            self._is_over = False
         self._copied = copied
+
+    def forget(self) -> None:
+        """Take the bytes so far for those of a try that is over."""
+        self._copied = 0
+        self._is_over = True
 
     @property
     def copied(self) -> int:

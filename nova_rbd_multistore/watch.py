@@ -113,6 +113,8 @@ class Watch:
             self.progress.saw(now.allocated)
             full = self._size and now.allocated >= self._size
             self._full_at = self._clock() if full else None
+        elif not now.exists:
+            self.progress.forget()
         due = now.complete or not now.exists
         self.sign = Sign.DUE if due else Sign.ARRIVING
         return True
@@ -132,6 +134,7 @@ class Watch:
         Glance trips over it, and says so soon.
         """
         self.sign = Sign.DUE if self._arrival.exists else Sign.NONE
+        self.progress.forget()
 
     def await_nothing(self) -> None:
         """Take what lies there for no sign until it changes."""

@@ -2549,6 +2549,66 @@ def test_the_wait_never_spins(site):
     assert all(nap >= 0 for nap in site.clock.naps)
 
 
+def test_the_progress_of_a_copy_to_another_store_is_not_told(site, caplog):
+    caplog.set_level(logging.INFO)
+    site.api.pace.upload = 400
+    site.api.import_image(site.glance.requester, site.image.id, TO_EAST)
+    with pytest.raises(exceptions.ImageHeld):
+        site.copy(timeout=390)
+    assert logged(caplog, '% copied') == []
+    (line,) = logged(caplog, 'is held by')
+    assert 'a copy to store east' in line
+
+
+def test_of_an_import_to_several_stores_ours_alone_is_told(site, caplog):
+    caplog.set_level(logging.INFO)
+    site.west.hidden = True
+    site.api.pace.upload = 200
+    both = import_to('east', 'west', all_or_none=False)
+    site.api.import_image(site.glance.requester, site.image.id, both)
+    first = []
+    site.clock.after(195, lambda: first.extend(logged(caplog, '% copied')))
+    site.copy()
+    assert first
+    assert all(line.endswith('0% copied (0 MiB)') for line in first)
+    assert 'MiB/s' in logged(caplog, '% copied')[-1]
+
+
+def test_what_a_copy_that_failed_had_brought_is_not_of_the_next(site, caplog):
+    caplog.set_level(logging.INFO)
+    site.west.hidden = True
+    site.api.pace.upload = 300
+    site.api.failures.append(('half-way', 'disk full'))
+    site.api.import_image(site.glance.requester, site.image.id, TO_WEST)
+    site.copy()
+    (accepted,) = [
+        number
+        for number, line in enumerate(caplog.messages)
+        if 'Glance copies image' in line
+    ]
+    before, after = (
+        [line for line in part if '% copied' in line]
+        for part in (caplog.messages[:accepted], caplog.messages[accepted:])
+    )
+    assert '(102 MiB)' in before[-1]
+    assert after[0].endswith('0% copied (0 MiB)')
+    assert 'MiB/s' in after[-1]
+
+
+def test_bytes_that_are_gone_are_no_progress_any_more(site, caplog):
+    caplog.set_level(logging.INFO)
+    site.api.pace.upload = 100
+    site.api.failures.append(('half-way', 'disk full'))
+    site.somebody_copies()
+    site.clock.after(52.5, site.somebody_copies)
+    site.clock.after(20, lambda: setattr(site.api.pace, 'staging', 60))
+    seen = []
+    site.clock.after(110, lambda: seen.extend(logged(caplog, '% copied')))
+    site.copy()
+    assert 'MiB/s' in seen[0]
+    assert seen[-1].endswith('0% copied (0 MiB)')
+
+
 def test_no_progress_is_made_up_where_bytes_are_not_known(site, caplog):
     caplog.set_level(logging.INFO)
     look = site.west.arrival

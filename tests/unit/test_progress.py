@@ -103,6 +103,23 @@ def test_the_rate_of_a_copy_that_started_over_counts_from_there(clock):
     assert str(copy) == '50% copied (128 MiB), 32.0 MiB/s, 4 s left'
 
 
+def test_what_is_forgotten_is_of_another_try(clock):
+    copy = progress.Progress(256 * MIB, clock.monotonic)
+    copy.saw(16 * MIB)
+    clock.advance(100)
+    copy.saw(32 * MIB)
+    copy.forget()
+    assert copy.copied == 0
+    assert copy.left == math.inf
+    assert str(copy) == '0% copied (0 MiB)'
+    clock.advance(50)
+    copy.saw(64 * MIB)
+    clock.advance(2)
+    copy.saw(128 * MIB)
+    assert '32.0 MiB/s' in str(copy)
+    assert copy.watched == 2
+
+
 def test_all_at_once_divides_by_nothing(clock):
     copy = progress.Progress(256 * MIB, clock.monotonic)
     copy.saw(0)
