@@ -59,6 +59,7 @@ PAUSE = 1.0
 #: that hangs has taken a thread of its glance-api, and so would a second one.
 #: It may also be lost on its way, and then another has to find that out.
 HEALTH_TIMEOUT = 900.0
+
 #: Whose options say in whose name Glance is asked, beside the user's.
 SERVICE_USER = '[service_user]'
 DEPUTY = '[rbd_multistore] auth_type'

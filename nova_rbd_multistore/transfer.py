@@ -110,6 +110,7 @@ class Transfer:
         """The image's record, when it has its data.
 
         :raises NotActive: if it does not get its data
+        :raises GlanceUnavailable: if Glance does not answer in all that time
         """
         record = wait_until_active(
             self._image, self._images, self._limits.stall_timeout, self._time
@@ -130,16 +131,23 @@ def wait_until_active(
     for that. After so many seconds, the record is as it is.
 
     :raises ImageError: if the image is no longer there for this user
-    :raises HostError: if Glance does not answer
+    :raises GlanceUnavailable: if Glance does not answer in all that time
     """
     began = time.clock()
     while True:
-        record = images.record(image)
+        wanted = 0.0
+        try:
+            record = images.record(image)
+        except exceptions.GlanceUnavailable as exc:
+            if time.clock() - began >= seconds:
+                raise
+            wanted = exc.wait
+        else:
+            if record.active or time.clock() - began >= seconds:
+                return record
         waited = time.clock() - began
-        if record.active or waited >= seconds:
-            return record
         pause = max(pace.FIRST_RECHECK, pace.EAGERNESS * waited)
-        time.sleep(min(pause, seconds - waited))
+        time.sleep(max(min(pause, seconds - waited), wanted, 0.0))
 
 
 def wait_until_free(

@@ -12,10 +12,12 @@
 
 """An image on its way into further stores, on a clock of its own."""
 
+import itertools
 import logging
 
 import pytest
 
+from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import pace
 from nova_rbd_multistore import transfer
 from tests.fakes import clock as clocks
@@ -133,6 +135,52 @@ def test_a_glance_that_is_away_is_an_error(site, caplog):
     site.transfer('east')
     (said,) = errors(caplog)
     assert 'to store east' in said
+
+
+def unanswered(site, *answers):
+    """Have the first questions for the record end in these errors."""
+    record, left = site.glance.record, list(answers)
+
+    def ask(image):
+        if left:
+            site.glance.polls.append(site.clock.now)
+            raise left.pop(0)
+        return record(image)
+
+    site.glance.record = ask
+
+
+def test_a_question_without_an_answer_is_asked_again(site, caplog):
+    unanswered(site, *[exceptions.GlanceUnavailable(2)] * 3)
+    site.transfer('east', 'file')
+    assert site.stores == {'west', 'east', 'file'}
+    assert errors(caplog) == []
+
+
+def test_a_pause_that_glance_asks_for_is_made(site, caplog):
+    unanswered(site, exceptions.GlanceUnavailable(2, wait=40.0))
+    site.transfer('east')
+    first, second, *_ = site.glance.polls
+    assert second - first == 40
+    assert errors(caplog) == []
+
+
+def test_a_glance_that_stays_away_is_given_up_in_time(site, caplog):
+    site.glance.away = True
+    assert site.transfer('east') == pytest.approx(LIMITS.stall_timeout, abs=1)
+    (said,) = errors(caplog)
+    assert 'No glance-api answered' in said
+
+
+def test_while_an_image_has_no_data_glance_is_asked_ever_less_often(site):
+    site.image.status = 'queued'
+    site.clock.after(200, lambda: setattr(site.image, 'status', 'active'))
+    site.transfer('east')
+    polls = [at for at in site.glance.polls if at <= 1000 + 200]
+    pauses = [after - before for before, after in itertools.pairwise(polls)]
+    assert pauses[0] == pytest.approx(pace.FIRST_RECHECK)
+    assert pauses[-1] == pytest.approx(pace.EAGERNESS * 200, rel=0.1)
+    assert len(polls) < 200
 
 
 def test_an_image_that_is_deleted_is_no_error(site, caplog):
