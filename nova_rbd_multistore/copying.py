@@ -212,7 +212,7 @@ class Copy:
             self._obstacle = exc
             if self._request.failures:
                 # Not for long: those that answer have failed.
-                self._meet(self._failure(exc.fault or 'it does not answer'))
+                self._meet(self._failure(exc.fault or _silence(exc)))
             elif exc.fault is None:
                 self._lead.resign()
                 self._poll_later()
@@ -568,3 +568,10 @@ class Copy:
             since=ours.updated_at,
             until=None,
         )
+
+
+def _silence(exc: exceptions.GlanceUnavailable) -> str:
+    """What is to be said of glance-apis that gave no answer."""
+    if exc.wait:
+        return 'it wants no request yet (Retry-After)'
+    return 'it does not answer'

@@ -235,6 +235,9 @@ class Pace:
     def poll_not_within(self, seconds: float) -> None:
         """Do not poll for so long: Glance wants a pause."""
         self._not_before = self._time.clock() + seconds
+        if self._unsettled_since is not None:
+            # It could not say anything else meanwhile.
+            self._unsettled_since += seconds
 
     @property
     def poll_is_due(self) -> bool:

@@ -1915,8 +1915,11 @@ def test_the_failed_task_is_not_taken_for_that_of_the_next_request(two):
         two.copy()
 
 
-def without_answer(two, times, fault=None):
-    """Have the second glance-api leave some questions unanswered."""
+def without_answer(two, times, fault=None, pause=0):
+    """Have the second glance-api leave some questions unanswered.
+
+    :param pause: seconds that it wants to pass until the next
+    """
     request = two.glance.request_copy
     asked = []
 
@@ -1924,7 +1927,7 @@ def without_answer(two, times, fault=None):
         if avoid:
             asked.append(two.clock.now)
             if len(asked) <= times:
-                raise exceptions.GlanceUnavailable(1, fault)
+                raise exceptions.GlanceUnavailable(1, fault, pause)
         return request(image, store, sources, avoid)
 
     two.glance.request_copy = silent
@@ -1951,6 +1954,25 @@ def test_a_next_glance_api_that_never_does_it_ends_the_boot_soon(
     said = str(caught.value)
     assert 'glance-api 1 of 2: staging is full' in said
     assert f'glance-api 2 of 2: {shown}' in said
+
+
+@pytest.mark.parametrize('fault', [None, 'HTTP 500 oops'])
+def test_pauses_that_the_next_glance_api_wants_are_not_its_silence(two, fault):
+    asked = without_answer(two, times=4, fault=fault, pause=15)
+    two.copy()
+    assert makers(two) == ['glance-a', 'glance-b']
+    assert min(gaps(asked)) == 15
+
+
+def test_a_next_glance_api_that_wants_pauses_for_ever_is_said_to(two):
+    asked = without_answer(two, times=1000, pause=15)
+    with pytest.raises(exceptions.CopyFailed) as caught:
+        two.copy()
+    said = str(caught.value)
+    assert 'glance-api 2 of 2: it wants no request yet' in said
+    assert 'does not answer' not in said
+    # The last poll is later than the last request.
+    assert LIMITS.stall_timeout - asked[-1] + asked[0] <= 2 * 15
 
 
 def sources_asked_for(site):
@@ -2231,15 +2253,20 @@ def test_glance_away_for_20_seconds_while_copying_is_survived(site):
     assert site.statuses == [202]
 
 
-def fail_at_requests(site, times, fault='HTTP 500 Internal Server Error'):
-    """Have no glance-api do what it is requested; returns when it was."""
+def fail_at_requests(
+    site, times, fault='HTTP 500 Internal Server Error', pause=0
+):
+    """Have no glance-api do what it is requested; returns when it was.
+
+    :param pause: seconds that it wants to pass until the next
+    """
     request = site.glance.request_copy
     asked = []
 
     def failing(*question):
         asked.append(site.clock.now)
         if len(asked) <= times:
-            raise exceptions.GlanceUnavailable(1, fault)
+            raise exceptions.GlanceUnavailable(1, fault, pause)
         return request(*question)
 
     site.glance.request_copy = failing
@@ -2250,6 +2277,13 @@ def test_a_request_that_glance_answers_with_500_is_repeated_soon(site):
     fail_at_requests(site, 2)
     assert site.copy() < 10.2 + 1.5
     assert site.statuses == [202]
+
+
+def test_pauses_do_not_count_for_requests_that_glance_answers_with_500(site):
+    asked = fail_at_requests(site, 4, pause=15)
+    site.copy()
+    assert site.statuses == [202]
+    assert gaps(asked) == [15] * 4
 
 
 def test_requests_that_glance_always_answers_with_500_end_soon(site):
