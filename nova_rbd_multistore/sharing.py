@@ -33,6 +33,16 @@ class _Abandoned(Exception):
     """The doer of the work stopped for a reason of its own."""
 
 
+class _TooLate(Exception):
+    """The doer's time was over, and with it the work."""
+
+    def __init__(
+        self, reason: exceptions.ImageError | exceptions.HostError
+    ) -> None:
+        super().__init__()
+        self.reason = reason
+
+
 class _OutOfTime(Exception):
     """This thread's time is over, whoever does the work."""
 
@@ -75,40 +85,47 @@ class Shared(Generic[Result]):
             asker's rights (NotForThisUser), or for a token (TokenRefused), is
             not passed on: this thread then tries for itself. Nor is it for
             want of time (CopyTimedOut), if this thread has some left
-        :raises HostError: what ``work`` raised
+        :raises HostError: what ``work`` raised; not if that was at the end of
+            the other thread's time, and this one has some left
         """
         while True:
             outcome: futures.Future[Result] = futures.Future()
             doer, running = self._running.setdefault(key, (asker, outcome))
             if running is outcome:
-                return self._work(key, outcome, work)
+                return self._work(key, outcome, work, time_left)
             try:
                 result = self._await(running, check, check_interval, time_left)
             except (_Abandoned, exceptions.TokenRefused):
                 continue
-            except exceptions.CopyTimedOut:
-                if time_left() <= 0:
-                    raise
-                continue
+            except _TooLate as exc:
+                late = exc.reason
             except _OutOfTime:
                 return work()
             except exceptions.NotForThisUser:
                 if doer == asker:
                     raise
                 continue
-            return result if doer == asker else None
+            else:
+                return result if doer == asker else None
+            # Not in the handler: the two would be each other's context.
+            if time_left() <= 0:
+                raise late
 
     def _work(
         self,
         key: Hashable,
         outcome: futures.Future[Result],
         work: Callable[[], Result],
+        time_left: Callable[[], float],
     ) -> Result:
         try:
             result = work()
         except (exceptions.ImageError, exceptions.HostError) as exc:
             del self._running[key]
-            outcome.set_exception(exc)
+            late = isinstance(exc, exceptions.CopyTimedOut) or (
+                isinstance(exc, exceptions.HostError) and time_left() <= 0
+            )
+            outcome.set_exception(_TooLate(exc) if late else exc)
             raise
         except BaseException:
             del self._running[key]

@@ -327,6 +327,50 @@ def test_who_has_time_left_goes_on_when_the_one_at_work_has_none(do, late):
     assert waiting.result(DEADLINE) == 'result'
 
 
+AWAY = [
+    exceptions.GlanceUnavailable(2),
+    exceptions.RequestFailed('image', 'west', 'HTTP 500'),
+]
+
+
+@pytest.mark.parametrize('error', AWAY)
+def test_what_failed_at_the_end_of_ones_time_is_tried_in_anothers(do, error):
+    theirs, ours = Work(error), Work('result')
+    ours.go_on.set()
+    doer = do(theirs, time_left=lambda: 0)
+    assert theirs.begun.wait(DEADLINE)
+    (waiting,) = waiters(do, ours, 1, time_left=lambda: 300)
+    theirs.go_on.set()
+    assert outcome(doer) is error
+    assert waiting.result(DEADLINE) == 'result'
+
+
+@pytest.mark.parametrize('error', AWAY)
+def test_what_failed_before_the_end_of_ones_time_has_failed_for_all(do, error):
+    theirs, ours = Work(error), Work('result')
+    doer = do(theirs, time_left=lambda: 1)
+    assert theirs.begun.wait(DEADLINE)
+    (waiting,) = waiters(do, ours, 1, time_left=lambda: 300)
+    theirs.go_on.set()
+    assert outcome(doer) is error
+    assert outcome(waiting) is error
+    assert not ours.done
+
+
+def test_who_has_no_time_left_either_is_told_what_failed_at_its_end(do):
+    theirs, ours = Work(AWAY[0]), Work('result')
+    left = [300]
+    doer = do(theirs, time_left=lambda: 0)
+    assert theirs.begun.wait(DEADLINE)
+    (waiting,) = waiters(do, ours, 1, time_left=lambda: left[0])
+    left[0] = 0
+    theirs.go_on.set()
+    assert outcome(doer) is AWAY[0]
+    assert outcome(waiting) is AWAY[0]
+    assert AWAY[0].__context__ is None
+    assert not ours.done
+
+
 def test_of_those_who_have_time_left_one_does_it_for_all(do):
     theirs, ours = Work(TIMED_OUT), Company(others=7)
     doer = do(theirs)
