@@ -353,7 +353,7 @@ class Copy:
             # Another host may have a better way to it.
             self._lead.resign()
             self._pace.settled()
-            self._poll_later()
+            self._poll_as_due()
             self._pace.poll_not_within(exc.wait)
         return False
 

@@ -2361,6 +2361,24 @@ def test_glance_away_is_asked_at_most_once_an_interval(site):
     assert min(gaps(site.glance.polls[:-1])) >= LIMITS.poll_interval
 
 
+@pytest.mark.parametrize('seconds', [1, 5])
+def test_glance_away_as_the_image_arrives_is_asked_again_soon(site, seconds):
+    due = 0.2 + 2 + 8
+    site.clock.after(due, lambda: setattr(site.glance, 'away', True))
+    site.clock.after(
+        due + seconds, lambda: setattr(site.glance, 'away', False)
+    )
+    assert site.copy() <= due + 2 * seconds + LIMITS.probe_interval + 0.2
+
+
+def test_glance_away_for_long_as_the_image_arrives_is_asked_seldom(site):
+    site.clock.after(10.2, lambda: setattr(site.glance, 'away', True))
+    site.clock.after(160, lambda: setattr(site.glance, 'away', False))
+    site.copy()
+    # Doubling from 0.2 s on, then at the interval.
+    assert len(site.glance.polls) <= 8 + 160 / LIMITS.poll_interval
+
+
 def test_glance_away_for_good_ends_the_wait_with_that_reason(site):
     site.clock.after(5, lambda: setattr(site.glance, 'away', True))
     site.clock.after(5, site.api.kill)
