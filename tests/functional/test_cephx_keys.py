@@ -19,6 +19,7 @@ of tools/with-ceph20.sh; QEMU has one too.
 
 import base64
 import dataclasses
+import functools
 import json
 import pathlib
 import re
@@ -31,8 +32,10 @@ from lab import credentials
 from lab import layout
 from nova_rbd_multistore import ceph
 from nova_rbd_multistore import exceptions
+from tests.rig import clusters
 from tests.rig import guest_disk
 from tests.rig import pages
+from tests.rig import polling
 from tests.rig import small_cluster
 
 pytestmark = pytest.mark.ceph20
@@ -73,6 +76,8 @@ def cluster(tmp_path):
         inside=[WITH_CEPH20],
     )
     with made.running():
+        # The page makes this one.
+        made.command('ceph', 'auth', 'rm', 'client.nova')
         yield made
 
 
@@ -81,12 +86,16 @@ def user_of(cluster, tmp_path):
     """A user of the cluster, who is made if words say how."""
 
     def get(name, *words):
-        conf = cluster.conf_with(f'keyring = {tmp_path}/{name}.keyring')
-        keyring = cluster.command(
+        said = cluster.command(
             'ceph', 'auth', 'get-or-create', f'client.{name}', *words
         )
-        (tmp_path / f'{name}.keyring').write_text(keyring)
-        key = re.search(r'key = (\S+)', keyring)[1]
+        key = re.search(r'key = (\S+)', said)[1]
+        conf = tmp_path / f'{name}.conf'
+        clusters.write_key(conf, name, key)
+        conf.write_text(
+            f'{cluster.conf.read_text()}\n'
+            f'[client.{name}]\nkeyring = {conf}.keyring\n'
+        )
         return User(name, conf, base64.b64decode(key)[0])
 
     return get
@@ -96,11 +105,21 @@ def user_of(cluster, tmp_path):
 def admit_older_clients(cluster):
     """Enters what the page says, and nothing but that."""
 
+    def is_done(step):
+        program, *words = shlex.split(step.command)
+        assert program == 'ceph'
+        try:
+            cluster.command(program, *words)
+        except subprocess.CalledProcessError:
+            return False
+        return True
+
     def admit():
         for step in pages.steps('releases'):
-            program, *words = shlex.split(step.command)
-            assert program == 'ceph'
-            cluster.command(program, *words)
+            # An option of a daemon is in force a moment after it is set.
+            polling.until(
+                functools.partial(is_done, step), step.command, seconds=60
+            )
 
     return admit
 
