@@ -23,7 +23,7 @@ from nova_rbd_multistore import pace
 from nova_rbd_multistore import surroundings
 
 #: Major releases of Nova that the tests run with.
-RELEASES = (31, 33, 34)
+RELEASES = (31, 32, 33, 34)
 
 #: Bytes a second over a line of 1 Gbit/s, filled to 90 %, and into a store:
 #: as in the table of doc/source/sizing.rst.
