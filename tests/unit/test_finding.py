@@ -898,10 +898,11 @@ def test_a_copy_is_measured_as_it_goes_on(
     this_host, cloud, context, meter, image
 ):
     cloud.api.pace = glance_api.Pace(start=0.2, staging=20, upload=20)
-    found = stages(cloud, meter, 10, 30)
+    # The second look comes by chance, after 36 s at the latest.
+    found = stages(cloud, meter, 10, 38)
     bytes_seen = []
     cloud.clock.after(
-        30,
+        38,
         lambda: bytes_seen.extend(
             (copy.copied, copy.total) for copy in meter.copies
         ),
