@@ -29,6 +29,15 @@ readonly basic='not fault and not long and not older and not cinder
 readonly basic_marks=(-m "${basic//$'\n'/}")
 # What is of Ceph alone and takes longer, beside it.
 readonly platform_marks=(-m "${basic//$'\n'/} or of_ceph")
+# What tells one client of Ceph from another: look, clone, errors, time-outs.
+readonly client_tests=(
+    tests/functional/test_arrival.py
+    tests/functional/test_boot_disk.py
+    tests/functional/test_ceph_faults.py
+    tests/functional/test_clone_defaults.py
+    tests/functional/test_lost_connections.py
+    tests/functional/test_rbd_class.py
+)
 results=$(mktemp --directory)
 readonly results
 # Options of tools/test-summary to keep a record with after each stage, if any.
