@@ -74,7 +74,8 @@ def _measure(
 ) -> tuple[float, ...]:
     """Milliseconds by the class and by librbd, half of all looks within."""
     assert cluster.arrival(POOL, name) == _by_librbd(ioctx, name)
-    pairs, until = [], time.monotonic() + SECONDS
+    pairs: list[tuple[float, float]] = []
+    until = time.monotonic() + SECONDS
     while len(pairs) < TIMES and (not pairs or time.monotonic() < until):
         pairs.append(
             (

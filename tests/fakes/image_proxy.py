@@ -334,7 +334,7 @@ class ImageProxy:
 
     def _url(self, image_id: str, store: str) -> str:
         """Where a store has an image that it has stored today."""
-        details = self.stores.get(store, {}).get('properties')
+        details: Any = self.stores.get(store, {}).get('properties')
         if details is None:
             return f'file:///{store}/{image_id}'
         return f'rbd://{details["fsid"]}/{details["pool"]}/{image_id}/snap'

@@ -12,6 +12,7 @@
 
 """Proxies in front of the glance-apis, which have their moods."""
 
+from collections.abc import Iterable
 import enum
 import http.client
 import http.server
@@ -57,7 +58,9 @@ class Proxy(relays.Relay):
         return 0.0
 
     def ask(
-        self, request: http.server.BaseHTTPRequestHandler, body: bytes
+        self,
+        request: http.server.BaseHTTPRequestHandler,
+        body: bytes | Iterable[bytes],
     ) -> tuple[int, dict[str, str], bytes]:
         pause = {'Retry-After': PAUSE}
         match self.mood:
