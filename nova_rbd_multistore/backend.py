@@ -101,7 +101,7 @@ class Rbd(imagebackend.Rbd):
         boot of an image at a time on this host, and not at all if an earlier
         download has left a file in the image cache. Neither matters to a
         clone: so we clone first, whatever lies there and side by side. Disks
-        that have no image (ephemeral, swap) go Nova's way alone.
+        that have no image (ephemeral, swap) go Nova's way.
 
         :raises ImageError: if the image cannot be cloned, unless Nova may
             download it
@@ -129,6 +129,8 @@ class Rbd(imagebackend.Rbd):
                         self._fit(size)
                     return
                 self._made = 'download'
+            else:
+                self._check_new_ephemeral()
             super().cache(fetch_func, filename, size, safe, *args, **kwargs)
 
     @contextlib.contextmanager
@@ -355,6 +357,23 @@ class Rbd(imagebackend.Rbd):
         :raises DiskMissing: if it has one, wherever that is
         """
         if self._instance and not moves.may_have_new_disk(self._instance):
+            moves.require_disk(self.rbd_name)
+
+    def _check_new_ephemeral(self) -> None:
+        """Check the same, if this is an ephemeral disk.
+
+        :raises DiskMissing: if the server has it, wherever that is
+        """
+        if (
+            self._instance
+            and self.rbd_name.startswith(
+                (
+                    f'{self._instance.uuid}_disk.eph',
+                    f'{self._instance.uuid}_disk.local',
+                )
+            )
+            and not moves.may_have_new_ephemeral_disk(self._instance)
+        ):
             moves.require_disk(self.rbd_name)
 
     def _clone_first(

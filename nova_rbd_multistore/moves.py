@@ -161,6 +161,14 @@ def may_have_new_disk(instance: 'objects.Instance') -> bool:
     )
 
 
+def may_have_new_ephemeral_disk(instance: 'objects.Instance') -> bool:
+    """Whether an empty disk is to be made for a server in its state."""
+    if may_have_new_disk(instance):
+        return True
+    before = instance.old_flavor or instance.flavor
+    return not before.ephemeral_gb
+
+
 def goes_on_with_its_disk(instance: 'objects.Instance') -> bool:
     """Whether an evacuated server has its disks here, or is to get new ones.
 

@@ -13,6 +13,7 @@
 """The backend, as Nova's driver calls it, with Nova's real base class."""
 
 from concurrent import futures
+import contextlib
 import datetime
 import functools
 import logging
@@ -73,9 +74,10 @@ class Boot:
     :ivar launched_at: when the server was first up, None if it never was
     :ivar vm_state: that of the server
     :ivar host: where the server is, by Nova's database
-    :ivar disk_name: as Nova's driver has it
     :ivar fetched: how often the image was downloaded
     :ivar disk_name: Nova's name for the disk
+    :ivar had_ephemeral: GiB that the server had of ephemeral disks before it
+        was resized
     """
 
     def __init__(self, cloud, context, uuid=UUIDS[0]):
@@ -90,6 +92,7 @@ class Boot:
         self._uuid = uuid
         self.fetched = 0
         self.disk_name = 'disk'
+        self.had_ephemeral = 0
         self.refusals = []
 
     @functools.cached_property
@@ -103,6 +106,7 @@ class Boot:
                 task_state=self.task_state,
                 launched_at=self.launched_at,
                 host=self.host,
+                old_flavor=objects.Flavor(ephemeral_gb=self.had_ephemeral),
             ),
             disk_name=self.disk_name,
         )
@@ -1034,6 +1038,36 @@ def test_nor_does_it_get_a_snapshot(boot):
     with pytest.raises(exceptions.DiskMissing, match=boot.name):
         boot.disk.create_snap('nova-resize')
     assert boot.disks.snapshots == set()
+
+
+@pytest.mark.parametrize(
+    ('name', 'had', 'made'),
+    [
+        ('disk.eph0', 1, False),
+        ('disk.eph1', 1, False),
+        ('disk.local', 1, False),
+        ('disk.local', 0, True),
+        # What is in it nobody misses.
+        ('disk.swap', 1, True),
+    ],
+)
+def test_an_ephemeral_disk_that_did_not_come_is_not_replaced_by_an_empty_one(
+    boot, cloud, name, had, made
+):
+    resized_here(boot)
+    boot.disk_name, boot.had_ephemeral = name, had
+    refused = pytest.raises(exceptions.DiskMissing, match=boot.name)
+    with contextlib.nullcontext() if made else refused:
+        boot.disk.cache(lambda *_args, **_kwargs: None, 'filename')
+    assert (('vms', boot.name) in cloud.west.disks) == made
+
+
+def test_an_ephemeral_disk_that_came_is_used(boot, cloud):
+    resized_here(boot)
+    boot.disk_name, boot.had_ephemeral = 'disk.eph0', 1
+    cloud.west.disks['vms', boot.name] = None
+    boot.disk.cache(lambda *_args, **_kwargs: None, 'filename')
+    assert boot.disks.imported == []
 
 
 def test_a_disk_that_came_with_its_server_is_used(boot, cloud, image):

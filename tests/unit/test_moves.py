@@ -400,6 +400,24 @@ def test_no_disk_is_made_for_whom_has_one(state):
     assert not moves.may_have_new_disk(server(**state))
 
 
+@pytest.mark.parametrize('state', NEW)
+def test_so_is_an_ephemeral_disk(state):
+    assert moves.may_have_new_ephemeral_disk(server(ephemeral=1, **state))
+
+
+@pytest.mark.parametrize('state', OLD)
+def test_none_is_made_for_whom_has_an_ephemeral_disk(state):
+    moved = server(ephemeral=1, **state)
+    moved.old_flavor = moved.flavor
+    assert not moves.may_have_new_ephemeral_disk(moved)
+
+
+def test_one_is_made_for_whom_a_resize_gives_the_first():
+    resized = server(task=task_states.RESIZE_FINISH, ephemeral=1)
+    resized.old_flavor = objects.Flavor(ephemeral_gb=0)
+    assert moves.may_have_new_ephemeral_disk(resized)
+
+
 @pytest.mark.usefixtures('to_new_disk')
 def test_where_the_operator_says_so_one_is_made_in_an_evacuation_alone():
     assert moves.may_have_new_disk(server(task=task_states.REBUILD_SPAWNING))
