@@ -53,8 +53,8 @@ def locations(where):
 def upload_bytes(begin_image, demo, tmp_path):
     """Makes images in a store; gives each and SHA-256 of its bytes."""
 
-    def make(store):
-        data = os.urandom(8 << 20)
+    def make(store, size_mib=8):
+        data = os.urandom(size_mib << 20)
         image_id = begin_image()
         path = tmp_path / image_id
         path.write_bytes(data)
@@ -116,7 +116,7 @@ def test_an_image_comes_back_from_cinder_as_it_was(
     (boot,) = make_host('east-1').boot(demo_user, image.id)
 
     assert is_clone(east, boot)
-    assert east.digest('images', image.id, 'snap') == digest
+    assert east.digest('vms', boot.disk, size=image.size) == digest
 
 
 def test_the_volumes_are_of_the_type_of_their_store(upload, volumes, where):
@@ -266,6 +266,10 @@ class Cinder:
         self.supervisor.stop(*daemons)
         self.down += daemons
 
+    def crash(self, daemon):
+        self.supervisor.kill(daemon)
+        self.down.append(daemon)
+
     def start(self):
         log = self.log_of('cinder-volume')
         self.supervisor.start(*self.down)
@@ -299,6 +303,47 @@ def test_a_copy_that_needs_cinder_fails_while_it_is_down(
     assert boot.error == 'CopyFailed'
     assert 'glance-api 1 and 2 of 2: ' in boot.message[:120]
     assert is_clone(west, again)
+
+
+@pytest.fixture
+def detach_at_the_end(volumes, images_to_remove, cinder):
+    """Or Glance would not delete the images."""
+    yield
+    for image_id in images_to_remove:
+        for volume in volumes.of(image_id):
+            volumes.detach(volume)
+
+
+@pytest.mark.usefixtures('detach_at_the_end')
+@pytest.mark.parametrize('daemon', ['cinder-api', 'cinder-volume'])
+def test_a_copy_goes_on_when_cinder_goes_down_and_the_volume_stays_attached(
+    upload_bytes,
+    make_glance,
+    make_host,
+    demo_user,
+    cinder,
+    west,
+    volumes,
+    daemon,
+):
+    image, digest = upload_bytes('fast', size_mib=512)
+    glance = make_glance()
+    host = make_host('west-1', glance__endpoint_override=glance.url, **POLL)
+    host.start(demo_user, [image.id])
+    polling.until(
+        lambda: 0 < glance.staged < image.size,
+        'it is being staged',
+        pause=0.005,
+    )
+
+    cinder.crash(daemon)
+    (boot,) = host.outcomes()
+    cinder.start()
+
+    assert is_clone(west, boot)
+    assert west.digest('vms', boot.disk, size=image.size) == digest
+    # Glance could not end what it had begun.
+    assert volumes.the(image.id).status == 'in-use'
 
 
 def test_images_elsewhere_boot_while_cinder_is_down(
@@ -362,6 +407,7 @@ def test_an_image_of_a_store_that_was_retired_boots_from_where_else_it_is(
     host = make_host('west-1', glance__endpoint_override=glance.url, **POLL)
 
     lost, found = host.boot(demo_user, only_there.id, elsewhere.id)
-    print(lost)
 
+    assert lost.error == 'SourceOutOfReach'
+    assert 'it lies in fast, and they have' in lost.message[:120]
     assert is_clone(west, found)

@@ -75,6 +75,11 @@ class Volumes:
             f'volume {volume.id} is gone',
         )
 
+    def detach(self, volume: Any) -> None:
+        """Have a volume attached to nothing."""
+        for attachment in volume.attachments:
+            self._cinder.delete_attachment(attachment['attachment_id'])
+
     @contextlib.contextmanager
     def attached(self, volume: Any) -> Iterator[None]:
         """Have a volume attached to something, as a server attaches it."""
