@@ -61,7 +61,7 @@ stage install-cinder 10 tools/install.sh --with cinder
 stage cinder 40 tools/own-lab.sh --with=cinder \
     "$venv/bin/pytest" -m cinder "${lab_tests[@]}"
 stage install-nfs 10 tools/install.sh --with nfs
-stage nfs 20 tools/own-lab.sh \
+stage nfs 30 tools/own-lab.sh \
     "$venv/bin/pytest" -m nfs "${lab_tests[@]}"
 platform_stages
 conclude "${record[@]}"
