@@ -15,8 +15,8 @@
 The only module that imports glanceclient. Its errors, and those of what lies
 below it, end here, and become one of two kinds. What is no answer of Glance's
 (no connection, a time-out, 5xx, not the promised JSON) is that endpoint's
-failure: the next one is asked. A refusal (403, say) is Glance's word, and
-final.
+failure: the next one is asked. A refusal (404, say) is Glance's word, and
+final. Only where much depends on it, one more endpoint has to confirm it.
 
 Boots ask good endpoints. What has become of the others is found out beside
 the boots.
@@ -25,6 +25,7 @@ the boots.
 from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
 import contextlib
+import dataclasses
 import functools
 from typing import Any, Generic, TypeVar
 
@@ -44,6 +45,7 @@ from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import image as image_values
 from nova_rbd_multistore import needs as need_values
 from nova_rbd_multistore import rounds
+from nova_rbd_multistore import task as task_values
 from nova_rbd_multistore import text
 
 LOG = logging.getLogger(__name__)
@@ -109,6 +111,14 @@ _REFUSALS: dict[type[Exception], type[Refused]] = {
     glance_exc.HTTPConflict: Conflict,
     glance_exc.HTTPOverLimit: OverLimit,
 }
+
+#: There is no other endpoint to ask, or none that could tell.
+_NOBODY_ELSE = (
+    exceptions.GlanceUnavailable,
+    exceptions.StoreUnknown,
+    rounds.SourcesMissing,
+    task_values.NoneLeft,
+)
 
 #: What Glance may refuse to any question about an image.
 COMMON = (Unauthorized, Forbidden, NotFound)
@@ -178,6 +188,19 @@ def log_in(
     if away:
         raise exceptions.KeystoneUnavailable(options)
     raise exceptions.IdentityUnusable(options, 'Keystone gives it no token')
+
+
+def _warn_of(refused: dict[str, Refused]) -> None:
+    """Say which endpoints refuse a question, and forget that."""
+    while refused:
+        endpoint, refusal = refused.popitem()
+        # The other ones are how Glance says what is the case.
+        if isinstance(refusal, COMMON):
+            LOG.warning(
+                'glance-api %s refuses: %s',
+                endpoint,
+                text.without_credentials(str(refusal)),
+            )
 
 
 class _Enough(tenacity.stop.stop_base):
@@ -277,6 +300,7 @@ class Asker:
         auth: ksa_plugin.BaseAuthPlugin | None = None,
         needs: need_values.Needs = need_values.NOTHING,
         refusals: tuple[type[Refused], ...] = COMMON,
+        doubted: tuple[type[Refused], ...] = (),
     ) -> Answer:
         """Ask until one endpoint answers.
 
@@ -285,6 +309,8 @@ class Asker:
         :param auth: the identity that asks, if it is the deputy
         :param needs: what the endpoint must have, or not be
         :param refusals: that are an answer to this question
+        :param doubted: those that a second endpoint has to confirm, if there
+            is one: it checks the right of whoever asks as well
         :raises Refused: one of ``refusals``
         :raises NoneLeft: if no endpoint is left but those to avoid
         :raises StoreUnknown: if no endpoint has the store
@@ -292,10 +318,15 @@ class Asker:
         :raises IdentityUnusable: if Keystone refuses a token to ask with
         :raises GlanceUnavailable: if none answers, or Keystone does not
         """
+        refused: dict[str, Refused] = {}
 
         def put(url: str) -> Answer:
-            with only_answers(refusals):
-                raw = fetch(self._client(url, auth or self._auth))
+            try:
+                with only_answers(refusals):
+                    raw = fetch(self._client(url, auth or self._auth))
+            except Refused as exc:
+                refused[rounds.shown(url)] = exc.with_traceback(None)
+                raise
             return read(raw)
 
         def put_in_turn() -> Answer:
@@ -317,10 +348,23 @@ class Asker:
             sleep=self._sleep,
             reraise=True,
         )
-        answer: Answer = attempts(put_in_turn)
-        if needs.store is None:
-            self._try_others(question)
-        return answer
+        try:
+            answer: Answer = attempts(put_in_turn)
+        except Refused as exc:
+            refusal = exc
+        else:
+            if needs.store is None:
+                self._try_others(question)
+            return answer
+        avoid = needs.avoid | refused.keys()
+        _warn_of(refused)
+        if isinstance(refusal, doubted):
+            others = dataclasses.replace(needs, avoid=avoid)
+            question = _Question(self, self._means, put, others)
+            with contextlib.suppress(Refused, *_NOBODY_ELSE):
+                return rounds.Round(self._means, self._urls, question).run()
+            _warn_of(refused)
+        raise refusal
 
     def _try_others(self, question: '_Question[Any]') -> None:
         """See what has become of the endpoints that boots do not ask."""

@@ -112,9 +112,12 @@ class Glance:
             self._asker.without_retries(), self._deputy, self._records
         )
 
-    def record(self, image: str) -> image_values.ImageRecord:
+    def record(
+        self, image: str, *, confirm: bool = False
+    ) -> image_values.ImageRecord:
         """The image's record, as of now.
 
+        :param confirm: whether a second endpoint has to confirm a refusal
         :raises ImageGone: if there is no such image for this user
         :raises TokenRefused: if the user's token is not valid (any more)
         :raises IdentityUnusable: if Nova cannot ask
@@ -130,7 +133,9 @@ class Glance:
         # Not images.get(): it would ask for the schema too, which we don't
         # use: the record is read by image_values.
         with _refusals(image, forbidden=exceptions.ImageGone(image)):
-            found = self._asker.ask(_get(image), read)
+            found = self._asker.ask(
+                _get(image), read, doubted=asking.COMMON if confirm else ()
+            )
         if found.active:
             self._records.hide_locations = found.locations is None
         return found
@@ -236,11 +241,11 @@ class Glance:
         try:
             with _refusals(image, forbidden=forbidden):
                 with contextlib.suppress(asking.Forbidden):
-                    return ask()
+                    return ask(doubted=(asking.Unauthorized,))
                 # Perhaps by no policy: whoever takes over the lock of a dead
                 # task has to remove its flags, which Glance forbids all but
                 # the image's owner. The lock is of no task then, and free.
-                return ask()
+                return ask(doubted=(asking.Unauthorized, asking.Forbidden))
         except rounds.SourcesMissing as exc:
             raise exceptions.SourceOutOfReach(
                 image, store, sources, exc.stores
@@ -290,6 +295,7 @@ class Glance:
         read: Callable[[Raw], Answer],
         needs: need_values.Needs = need_values.NOTHING,
         refusals: tuple[type[asking.Refused], ...] = asking.COMMON,
+        doubted: tuple[type[asking.Refused], ...] = (),
     ) -> Answer:
         """Ask what Glance's policies may deny the user.
 
@@ -301,7 +307,12 @@ class Glance:
         either.
         """
         ask = functools.partial(
-            self._asker.ask, fetch, read, needs=needs, refusals=refusals
+            self._asker.ask,
+            fetch,
+            read,
+            needs=needs,
+            refusals=refusals,
+            doubted=doubted,
         )
         if self._deputy is None:
             return ask()

@@ -34,6 +34,7 @@ from nova_rbd_multistore import glance
 from nova_rbd_multistore import image as image_values
 from nova_rbd_multistore import rounds
 from nova_rbd_multistore import task as task_values
+from tests.fakes import cloud as clouds
 from tests.fakes import endpoint as endpoints
 from tests.fakes import glance_api
 from tests.fakes import network
@@ -217,7 +218,6 @@ def test_an_expired_user_token_alone_is_refused(cloud, image):
 def test_a_copy_without_a_service_token_is_forbidden_by_policy(cloud, image):
     with pytest.raises(exceptions.CopyForbidden):
         cloud.glance(service=None).request_copy(image, 'west')
-    assert not cloud.endpoints[1].asked
 
 
 def test_a_dead_lock_of_another_projects_image_is_taken_over(cloud):
@@ -254,7 +254,89 @@ def test_a_quota_may_be_used_up_by_a_copy(cloud, image):
     assert cloud.api.usage('demo') == 768
 
 
-@pytest.mark.parametrize('status', [400, 403, 404, 409, 413, 401])
+@pytest.fixture
+def three():
+    """A cloud of three glance-apis."""
+    return clouds.Cloud(3)
+
+
+def asked_of(cloud, path):
+    """How often each glance-api was asked for something."""
+    return [
+        sum(asked.endswith(path) for asked in endpoint.paths)
+        for endpoint in cloud.endpoints
+    ]
+
+
+@pytest.mark.parametrize('status', [401, 403])
+def test_a_copy_that_one_glance_api_denies_is_asked_of_one_other(
+    three, status, caplog
+):
+    image = three.api.add_image('file').id
+    three.endpoints[0].answers['/import'] = endpoints.error_page(
+        status, 'no, thank you'
+    )
+    reply = three.glance().request_copy(image, 'west')
+    assert reply.verdict is task_values.Verdict.ACCEPTED
+    assert reply.endpoint == 'http://glance-b:9292/'
+    assert asked_of(three, '/import')[1:] == [1, 0]
+    assert 'glance-api http://glance-a:9292/ refuses: ' in caplog.text
+    assert 'no, thank you' in caplog.text
+
+
+@pytest.mark.parametrize(
+    ('status', 'error'),
+    [(401, exceptions.TokenRefused), (403, exceptions.CopyForbidden)],
+)
+def test_a_copy_that_two_glance_apis_deny_is_denied(
+    three, status, error, caplog
+):
+    image = three.api.add_image('file').id
+    for endpoint in three.endpoints[:2]:
+        endpoint.answers['/import'] = endpoints.error_page(status, 'no')
+    with pytest.raises(error):
+        three.glance().request_copy(image, 'west')
+    assert asked_of(three, '/import')[2] == 0
+    for name in ('glance-a', 'glance-b'):
+        assert f'glance-api http://{name}:9292/ refuses: ' in caplog.text
+
+
+@pytest.mark.parametrize('fault', ['dead', 'without the store'])
+def test_a_copy_is_denied_if_no_other_could_confirm_it(cloud, image, fault):
+    cloud.endpoints[0].answers['/import'] = endpoints.error_page(403, 'no')
+    if fault == 'dead':
+        cloud.endpoints[1].fault = network.Answer(500)
+    else:
+        cloud.api.stores_of['glance-b'] = ['file']
+    with pytest.raises(exceptions.CopyForbidden):
+        cloud.glance().request_copy(image, 'west')
+
+
+def test_an_image_that_is_gone_for_one_alone_can_be_confirmed(
+    cloud, image, caplog
+):
+    cloud.endpoints[0].answers[image] = endpoints.error_page(404, 'no')
+    with pytest.raises(exceptions.ImageGone):
+        cloud.glance().record(image)
+    assert asked_of(cloud, image) == [1, 0]
+    assert cloud.glance().record(image, confirm=True).id == image
+    assert 'glance-api http://glance-a:9292/ refuses: ' in caplog.text
+
+
+def test_an_image_that_is_gone_for_two_is_gone(three, image):
+    with pytest.raises(exceptions.ImageGone):
+        three.glance().record(image, confirm=True)
+    assert asked_of(three, image) == [1, 1, 0]
+
+
+def test_where_there_is_one_glance_api_it_is_asked_once(cloud):
+    images = cloud.glance(urls=cloud.urls[:1])
+    with pytest.raises(exceptions.ImageGone):
+        images.record('no-such-image', confirm=True)
+    assert len(cloud.endpoints[0].asked) == 1
+
+
+@pytest.mark.parametrize('status', [400, 404, 409, 413])
 def test_a_refusal_is_not_put_to_another_endpoint(cloud, image, status):
     cloud.endpoints[0].answers['/import'] = endpoints.error_page(
         status, 'no, thank you'
