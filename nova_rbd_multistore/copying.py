@@ -53,7 +53,9 @@ from nova_rbd_multistore import watch
 class ImageService(Protocol):
     """What a copy needs of Glance; see :class:`glance.Glance`."""
 
-    def record(self, image: str) -> image_values.ImageRecord: ...
+    def record(
+        self, image: str, *, confirm: bool = False
+    ) -> image_values.ImageRecord: ...
 
     def tasks(self, image: str) -> tuple[task_values.CopyTask, ...]: ...
 
@@ -333,7 +335,7 @@ class Copy:
     def _poll(self) -> bool:
         self._pace.polled()
         try:
-            record = self._images.record(self._image)
+            record = self._ask_record()
             source.require_cloneable(record)
             if record != self._record:
                 self._pace.moved()
@@ -357,6 +359,34 @@ class Copy:
             self._pace.poll_not_within(exc.wait)
         return False
 
+    def _ask_record(self) -> image_values.ImageRecord:
+        """The record as it is now."""
+        try:
+            return self._images.record(self._image)
+        except exceptions.ImageGone:
+            if not self._request.accepted:
+                raise
+        return self._confirmed()
+
+    def _ask_tasks(self) -> tuple[task_values.CopyTask, ...]:
+        """The image's tasks as they are now."""
+        try:
+            return self._images.tasks(self._image)
+        except exceptions.ImageGone:
+            if not self._request.accepted:
+                raise
+        self._confirmed()
+        return self._images.tasks(self._image)
+
+    def _confirmed(self) -> image_values.ImageRecord:
+        """The record of an image that is gone, says one glance-api.
+
+        It may read from a replica that lags, or be broken: a copy of ours is
+        not given up for its word alone.
+        """
+        self._time.sleep(pace.GONE_RECHECK)
+        return self._images.record(self._image, confirm=True)
+
     def _follow_holder(self) -> None:
         """Look after the task that holds the image."""
         self._pace.settled()
@@ -372,7 +402,7 @@ class Copy:
                 return
         # The cluster shows nothing new: Glance may stage the image, or copy
         # it to another store, or be dead. What does its task say?
-        tasks = self._images.tasks(self._image)
+        tasks = self._ask_tasks()
         holder = self._holder(tasks)
         if holder is None:
             return
@@ -423,7 +453,7 @@ class Copy:
 
     def _judge_ours(self) -> None:
         """The lock is gone and the image not there: what of our request?"""
-        ours = self._request.task(self._images.tasks(self._image))
+        ours = self._request.task(self._ask_tasks())
         if ours is not None and not ours.finished:
             if self._lose_if_lost(ours):
                 self._request_copy()
@@ -520,11 +550,11 @@ class Copy:
         :returns: False if the wait goes on all the same, for something has
             moved, or may be well though it does not
         """
-        before, self._record = self._record, self._images.record(self._image)
+        before, self._record = self._record, self._ask_record()
         source.require_cloneable(self._record)
         if self._record.holds(self._store):
             return True
-        tasks = self._images.tasks(self._image)
+        tasks = self._ask_tasks()
         holder = self._holder(tasks)
         if self._pace.is_timed_out:
             raise self._timed_out(holder)

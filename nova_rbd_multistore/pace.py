@@ -30,6 +30,9 @@ FIRST_RECHECK = 0.1
 #: (replicated databases lag), or a moment's fault.
 SETTLES_IN = 10.0
 
+#: Seconds after which Glance is asked once more whether an image is gone.
+GONE_RECHECK = 1.0
+
 #: Polls of different hosts drift apart by this share of the interval.
 JITTER = 0.2
 

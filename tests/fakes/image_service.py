@@ -44,7 +44,10 @@ class ImageService:
         self.polls: list[float] = []
         self.task_polls: list[float] = []
 
-    def record(self, image: str) -> image_values.ImageRecord:
+    def record(
+        self, image: str, *, confirm: bool = False
+    ) -> image_values.ImageRecord:
+        del confirm
         self.polls.append(self._api.clock.now)
         answer = self._ask(
             image, lambda: self._api.show(self.requester, image)

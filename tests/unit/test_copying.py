@@ -2417,6 +2417,65 @@ def test_a_store_that_no_glance_knows_is_said_at_once(site):
 # The image changes
 
 
+def gone_for(site, times):
+    """Have Glance say so often that there is no such image; how it is asked"""
+    record = site.glance.record
+    asked = []
+
+    def ask(image, *, confirm=False):
+        asked.append((site.clock.now, confirm))
+        if len(asked) <= times:
+            raise exceptions.ImageGone(image)
+        return record(image)
+
+    site.glance.record = ask
+    return asked
+
+
+def test_our_copy_is_not_given_up_for_one_word_that_the_image_is_gone(site):
+    asked = gone_for(site, 1)
+    site.copy()
+    assert site.statuses == [202]
+    (first, _), (second, confirmed), *_ = asked
+    assert second - first == pytest.approx(pace.GONE_RECHECK)
+    assert confirmed
+
+
+def test_an_image_that_is_gone_at_the_second_look_is_gone(site):
+    asked = gone_for(site, 2)
+    with pytest.raises(exceptions.ImageGone):
+        site.copy()
+    assert len(asked) == 2
+
+
+@pytest.mark.parametrize('times', [1, 2])
+def test_nor_for_one_word_of_whoever_is_asked_for_its_task(site, times):
+    site.api.pace.staging = 60
+    tasks = site.glance.tasks
+    left = [exceptions.ImageGone(site.image.id)] * times
+
+    def ask(image):
+        if left:
+            raise left.pop()
+        return tasks(image)
+
+    site.glance.tasks = ask
+    if times == 1:
+        site.copy()
+    else:
+        with pytest.raises(exceptions.ImageGone):
+            site.copy()
+    assert site.statuses == [202]
+
+
+def test_an_image_that_is_gone_in_somebodys_copy_is_gone_at_once(site):
+    site.somebody_copies(TO_EAST)
+    asked = gone_for(site, 1)
+    with pytest.raises(exceptions.ImageGone):
+        site.copy()
+    assert len(asked) == 1
+
+
 def test_an_image_deleted_meanwhile_ends_the_wait_at_the_next_poll(site):
     site.clock.after(1, lambda: site.api.images.clear())
     site.api.pace.staging = 100
