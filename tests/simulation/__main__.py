@@ -17,7 +17,6 @@ import argparse
 import collections
 from concurrent import futures
 import dataclasses
-import functools
 import logging
 import os
 import sys
@@ -36,7 +35,10 @@ from tests.simulation import world
 #: Runs that one process does at a time.
 BATCH = 25
 
-#: Runs in which a mutant has to be found.
+#: Runs, unless told otherwise.
+RUNS = 1000
+
+#: Runs in which a mutant has to be found, unless told otherwise.
 MOST_RUNS = 20_000
 
 
@@ -52,7 +54,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog='python -m tests.simulation', description=__doc__
     )
-    parser.add_argument('--runs', type=int, default=1000)
+    parser.add_argument(
+        '--runs',
+        type=int,
+        help=f'{RUNS} by default; at most {MOST_RUNS} for each mutant',
+    )
     parser.add_argument('--seed', type=int, default=0, help='the first one')
     parser.add_argument(
         '--processes', type=int, default=os.cpu_count(), help='at a time'
@@ -75,8 +81,9 @@ def main() -> int:
         given.processes, initializer=_quieten
     ) as pool:
         if given.mutants:
-            return _try_mutants(pool, given.seed)
-        return _simulate(pool, given.seed, given.runs)
+            most = given.runs or MOST_RUNS
+            return _try_mutants(pool, given.seed, most)
+        return _simulate(pool, given.seed, given.runs or RUNS)
 
 
 def _simulate(pool: futures.ProcessPoolExecutor, seed: int, runs: int) -> int:
@@ -109,28 +116,32 @@ def _simulate(pool: futures.ProcessPoolExecutor, seed: int, runs: int) -> int:
     return bool(found)
 
 
-def _try_mutants(pool: futures.ProcessPoolExecutor, seed: int) -> int:
+def _try_mutants(
+    pool: futures.ProcessPoolExecutor, seed: int, most: int
+) -> int:
     table = prettytable.PrettyTable(
         ['runs', 'mended fault', 'found by'], align='l'
     )
-    missed = 0
-    hunt = functools.partial(_hunt, seed)
-    found = pool.map(hunt, range(len(mutants.MUTANTS)))
-    for mutant, finding in zip(mutants.MUTANTS, found, strict=True):
-        print(f'{mutant.fault}: {finding}', file=sys.stderr, flush=True)
+    hunts = {
+        pool.submit(_hunt, seed, most, index): mutant
+        for index, mutant in enumerate(mutants.MUTANTS)
+    }
+    for hunt in futures.as_completed(hunts):
+        print(f'{hunts[hunt].fault}: {hunt.result()}', file=sys.stderr)
+    for hunt, mutant in hunts.items():
+        finding = hunt.result()
         if finding is None:
-            missed += 1
-            table.add_row([f'over {MOST_RUNS}', mutant.fault, 'nothing'])
+            table.add_row([f'over {most}', mutant.fault, 'nothing'])
             continue
         by = finding.broken[0].partition(':')[0].replace('_', ' ')
         table.add_row([finding.seed - seed + 1, mutant.fault, by])
     print(table.get_string())
-    return bool(missed)
+    return None in [hunt.result() for hunt in hunts]
 
 
-def _hunt(first: int, index: int) -> Finding | None:
+def _hunt(first: int, most: int, index: int) -> Finding | None:
     """The first run in which a mutant is found."""
-    for seed in range(first, first + MOST_RUNS):
+    for seed in range(first, first + most):
         with mutants.MUTANTS[index].at_work():
             broken = _broken(stories.draw(seed))
         # Unless it is a finding of its own.
