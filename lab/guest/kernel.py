@@ -13,8 +13,8 @@
 """The guest's kernel: Debian's for clouds, unpacked and never installed."""
 
 import dataclasses
+import lzma
 import pathlib
-import shutil
 import subprocess
 import tarfile
 import tempfile
@@ -98,7 +98,10 @@ def _download(directory: pathlib.Path) -> pathlib.Path:
 
 
 def _unpack(package: pathlib.Path, directory: pathlib.Path) -> None:
-    """Take the kernel and our modules out of a package, and no more."""
+    """Take the kernel and our modules out of a package, and no more.
+
+    Debian 13 has its modules compressed.
+    """
     wanted = {f'{name}.ko' for name in MODULES}
     with (
         subprocess.Popen(
@@ -107,15 +110,20 @@ def _unpack(package: pathlib.Path, directory: pathlib.Path) -> None:
         tarfile.open(fileobj=dpkg.stdout, mode='r|') as tar,
     ):
         for member in tar:
-            name = pathlib.PurePath(member.name).name
+            path = pathlib.PurePath(member.name)
+            compressed = path.suffix == '.xz'
+            name = path.stem if compressed else path.name
             if name.startswith('vmlinuz-'):
                 name = 'vmlinuz'
             elif name not in wanted:
                 continue
             source = tar.extractfile(member)
             if source is not None:
-                with source, (directory / name).open('wb') as target:
-                    shutil.copyfileobj(source, target)
+                with source:
+                    content = source.read()
+                (directory / name).write_bytes(
+                    lzma.decompress(content) if compressed else content
+                )
     if dpkg.returncode:
         raise KernelError(f'dpkg could not unpack {package.name}')
 
