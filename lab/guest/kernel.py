@@ -15,6 +15,7 @@
 import dataclasses
 import lzma
 import pathlib
+import shutil
 import subprocess
 import tarfile
 import tempfile
@@ -35,6 +36,9 @@ MODULES = (
 )
 """What the guest loads, in this order: its disk, then its power button."""
 
+_BUILT_IN = 'modules.builtin'
+"""The file that names what the kernel itself has."""
+
 
 class KernelError(errors.LabError):
     """Debian's package could not be had, or isn't as expected."""
@@ -44,21 +48,30 @@ class KernelError(errors.LabError):
 class Kernel:
     image: pathlib.Path
     modules: tuple[pathlib.Path, ...]
-    """Those of MODULES, in its order."""
+    """Those of MODULES that it does not have built in, in the same order."""
 
 
 def fetch(directory: pathlib.Path) -> Kernel:
     """Give the kernel that lies in a directory, downloaded if need be."""
-    if not directory.exists():
+    if not (directory / _BUILT_IN).exists():
+        shutil.rmtree(directory, ignore_errors=True)
         directory.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=directory.parent) as scratch:
             unpacked = pathlib.Path(scratch, 'kernel')
             unpacked.mkdir()
             _unpack(_download(pathlib.Path(scratch)), unpacked)
             unpacked.rename(directory)
+    built_in = {
+        pathlib.PurePath(line).stem
+        for line in (directory / _BUILT_IN).read_text().splitlines()
+    }
     kernel = Kernel(
         image=directory / 'vmlinuz',
-        modules=tuple(directory / f'{name}.ko' for name in MODULES),
+        modules=tuple(
+            directory / f'{name}.ko'
+            for name in MODULES
+            if name not in built_in
+        ),
     )
     for path in (kernel.image, *kernel.modules):
         if not path.is_file():
@@ -102,7 +115,7 @@ def _unpack(package: pathlib.Path, directory: pathlib.Path) -> None:
 
     Debian 13 has its modules compressed.
     """
-    wanted = {f'{name}.ko' for name in MODULES}
+    wanted = {_BUILT_IN, *(f'{name}.ko' for name in MODULES)}
     with (
         subprocess.Popen(
             ['dpkg', '--fsys-tarfile', package], stdout=subprocess.PIPE

@@ -27,16 +27,22 @@ Description: a kernel
 
 @pytest.fixture
 def package(tmp_path):
-    """Makes a package whose modules have names that end so."""
+    """Makes a package whose modules have names that end so.
 
-    def make(suffix, compress):
+    Those that it has built in are none of its files.
+    """
+
+    def make(suffix, compress, *built_in):
         tree = tmp_path / 'tree'
         modules = tree / 'usr/lib/modules/1/kernel'
         for directory in (tree / 'DEBIAN', tree / 'boot', modules):
             directory.mkdir(parents=True)
         (tree / 'DEBIAN/control').write_text(CONTROL)
         (tree / 'boot/vmlinuz-1').write_bytes(b'kernel')
-        for name in (*kernel.MODULES, 'another'):
+        (modules.parent / 'modules.builtin').write_text(
+            ''.join(f'kernel/drivers/{name}.ko\n' for name in built_in)
+        )
+        for name in {*kernel.MODULES, 'another'} - {*built_in}:
             path = modules / f'{name}{suffix}'
             path.write_bytes(compress(f'module {name}'.encode()))
         path = tmp_path / 'package.deb'
@@ -64,4 +70,19 @@ def test_modules_are_taken_as_each_debian_has_them(
     assert found.image.read_bytes() == b'kernel'
     assert [path.read_text() for path in found.modules] == [
         f'module {name}' for name in kernel.MODULES
+    ]
+
+
+def test_what_the_kernel_has_built_in_is_not_loaded(
+    package, tmp_path, monkeypatch
+):
+    made = package('.ko.xz', lzma.compress, 'virtio', 'virtio_ring')
+    monkeypatch.setattr(kernel, '_download', lambda _: made)
+
+    found = kernel.fetch(tmp_path / 'guest-kernel')
+
+    assert [path.stem for path in found.modules] == [
+        name
+        for name in kernel.MODULES
+        if name not in ('virtio', 'virtio_ring')
     ]
