@@ -172,12 +172,16 @@ def connect(options: argparse.Namespace) -> connection.Connection:
         ) from exc
 
 
-def _let_in(to: connection.Connection) -> glance.Glance:
+def _let_in(options: argparse.Namespace) -> glance.Glance:
+    # Anew each time: it keeps a catalog that has no Glance.
+    to = connect(options)
     try:
-        # Looks Glance up in the catalog.
-        return glance.Glance(to.image)
+        api = to.image
+        # What stands for a Glance that is not there raises when it is used.
+        api.get_endpoint()
     except Exception as exc:  # what keystoneauth raises without a password
         raise errors.Unreachable(f'Cannot log in: {_line(exc)}') from exc
+    return glance.Glance(api)
 
 
 def _line(exc: Exception) -> str:
@@ -225,8 +229,10 @@ def _run(options: argparse.Namespace) -> int:
     rules = None
     if options.rules is not None:
         rules = functools.partial(rulefile.read, options.rules)
+    # What is not said now will not be said later.
+    connect(options)
     looks = survey.Survey(
-        functools.partial(_let_in, connect(options)),
+        functools.partial(_let_in, options),
         rules,
         survey.Time(time.monotonic, lambda: timeutils.utcnow()),
     )

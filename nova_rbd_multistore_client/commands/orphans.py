@@ -183,7 +183,9 @@ class ListOrphans(options.Lister):
                 f'{options.in_units(held)}: rbd trash purge {site.pool} '
                 'removes those without clones.',
             )
-        if rows and not yes:
+        if not rows:
+            options.warn(self, f'Pool {site.pool} and Glance agree.')
+        elif not yes:
             options.warn(self, 'Nothing was removed: give --yes to do so.')
 
 

@@ -130,19 +130,23 @@ class PruneReplicas(options.Lister):
 
     def _tell(
         self,
-        rows: Iterable[Sequence[Any]],
+        rows: Sequence[Sequence[Any]],
         store: str,
         looked_at: sites.Sites,
         yes: bool,
     ) -> None:
         site = looked_at.get(store)
-        if site is None:
+        if not rows:
+            options.warn(
+                self, f'No image of store {store} was unused for so long.'
+            )
+        elif site is None:
             options.warn(
                 self,
                 'How many bytes come free, and which images have clones, is '
                 "not known without --ceph-conf of the store's cluster.",
             )
-        else:
+        if site is not None:
             freed = sum(row[4].machine_readable() or 0 for row in rows)
             trash = site.cluster.trash(site.pool)
             held = sum(
@@ -156,5 +160,5 @@ class PruneReplicas(options.Lister):
                 f'{len(trash)} images in its trash hold '
                 f'{options.in_units(held)}.',
             )
-        if not yes:
+        if rows and not yes:
             options.warn(self, 'Nothing was deleted: give --yes to do so.')

@@ -71,7 +71,7 @@ class WatchReplicas(options.Lister):
         interval = max(parsed_args.interval, 1.0)
         live = parsed_args.formatter == 'table' and self.app.stdout.isatty()
         found = looks.look(timeutils.utcnow())
-        if live:
+        if live and (found or not parsed_args.until_done):
             self._follow(looks, found, interval, parsed_args.until_done)
             return COLUMNS, ()
         said: set[str] = set()

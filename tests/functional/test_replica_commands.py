@@ -455,7 +455,7 @@ def test_a_copy_under_way_is_watched(admins, upload, hold_copy):
 
 @pytest.mark.long
 def test_ten_thousand_images_take_a_request_for_each_thousand(
-    admins, ten_thousand
+    admins, ten_thousand, record_property
 ):
     began = time.monotonic()
     done = admins.run(
@@ -468,5 +468,7 @@ def test_ten_thousand_images_take_a_request_for_each_thousand(
     requests = len(
         [line for line in done.out.splitlines() if '/v2/images?' in line]
     )
+    record_property('seconds', seconds)
+    record_property('requests', requests)
     print(f'{len(rows)} images: {seconds:.1f} s, {requests} requests')
     assert 10 <= requests <= 12

@@ -100,6 +100,13 @@ def compute():
     return Compute()
 
 
+class Terminal(io.StringIO):
+    """Somebody looks at what is written."""
+
+    def isatty(self):
+        return True
+
+
 @pytest.fixture
 def run(service, compute, monkeypatch, proxy):
     """Runs a command with arguments; how it ended."""
@@ -114,9 +121,9 @@ def run(service, compute, monkeypatch, proxy):
         ),
     )
 
-    def run(command, *arguments):
+    def run(command, *arguments, terminal=False):
         app = types.SimpleNamespace(
-            stdout=io.StringIO(),
+            stdout=Terminal() if terminal else io.StringIO(),
             stderr=io.StringIO(),
             client_manager=types.SimpleNamespace(
                 image_replica=service,

@@ -213,6 +213,13 @@ def test_without_a_cluster_it_says_what_is_not_known(prune, proxy):
     assert json.loads(done.out)[0]['Frees'] is None
 
 
+def test_where_all_is_used_nothing_is_asked_for(prune, proxy):
+    proxy.add('new', 'east', 'west')
+    done, results = prune()
+    assert results == {}
+    assert done.err == 'No image of store west was unused for so long.\n'
+
+
 def test_what_glance_refuses_is_kept_and_told(prune, proxy):
     image_id = proxy.add('old', 'east', 'west', updated_at=OLD)
     proxy.in_use.add((image_id, 'west'))

@@ -12,13 +12,17 @@
 
 """``nova-rbd-multistore-exporter``: what Prometheus is told of a cloud."""
 
+import http.server
+import json
 import logging
 import os
 import pathlib
 import re
 import socket
+import threading
 
 from keystoneauth1 import exceptions as ksa_exceptions
+from keystoneauth1 import fixture
 import prometheus_client
 from prometheus_client import parser
 import pytest
@@ -351,11 +355,58 @@ def test_a_login_that_fails_ends_no_service(
     assert 'image_replica_glance_up 0.0' in capsys.readouterr().out
 
 
+class Keystone(http.server.BaseHTTPRequestHandler):
+    """Lets everybody in, to a cloud that has no Glance."""
+
+    def do_GET(self):
+        url = f'http://127.0.0.1:{self.server.server_port}/v3'
+        self.answer(200, {'version': fixture.V3Discovery(url)})
+
+    def do_POST(self):
+        token = fixture.V3Token()
+        token.set_project_scope()
+        service = token.add_service('identity')
+        service.add_standard_endpoints(public='http://keystone')
+        self.answer(201, token, {'X-Subject-Token': 'a-token'})
+
+    def answer(self, status, body, headers=None):
+        self.send_response(status)
+        for name, content in (headers or {}).items():
+            self.send_header(name, content)
+        self.end_headers()
+        self.wfile.write(json.dumps(body).encode())
+
+    def log_message(self, *_args):
+        pass
+
+
+@pytest.fixture
+def keystone():
+    """The URL of a Keystone whose catalog has no Glance."""
+    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), Keystone) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield f'http://127.0.0.1:{server.server_port}/v3'
+        server.shutdown()
+
+
+def test_a_cloud_without_glance_ends_no_service(
+    no_cloud, monkeypatch, caplog, capsys, keystone
+):
+    monkeypatch.setenv('OS_AUTH_URL', keystone)
+    for name in ('USERNAME', 'PASSWORD', 'PROJECT_NAME'):
+        monkeypatch.setenv(f'OS_{name}', 'me')
+    monkeypatch.setenv('OS_USER_DOMAIN_NAME', 'Default')
+    monkeypatch.setenv('OS_PROJECT_DOMAIN_NAME', 'Default')
+    assert exporter.main(['--once']) == 1
+    assert 'image service not found' in caplog.messages[-1]
+    assert 'image_replica_glance_up 0.0' in capsys.readouterr().out
+
+
 @pytest.fixture
 def cloud(monkeypatch, service):
     """The Glance in memory is the cloud to log in to."""
     monkeypatch.setattr(exporter, 'connect', lambda _options: None)
-    monkeypatch.setattr(exporter, '_let_in', lambda _to: service)
+    monkeypatch.setattr(exporter, '_let_in', lambda _options: service)
 
 
 def test_once_the_metrics_are_printed(cloud, proxy, capsys):

@@ -55,6 +55,7 @@ def test_a_pool_and_a_glance_that_agree_have_no_orphans(orphans, proxy, west):
     done, results = orphans()
     assert results == {}
     assert done.status == 0
+    assert done.err == 'Pool images and Glance agree.\n'
 
 
 def test_data_of_nobody_is_removed_with_yes_alone(orphans, west, nobodys):

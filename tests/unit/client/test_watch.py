@@ -94,6 +94,12 @@ def test_nothing_under_way_is_said_in_words(run):
     assert done.err == 'Nothing is being copied.\n'
 
 
+def test_until_done_with_nothing_under_way_no_table_is_drawn(run):
+    done = run(WatchReplicas, '--until-done', terminal=True)
+    assert done.out == ''
+    assert done.err == 'Nothing is being copied.\n'
+
+
 def test_until_done_it_tells_each_change_and_ends(
     run, proxy, service, monkeypatch
 ):
