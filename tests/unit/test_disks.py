@@ -482,7 +482,7 @@ def test_of_disks_that_are_held_none_keeps_another(driver, library, options):
     library.pools['vms'].update(held, a_swap=librados.Image())
     with pytest.raises(
         exceptions.DiskNotRemoved,
-        match='a_disk in pool vms .*: it has snapshots one, two',
+        match=r'a_disk in pool vms .*: it has snapshots one, two',
     ):
         driver.cleanup_volumes(lambda name: name.startswith('a_'))
     assert set(library.pools['vms']) == {'disk', *held}
@@ -520,7 +520,9 @@ class InNativeThreads:
 
     def __getattr__(self, name):
         found = getattr(self._target, name)
-        return functools.partial(elsewhere, found) if callable(found) else found
+        return (
+            functools.partial(elsewhere, found) if callable(found) else found
+        )
 
 
 def elsewhere(call, *args, **kwargs):
@@ -605,7 +607,9 @@ def test_so_is_one_whose_snapshot_is_in_the_way_of_its_removal(
     assert 'disk' not in library.pools['vms']
 
 
-def test_under_eventlet_a_clone_is_made_in_a_native_thread(library, monkeypatch):
+def test_under_eventlet_a_clone_is_made_in_a_native_thread(
+    library, monkeypatch
+):
     made_here, here = [], threading.get_ident()
 
     class Cloner(librados.Cloner):

@@ -179,7 +179,7 @@ class Uploads:
                 schema = self.path == '/v2/schemas/image'
                 self._say(200, SCHEMA if schema else RECORD)
 
-            do_PATCH = do_GET
+            do_PATCH = do_GET  # noqa: N815
 
             def _chunks(self):
                 while size := int(self.rfile.readline(), 16):
