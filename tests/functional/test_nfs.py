@@ -124,11 +124,7 @@ def on_share(glance, begin_image, demo):
 
     def make(size_mib=8):
         image_id = begin_image()
-        demo.session.put(
-            f'{glance.url}/v2/images/{image_id}/file',
-            data=os.urandom(size_mib << 20),
-            headers={'Content-Type': 'application/octet-stream'},
-        ).raise_for_status()
+        glance.put(demo, image_id, os.urandom(size_mib << 20))
         return demo.image.get_image(image_id)
 
     return make

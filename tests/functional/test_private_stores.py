@@ -105,11 +105,7 @@ def image_on(begin_image, demo, libraries):
     def make(*numbers):
         on = [libraries[number - 1] for number in numbers]
         image_id = begin_image()
-        demo.session.put(
-            f'{on[0].api.url}/v2/images/{image_id}/file',
-            data=os.urandom(1 << 20),
-            headers={'Content-Type': 'application/octet-stream'},
-        ).raise_for_status()
+        on[0].api.put(demo, image_id, os.urandom(1 << 20))
         image = demo.image.get_image(image_id)
         for library in on[1:]:
             library.synchronize_from(on[0])

@@ -119,14 +119,7 @@ def test_what_a_user_has_put_into_one_boots_by_a_copy(
     """Glance takes an upload there, though it offers no such store."""
     glance = make_glance()
     image_id = begin_image()
-    demo.session.put(
-        f'{glance.url}/v2/images/{image_id}/file',
-        data=b'some bytes',
-        headers={
-            'Content-Type': 'application/octet-stream',
-            'X-Image-Meta-Store': store,
-        },
-    ).raise_for_status()
+    glance.put(demo, image_id, b'some bytes', store)
     assert stores_of(image_id) == {store}
 
     (made,) = boot(glance, demo.image.get_image(image_id))

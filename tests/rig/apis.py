@@ -304,6 +304,26 @@ class GlanceApi(Api):
         )
         answer.raise_for_status()
 
+    def put(
+        self,
+        who: connection.Connection,
+        image_id: str,
+        data: bytes,
+        store: str | None = None,
+    ) -> None:
+        """Give an image its data by this very glance-api.
+
+        :param store: to put it into, if not the default one
+        """
+        who.session.put(
+            f'{self.url}/v2/images/{image_id}/file',
+            data=data,
+            headers={
+                'Content-Type': 'application/octet-stream',
+                **({'X-Image-Meta-Store': store} if store else {}),
+            },
+        ).raise_for_status()
+
     def add_location(
         self, image_id: str, url: str, user_token: str, service_token: str
     ) -> None:
