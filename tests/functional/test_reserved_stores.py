@@ -285,6 +285,5 @@ def test_a_direct_snapshot_stays_held_where_the_tasks_store_is_read_only(
 
     (made,) = host.boot(demo_user, image_id)
 
-    print(made)
     assert made.error == 'ImageHeld'
     assert demo.image.get_image(image_id).hash_value is None
