@@ -269,6 +269,17 @@ def test_a_copy_that_was_broken_off_may_be_left_but_no_disk():
     assert broken(*fault('glance-api-1'), left('vms')) == {'nothing_is_left'}
 
 
+@pytest.mark.parametrize(('name', 'found'), [('rabbitmq', 0), ('host-0', 1)])
+def test_a_deleted_server_s_disk_may_be_left_where_nova_was_broken(
+    name, found
+):
+    disk_of_server = events.Event(
+        900.0, 'left', 'a-server_disk', {'pool': 'vms'}
+    )
+    run = [*fault(name), server('ACTIVE'), disk_of_server]
+    assert broken(*run) == ({'nothing_is_left'} if found else set())
+
+
 @pytest.mark.parametrize('name', sorted(judging.NO_GROWTH))
 def test_a_host_that_grows_is_found(name):
     least = judging.NO_GROWTH[name]
