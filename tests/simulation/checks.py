@@ -494,7 +494,8 @@ def _here_since(history: History, boot: histories.Boot, at: float) -> float:
         if change.image != boot.image or change.at > at:
             continue
         if change.store == boot.site and change.what == 'listed':
-            since = change.at
+            # What was there when the story begins was there long before.
+            since = change.at or float('-inf')
         elif change.what == 'deleted' or (
             change.store == boot.site and change.what in ('gone', 'unlisted')
         ):

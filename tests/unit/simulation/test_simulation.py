@@ -148,6 +148,14 @@ def second(at, host='west-1'):
             [stories.Fault(Kind.HELD, 'image-1', 0.0, 400.0)],
         ),
         (
+            'a glance-api without the store is taken for one that is down',
+            [],
+            [
+                stories.Fault(Kind.FEWER_STORES, 'api-1', 0.0, 700.0, 'west'),
+                stories.Fault(Kind.CUT, 'api-2', 0.0, 700.0),
+            ],
+        ),
+        (
             'where all health checks are bad, no server boots',
             [],
             [stories.Fault(Kind.SICK, api, 0.0, 100.0) for api in SMALL.apis],
