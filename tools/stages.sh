@@ -36,7 +36,6 @@ readonly client_tests=(
     tests/functional/test_ceph_faults.py
     tests/functional/test_clone_defaults.py
     tests/functional/test_lost_connections.py
-    tests/functional/test_rbd_class.py
 )
 results=$(mktemp --directory)
 readonly results
