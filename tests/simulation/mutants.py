@@ -94,8 +94,8 @@ MUTANTS = (
         'a boot that joins a copy late inherits its time-out',
         sharing.Shared,
         'do',
-        'if time_left() <= 0:\n                raise\n            continue',
-        'raise',
+        'if time_left() <= 0:\n            raise late',
+        'raise late',
     ),
     Mutant(
         'a right that one user lacks ends the boots of others',
