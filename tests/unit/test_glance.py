@@ -1661,8 +1661,7 @@ def test_what_records_show_is_learned_from_the_first(cloud, image):
         image
     )
     assert record.id == image
-    # Of the endpoint that it is asked of, and of the other, beside.
-    assert asked(cloud) == [image, 'healthcheck', 'healthcheck']
+    assert asked(cloud) == [image]
     assert len(locations()) == 2
     assert records.hide_locations
 
