@@ -46,6 +46,8 @@ BESIDE: Final = (
     'bash',
     'coreutils',
     'dash',
+    'grep',
+    'util-linux',
     'python3-libvirt',
     'python3-venv',
     'qemu-block-extra',

@@ -53,9 +53,9 @@ Failures are of two kinds, which Nova tells apart by type::
         ├── PoolUnreadable
         ├── DiskElsewhere
         ├── DiskMissing
-        ├── DiskNotRemoved
         ├── DiskOfAnotherCell
         ├── DiskUnusable
+        │   └── DiskNotRemoved
         ├── ImportFailed
         ├── GlanceUnavailable
         │   ├── KeystoneUnavailable
@@ -587,20 +587,14 @@ class DiskUnusable(HostError):
         super().__init__(pool=pool, disk=disk, reason=_for_tenants(reason, 60))
 
 
-class DiskNotRemoved(HostError):
-    """A disk that is to go is still there, whatever Nova has tried.
-
-    :param reason: what keeps it
-    """
+class DiskNotRemoved(DiskUnusable):
+    """A disk that is to go is still there, whatever Nova has tried."""
 
     msg_fmt = (
         'Disk %(disk)s in pool %(pool)s cannot be removed: %(reason)s. Remove '
         'its snapshots (rbd snap ls %(pool)s/%(disk)s), or stop the client '
         '(rbd status), and repeat what was to remove it.'
     )
-
-    def __init__(self, pool: str, disk: str, reason: object) -> None:
-        super().__init__(pool=pool, disk=disk, reason=_for_tenants(reason, 60))
 
 
 class DiskElsewhere(HostError):

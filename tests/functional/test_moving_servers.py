@@ -222,7 +222,15 @@ def test_a_shelved_disk_is_whole_though_its_upload_was_refused_once(
 
 @pytest.mark.fault
 def test_a_server_whose_image_is_not_whole_is_not_shelved(
-    configure, server, demo, servers, host_of, log_of, where, east
+    configure,
+    server,
+    demo,
+    servers,
+    images_to_remove,
+    host_of,
+    log_of,
+    where,
+    east,
 ):
     disk = nova_servers.disk(server)
     log = log_of('compute-east-1')
@@ -230,15 +238,14 @@ def test_a_server_whose_image_is_not_whole_is_not_shelved(
         configure('east-1', glance__endpoint_override=relay.url)
         demo.compute.shelve_server(server)
         servers.wait_for(server)
-    try:
+        (image,) = demo.image.images(name=f'{server.name}-shelved')
+        images_to_remove.append(image.id)
+
         assert log.lines('does not have the whole disk', f'the disk {GIB}')
         assert host_of(server) == 'east-1'
         assert disk in east.images('vms')
         demo.compute.reboot_server(server, 'HARD')
         servers.wait_for(server)
-    finally:
-        (image,) = demo.image.images(name=f'{server.name}-shelved')
-        demo.image.delete_image(image.id)
 
 
 #: MiB of a disk, and of what is in it, with all else: records, headers.

@@ -54,9 +54,6 @@ class Proxy(relays.Relay):
         self.mood: Mood | None = None
         self._rng = random.Random(behind)  # noqa: S311
 
-    def hold_up(self, _path: str, /) -> float:
-        return 0.0
-
     def ask(
         self,
         request: http.server.BaseHTTPRequestHandler,

@@ -15,6 +15,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 import contextlib
 import pathlib
+import shutil
 import subprocess
 import uuid
 
@@ -129,6 +130,8 @@ class SmallCluster:
             stack.enter_context(self._daemon('ceph-mon', 'a'))
             polling.until(self._answers, 'the monitor answers')
             self._make_osd()
+            # "tools/lab leaks" would read all of its disk.
+            stack.callback(shutil.rmtree, self._where / 'osd')
             stack.enter_context(self._daemon('ceph-osd', '0'))
             self.command('ceph', 'osd', 'pool', 'create', 'vms')
             self.command('rbd', 'pool', 'init', '--force', 'vms')

@@ -520,9 +520,9 @@ class InNativeThreads:
 
     def __getattr__(self, name):
         found = getattr(self._target, name)
-        return (
-            functools.partial(elsewhere, found) if callable(found) else found
-        )
+        if not callable(found):
+            return found
+        return functools.partial(elsewhere, found)
 
 
 def elsewhere(call, *args, **kwargs):

@@ -285,9 +285,8 @@ def test_a_server_is_rescued_no_more_though_a_disk_of_that_is_left(
         raise exceptions.DiskNotRemoved('vms', 'a_disk.rescue', reason)
 
     monkeypatch.setattr(libvirt_driver.LibvirtDriver, 'unrescue', unrescue)
-    libvirt.unrescue(
-        'context', server(vm_states.RESCUED, task_states.UNRESCUING)
-    )
+    rescued = server(vm_states.RESCUED, task_states.UNRESCUING)
+    libvirt.unrescue('context', rescued)
     (line,) = lines(caplog, logging.WARNING)
     assert 'a_disk.rescue' in line
     assert reason in line
@@ -295,10 +294,8 @@ def test_a_server_is_rescued_no_more_though_a_disk_of_that_is_left(
 
 def test_a_failed_build_is_cleaned_up_within_ordinary_limits(libvirt, library):
     libvirt._cleanup_rbd(server(*BEING_BUILT))
-    assert (
-        library.changes
-        == [('remove', driver.CONF.rbd_multistore.rados_osd_op_timeout)] * 3
-    )
+    limit = driver.CONF.rbd_multistore.rados_osd_op_timeout
+    assert library.changes == [('remove', limit)] * 3
     assert len(library.connections) == 1
 
 

@@ -191,8 +191,8 @@ def test_an_image_that_is_deleted_is_no_error(site, caplog):
     assert len([r for r in caplog.records if 'is gone' in r.message]) == 1
 
 
-def test_an_image_is_waited_for_until_it_has_its_data(site):
-    """As that of a direct snapshot, which Glance then hashes."""
+def make_direct_snapshot(site):
+    """One whose location Glance adds in three seconds."""
     site.api.pace.start = 3.0
     site.image = site.api.begin_image()
     site.api.add_location(
@@ -200,6 +200,11 @@ def test_an_image_is_waited_for_until_it_has_its_data(site):
         site.image.id,
         site.west.complete(site.image.id),
     )
+
+
+def test_an_image_is_waited_for_until_it_has_its_data(site):
+    """As that of a direct snapshot, which Glance then hashes."""
+    make_direct_snapshot(site)
     site.transfer('east')
     assert site.stores == {'west', 'east'}
 
@@ -231,13 +236,7 @@ def test_the_record_of_an_image_with_its_data_is_there_at_once(site):
 
 
 def test_that_of_a_direct_snapshot_is_waited_for(site):
-    site.api.pace.start = 3.0
-    site.image = site.api.begin_image()
-    site.api.add_location(
-        site.glance.requester,
-        site.image.id,
-        site.west.complete(site.image.id),
-    )
+    make_direct_snapshot(site)
     record, seconds = wait_until_active(site)
     assert record.active
     assert 3.0 <= seconds < 4.0

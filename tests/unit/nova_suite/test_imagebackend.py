@@ -20,6 +20,7 @@ import unittest
 from unittest import mock
 
 import fixtures
+from nova.compute import task_states
 from nova.compute import vm_states
 from nova.storage import rbd_utils
 from nova.virt.libvirt import imagebackend
@@ -77,8 +78,10 @@ class RbdTestCase(test_imagebackend.RbdTestCase):
         # Made from the options that each test sets.
         self.addCleanup(host.this_host.cache_clear)
         super().setUp()
-        # As each server of Nova's has one; ours looks whether it is shelved.
+        # As each server of Nova's has them; ours looks whether it is shelved,
+        # rebuilt or rescued.
         self.INSTANCE.vm_state = vm_states.BUILDING
+        self.INSTANCE.task_state = task_states.SPAWNING
         # There is no Glance: asking again only takes time.
         self.flags(num_retries=0, group='glance')
 
