@@ -164,7 +164,7 @@ def test_each_query_has_data_and_each_rule_can_be_evaluated(
         ]
 
     if path := os.environ.get('NOVA_RBD_DASHBOARDS'):
-        pathlib.Path(path).write_text(json.dumps(found))
+        pathlib.Path(path).write_text(json.dumps(found) + '\n')
     empty = [
         (name, panel['title'], number)
         for name, panels in found.items()
