@@ -56,6 +56,7 @@ def cells(done):
 
 
 def by_where(done):
+    assert done.out, done.err
     return {row['Where']: row['Status'] for row in done.rows}
 
 
