@@ -71,7 +71,6 @@ _KEYSTONE_AWAY = (
     ksa_exc.ConnectionError,
     ksa_exc.DiscoveryFailure,
     ksa_exc.HttpServerError,
-    ksa_exc.TooManyRequests,
 )
 
 
@@ -163,6 +162,13 @@ def only_answers(
         raise rounds.NoAnswer(said) from exc
 
 
+def _is_away(exc: BaseException | None) -> bool:
+    """Whether Keystone is, by what its client raised."""
+    # keystoneauth1 5.12 has no exception of its own for 429.
+    too_many = getattr(exc, 'http_status', None) == 429
+    return too_many or isinstance(exc, _KEYSTONE_AWAY)
+
+
 def log_in(
     who: ksa_plugin.BaseAuthPlugin,
     session: ksa_session.Session,
@@ -179,7 +185,7 @@ def log_in(
             who.get_headers(session)
     except rounds.NoAnswer as exc:
         reason = str(exc)
-        away = isinstance(exc.__cause__, _KEYSTONE_AWAY)
+        away = _is_away(exc.__cause__)
     else:
         return
     # Not in the handler: what keystoneauth raised may show the credentials of

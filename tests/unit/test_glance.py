@@ -14,6 +14,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import itertools
 import json
 import logging
@@ -2006,7 +2007,7 @@ each_way_to_be_away = pytest.mark.parametrize(
         ksa_exc.ConnectTimeout,
         ksa_exc.DiscoveryFailure,
         ksa_exc.ServiceUnavailable,
-        ksa_exc.TooManyRequests,
+        functools.partial(ksa_exc.HTTPClientError, http_status=429),
     ],
 )
 
