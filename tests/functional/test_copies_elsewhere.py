@@ -75,6 +75,7 @@ def makers(host, image):
     )
 
 
+@pytest.mark.long
 def test_a_copy_whose_file_one_glance_api_does_not_have_is_made_by_the_next(
     without_files, boot_until_first, urls, copy_tasks
 ):

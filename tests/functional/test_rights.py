@@ -172,6 +172,7 @@ def test_without_the_cap_on_the_monitors_the_cluster_is_said_to_refuse(
     assert 'mon "profile rbd"' in boot.message
 
 
+@pytest.mark.long
 def test_without_glances_own_cap_its_log_has_the_reason(
     upload, make_host, make_glance, demo_user, make_ceph_user
 ):

@@ -129,6 +129,7 @@ def test_both_sites_at_once_get_their_copies_one_after_the_other(
     ]
 
 
+@pytest.mark.long
 def test_stock_nova_fails_the_loser_of_two_sites(
     upload, make_stock_host, demo_user
 ):
