@@ -457,10 +457,19 @@ class GlanceApi:
     def change(
         self, requester: Requester, image_id: str, patch: list[dict[str, Any]]
     ) -> dict[str, Any]:
-        """``PATCH /v2/images/{id}``: adds or replaces properties."""
+        """``PATCH /v2/images/{id}``: adds or replaces properties.
+
+        Or adds a location, at once, where locations may be shown: Nova 31 adds
+        that of a direct snapshot so.
+        """
         image = self._visible(requester, image_id)
         for step in patch:
             assert step['op'] in ('add', 'replace')
+            if step['path'] == '/locations/-':
+                url = step['value']['url']
+                image.locations[self._store_of(url, '')] = url
+                image.status = 'active'
+                continue
             image.properties[step['path'].removeprefix('/')] = step['value']
         return self.show(requester, image_id)
 
@@ -539,12 +548,7 @@ class GlanceApi:
                 400,
                 f'os_hash_value ({os_hash}) is not a valid hexadecimal value',
             )
-        (store,) = (
-            store
-            for store in self._stores_of(endpoint)
-            if (cluster := self.stores[store]) is not None
-            and url.startswith(f'rbd://{cluster.fsid()}/images/')
-        )
+        store = self._store_of(url, endpoint)
 
         def locate() -> None:
             image.locations[store] = url
@@ -553,6 +557,16 @@ class GlanceApi:
         # Then the image's hash is computed.
         self.hold(image, self.pace.start + self.pace.staging)
         self._after(self.pace.start, locate)
+
+    def _store_of(self, url: str, endpoint: str) -> str:
+        """The store of an endpoint that a location is in."""
+        (store,) = (
+            store
+            for store in self._stores_of(endpoint)
+            if (cluster := self.stores[store]) is not None
+            and url.startswith(f'rbd://{cluster.fsid()}/images/')
+        )
+        return store
 
     def import_image(
         self,

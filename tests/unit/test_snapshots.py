@@ -33,6 +33,7 @@ from nova_rbd_multistore import glance
 from nova_rbd_multistore import snapshots
 from tests.fakes import disks
 from tests.fakes import endpoint as endpoints
+from tests.fakes import glance_api
 
 DATA = b'the bytes of a disk'
 
@@ -295,11 +296,13 @@ def test_an_image_of_another_size_is_not(cloud, disk, require_whole, size):
 
 
 def test_a_direct_snapshot_is_whole_when_glance_has_added_it(
-    context, image, cloud, disk, require_whole
+    image, cloud, disk, require_whole
 ):
     disk(0)
     url = cloud.west.complete(image.id)
-    fill(context, image, data=None, location=url)
+    cloud.api.add_location(
+        glance_api.Requester(service=True), image.id, url, 'glance-a'
+    )
     assert image.locations == {}
     require_whole(image)
     assert image.locations == {'west': url}
