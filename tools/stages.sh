@@ -139,6 +139,7 @@ function conclude {
     fi
     summarize "$@" || code=$?
     if ((${#record[@]})); then
+        shopt -s nullglob
         tools/platform-table tests/last-full-run.json tests/platforms/*.json \
             > doc/source/platforms.csv
     fi
