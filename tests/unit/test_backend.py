@@ -91,7 +91,6 @@ class Boot:
         self.disks = disks.Disks(cloud.west)
         self._uuid = uuid
         self.fetched = 0
-        self.disk_name = 'disk'
         self.had_ephemeral = 0
         self.refusals = []
 
