@@ -26,6 +26,7 @@ from nova import objects
 from nova.compute import task_states
 from nova.compute import vm_states
 import nova.conf
+from nova.objects import flavor
 from nova.virt.libvirt import imagebackend
 import oslo_messaging as messaging
 import pytest
@@ -105,7 +106,7 @@ class Boot:
                 task_state=self.task_state,
                 launched_at=self.launched_at,
                 host=self.host,
-                old_flavor=objects.Flavor(ephemeral_gb=self.had_ephemeral),
+                old_flavor=flavor.Flavor(ephemeral_gb=self.had_ephemeral),
             ),
             disk_name=self.disk_name,
         )
