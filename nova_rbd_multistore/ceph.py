@@ -22,9 +22,12 @@ from collections.abc import Callable, Iterator, Mapping
 import contextlib
 import dataclasses
 import errno
+import functools
 import json
+import os
 import time
 from typing import Any
+import weakref
 
 from oslo_log import log as logging
 import rados
@@ -150,19 +153,21 @@ class Cluster:
         patient_options: Mapping[str, str] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._conffile = conffile
-        self._user = user
-        self._connect_timeout = connect_timeout
         self._options = {
             'client_mount_timeout': str(connect_timeout),
             **options,
         }
         self._patient_options = {**self._options, **(patient_options or {})}
+        self._connect = functools.partial(
+            _connect, conffile, user, connect_timeout
+        )
         self._shared: handles.SharedHandle[Any] = handles.SharedHandle(
-            lambda: self._connect(self._options),
+            functools.partial(self._connect, self._options),
             lambda handle: handle.shutdown(),
             clock,
         )
+        # Without a reference to this object, which may be dropped.
+        weakref.finalize(self, _end, self._shared, os.getpid())
         #: What was seen to be allowed: connection by its number, and what.
         self._proven: set[_Proof] = set()
 
@@ -172,7 +177,10 @@ class Cluster:
         return dict(self._options)
 
     def close(self) -> None:
-        """Shut the connection down: a process that ends with it may crash."""
+        """Shut the connection down, now or when the last call is done.
+
+        It is also done when the object is dropped, or the process ends.
+        """
         self._shared.retire()
 
     def connections_given_up(self) -> dict[str, int]:
@@ -697,19 +705,38 @@ class Cluster:
             finally:
                 self._shared.give_back(loan, verdict)
 
-    def _connect(self, options: Mapping[str, str]) -> Any:
-        handle = rados.Rados(rados_id=self._user or None)
-        # One that is dropped, also by an error in its constructor, is never
-        # shut down by itself.
-        try:
-            handle.conf_read_file(self._conffile or None)
-            for name, value in options.items():
-                handle.conf_set(name, value)
-            handle.connect(timeout=self._connect_timeout)
-        except rados.Error:
-            handle.shutdown()
-            raise
-        return handle
+
+def _connect(
+    conffile: str | None,
+    user: str | None,
+    connect_timeout: int,
+    options: Mapping[str, str],
+) -> Any:
+    handle = rados.Rados(rados_id=user or None)
+    # One that is dropped, also by an error in its constructor, is never shut
+    # down by itself.
+    try:
+        handle.conf_read_file(conffile or None)
+        for name, value in options.items():
+            handle.conf_set(name, value)
+        handle.connect(timeout=connect_timeout)
+    except rados.Error:
+        handle.shutdown()
+        raise
+    return handle
+
+
+def _end(shared: handles.SharedHandle[Any], process: int) -> None:
+    """Close what nobody will use any more.
+
+    A process that ends with a connection takes OpenSSL from under librados'
+    threads, which may crash it then: about one of 300 did, whose connection
+    was new.
+
+    :param process: the one that has it. One that was forked has not
+    """
+    if os.getpid() == process:
+        shared.retire()
 
 
 def librbd_version() -> tuple[int, ...]:

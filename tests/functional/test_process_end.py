@@ -1,0 +1,115 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""A process that ends leaves no connection to Ceph behind.
+
+Its exit takes OpenSSL from under librados' threads. One that shakes hands at
+that moment crashes the process: in one of some hundred, hence what is looked
+at here is whether there are any.
+"""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+#: What a compute's process is, as far as its cluster is concerned.
+COMPUTE = """
+import atexit, pathlib, sys, threading, time
+
+def threads():
+    return sorted(
+        path.read_text().strip()
+        for path in pathlib.Path('/proc/self/task').glob('*/comm')
+    )
+
+# Called last, for it is the first.
+atexit.register(lambda: print(threads()))
+
+from nova import monkey_patch
+monkey_patch.patch()
+
+import nova.conf
+from nova_rbd_multistore import host
+
+conf, = sys.argv[1:]
+nova.conf.CONF([], project='nova', default_config_files=[conf])
+cluster = host.this_host().cluster
+cluster.fsid()
+assert any(name.startswith('msgr-worker') for name in threads())
+"""
+
+IN_A_CALL = """
+asked = threading.Event()
+
+def ask():
+    pool = cluster.open_pool('vms')
+    asked.set()
+    time.sleep(1)
+    cluster.close_pool(pool)
+
+threading.Thread(target=ask).start()
+asked.wait()
+"""
+
+FORKED = """
+import os
+child = os.fork()
+if not child:
+    sys.exit()
+assert os.waitpid(child, 0) == (child, 0)
+cluster.fsid()
+"""
+
+
+@pytest.fixture
+def end(computes):
+    """Runs such a process, and returns the threads that it ended with."""
+    conf = computes['west-1'].nova_conf
+
+    def run(program, eventlet=False):
+        ended = subprocess.run(
+            [sys.executable, '-c', program, str(conf)],
+            env={
+                **os.environ,
+                'OS_NOVA_DISABLE_EVENTLET_PATCHING': str(not eventlet),
+            },
+            stdout=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+        assert ended.returncode == 0
+        return ended.stdout.splitlines()[-1]
+
+    return run
+
+
+def of_ceph(threads):
+    return [
+        name
+        for name in threads.split("'")
+        if name.startswith(('msgr-worker', 'io_context', 'ms_', 'service'))
+    ]
+
+
+@pytest.mark.parametrize('eventlet', [False, True], ids=['native', 'eventlet'])
+def test_the_connection_ends_before_the_process(end, eventlet):
+    assert of_ceph(end(COMPUTE, eventlet)) == []
+
+
+def test_a_call_that_goes_on_is_the_last_of_its_connection(end):
+    assert of_ceph(end(COMPUTE + IN_A_CALL)) == []
+
+
+def test_a_forked_process_leaves_the_connection_alone(end):
+    assert of_ceph(end(COMPUTE + FORKED)) == []
