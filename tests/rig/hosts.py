@@ -39,6 +39,9 @@ STOCK = ('libvirt', 'LibvirtDriver')
 #: A host that has not ended by then hangs, which no boot may.
 DEADLINE = 300.0
 
+#: Characters of the output of one that did not end well.
+_SHOWN = 6000
+
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
@@ -218,6 +221,8 @@ class Host:
         environment = {
             **os.environ,
             'OS_NOVA_DISABLE_EVENTLET_PATCHING': str(not self._eventlet),
+            # One that crashes says where each of its threads was.
+            'PYTHONFAULTHANDLER': '1',
         }
         with (self._where / 'output').open('w') as output:
             self._process = subprocess.Popen(
@@ -248,7 +253,8 @@ class Host:
         finally:
             self.kill()
         if code:
-            output = (self._where / 'output').read_text()
+            # The end tells why: before it come the lines of Nova's log.
+            output = (self._where / 'output').read_text()[-_SHOWN:]
             raise AssertionError(f'the host ended with {code}:\n{output}')
         entries = json.loads((self._where / 'outcomes.json').read_text())
         return [_outcome(entry) for entry in entries]
