@@ -17,6 +17,7 @@ that moment crashes the process: in one of some hundred, hence what is looked
 at here is whether there are any.
 """
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -62,6 +63,12 @@ threading.Thread(target=ask).start()
 asked.wait()
 """
 
+#: Ends when it is told to.
+LATER = """
+print('connected', flush=True)
+sys.stdin.read()
+"""
+
 FORKED = """
 import os
 child = os.fork()
@@ -73,25 +80,43 @@ cluster.fsid()
 
 
 @pytest.fixture
-def end(computes):
-    """Runs such a process, and returns the threads that it ended with."""
+def start(computes):
+    """Starts such a process."""
     conf = computes['west-1'].nova_conf
+    with contextlib.ExitStack() as running:
+
+        def run(program, eventlet=False):
+            process = subprocess.Popen(
+                [sys.executable, '-c', program, str(conf)],
+                env={
+                    **os.environ,
+                    'OS_NOVA_DISABLE_EVENTLET_PATCHING': str(not eventlet),
+                },
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            running.enter_context(process)
+            running.callback(process.kill)
+            return process
+
+        yield run
+
+
+@pytest.fixture
+def end(start):
+    """Runs such a process, and returns the threads that it ended with."""
 
     def run(program, eventlet=False):
-        ended = subprocess.run(
-            [sys.executable, '-c', program, str(conf)],
-            env={
-                **os.environ,
-                'OS_NOVA_DISABLE_EVENTLET_PATCHING': str(not eventlet),
-            },
-            stdout=subprocess.PIPE,
-            text=True,
-            timeout=60,
-        )
-        assert ended.returncode == 0
-        return ended.stdout.splitlines()[-1]
+        return wait(start(program, eventlet))
 
     return run
+
+
+def wait(process):
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    return output.splitlines()[-1]
 
 
 def of_ceph(threads):
@@ -113,3 +138,14 @@ def test_a_call_that_goes_on_is_the_last_of_its_connection(end):
 
 def test_a_forked_process_leaves_the_connection_alone(end):
     assert of_ceph(end(COMPUTE + FORKED)) == []
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize('daemon', ['ceph-osd-west', 'ceph-mon-west'])
+def test_a_frozen_cluster_does_not_hold_the_process(start, freeze, daemon):
+    process = start(COMPUTE + LATER)
+    assert process.stdout.readline() == 'connected\n'
+
+    freeze(daemon)
+
+    assert of_ceph(wait(process)) == []
