@@ -182,29 +182,47 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
         """Remove the server's disks; called by Nova's driver.
 
         An error here would end the build of a server that another host could
-        make, so a failed build only leaves word of what it leaves. Whoever
-        deletes a server gets the error: its disks are still there.
+        make, so a failed build only leaves word of what it leaves. So does a
+        host that finds, while it starts, what an evacuation has left on it: an
+        error would end the start. Whoever deletes a server gets the error: its
+        disks are still there.
 
         :raises DiskNotRemoved: if one is there all the same
         :raises HostError: if this host cannot do it now
         """
         pool, cluster = CONF.libvirt.images_rbd_pool, host.this_host().cluster
-        if not _is_being_built(instance):
-            with cluster.errors(pool):
-                super()._cleanup_rbd(instance)
-            return
+        is_being_built = _is_being_built(instance)
         try:
             with cluster.errors(pool):
-                disks.RBDDriver(cluster).discard(instance.uuid)
+                if is_being_built:
+                    disks.RBDDriver(cluster).discard(instance.uuid)
+                else:
+                    super()._cleanup_rbd(instance)
         except exceptions.HostError as exc:
-            LOG.warning(
-                'Cannot clean up after a failed build: %(reason)s RBD images '
-                '%(pool)s/%(server)s_* may be left. They go when the server '
-                'is deleted, unless it then has a host in another cluster, or '
-                'none',
-                {'reason': exc, 'pool': pool, 'server': instance.uuid},
-                instance=instance,
-            )
+            if is_being_built:
+                LOG.warning(
+                    'Cannot clean up after a failed build: %(reason)s RBD '
+                    'images %(pool)s/%(server)s_* may be left. They go when '
+                    'the server is deleted, unless it then has a host in '
+                    'another cluster, or none',
+                    {'reason': exc, 'pool': pool, 'server': instance.uuid},
+                    instance=instance,
+                )
+            elif instance.host != CONF.host:
+                LOG.warning(
+                    'Left by a server that is on host %(host)s now: '
+                    '%(reason)s Nova does not try again to remove RBD images '
+                    '%(pool)s/%(server)s_* of its time on this host',
+                    {
+                        'host': instance.host,
+                        'reason': exc,
+                        'pool': pool,
+                        'server': instance.uuid,
+                    },
+                    instance=instance,
+                )
+            else:
+                raise
 
     def unrescue(
         self,

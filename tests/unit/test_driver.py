@@ -111,9 +111,12 @@ def library(libvirt, monkeypatch):
     return library
 
 
-def server(vm_state, task_state):
+def server(vm_state, task_state, on=None):
     return objects.Instance(
-        uuid=SERVER, vm_state=vm_state, task_state=task_state
+        uuid=SERVER,
+        vm_state=vm_state,
+        task_state=task_state,
+        host=on or driver.CONF.host,
     )
 
 
@@ -273,6 +276,40 @@ def test_a_failed_build_leaves_word_of_a_disk_that_is_held(
     assert 'failed build' in line
     assert held in line
     assert disks_of(library, SERVER) == {f'{SERVER}_disk'}
+
+
+# One that was evacuated: Nova's host removes what is left of it while it
+# starts, and an error would end that.
+
+EVACUATED = (vm_states.ACTIVE, None, 'west-2')
+
+
+def test_a_host_starts_though_a_disk_of_a_server_that_has_left_is_held(
+    libvirt, library, caplog, held
+):
+    libvirt._cleanup_rbd(server(*EVACUATED))
+    (line,) = lines(caplog, logging.WARNING)
+    assert 'Left by a server that is on host west-2' in line
+    assert held in line
+    assert f'{SERVER}_disk' in line
+    assert disks_of(library, SERVER) == {f'{SERVER}_disk'}
+
+
+@pytest.mark.parametrize('fault', AWAY.values(), ids=AWAY)
+def test_a_host_starts_though_the_cluster_of_a_server_that_has_left_is_away(
+    libvirt, library, caplog, fault
+):
+    library.faults.update([fault])
+    libvirt._cleanup_rbd(server(*EVACUATED))
+    (line,) = lines(caplog, logging.WARNING)
+    assert 'Left by a server that is on host west-2' in line
+    assert f'vms/{SERVER}_*' in line
+
+
+def test_what_a_server_that_has_left_left_is_removed(libvirt, library, caplog):
+    libvirt._cleanup_rbd(server(*EVACUATED))
+    assert disks_of(library, SERVER) == set()
+    assert lines(caplog, logging.WARNING) == []
 
 
 def test_a_server_is_rescued_no_more_though_a_disk_of_that_is_left(
