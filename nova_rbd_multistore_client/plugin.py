@@ -15,6 +15,10 @@
 import argparse
 from typing import Any
 
+from openstack import exceptions
+
+from nova_rbd_multistore import text
+from nova_rbd_multistore_client import errors
 from nova_rbd_multistore_client import glance
 
 #: The client's name in the client manager, and the commands' group.
@@ -28,8 +32,18 @@ def make_client(instance: Any) -> glance.Glance:
     """Glance, as the user of this command is let into it.
 
     :param instance: OpenStackClient's client manager
+    :raises errors.Unreachable: if the glance-api that the commands go to, the
+        first of Keystone's catalog, is none
     """
-    return glance.Glance(instance.sdk_connection.image)
+    try:
+        api = instance.sdk_connection.image
+    except exceptions.SDKException as exc:
+        raise errors.Unreachable(
+            'No Glance at its endpoint, the first of the catalog: '
+            f'{text.printable(exc)} Set OS_IMAGE_ENDPOINT_OVERRIDE to the URL '
+            'of a glance-api that works.'
+        ) from exc
+    return glance.Glance(api)
 
 
 def build_option_parser(

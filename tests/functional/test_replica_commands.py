@@ -122,6 +122,24 @@ def test_a_glance_api_that_is_away_is_offline(
 
 
 @pytest.mark.long
+def test_where_the_first_glance_api_is_away_another_can_be_named(
+    admins, admin, upload, where, stop
+):
+    image = upload(store='east')
+    asked = admin.session.get_endpoint(service_type='image')
+    (first,) = (api for api in where.glance_apis if asked.startswith(api.url))
+    (other,) = (api for api in where.glance_apis if api != first)
+    stop(first.name)
+
+    done = admins.replica('list', image.id)
+    assert done.status == 1
+    assert 'OS_IMAGE_ENDPOINT_OVERRIDE' in done.err
+
+    named = admins.having(OS_IMAGE_ENDPOINT_OVERRIDE=other.url)
+    assert cells(named.replica('list', image.id))['east'] == 'yes'
+
+
+@pytest.mark.long
 def test_clones_are_what_keeps_an_image_from_being_deleted(
     admins, upload, ceph, east
 ):

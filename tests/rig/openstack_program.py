@@ -13,12 +13,13 @@
 """The program ``openstack``, run as a user runs it."""
 
 from collections.abc import Mapping
+import copy
 import dataclasses
 import json
 import os
 import pathlib
 import subprocess
-from typing import Any
+from typing import Any, Self
 
 from lab import cloud
 from lab import layout
@@ -74,6 +75,12 @@ class OpenStack:
         self._environment = environment(
             dataclasses.asdict(cloud.account(user, where))
         )
+
+    def having(self, **more: str) -> Self:
+        """The same with more in its environment."""
+        altered = copy.copy(self)
+        altered._environment = self._environment | more
+        return altered
 
     def run(self, *words: object, timeout: float = 300.0) -> Done:
         """Run a command until it ends."""

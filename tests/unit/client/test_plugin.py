@@ -18,8 +18,10 @@ import importlib
 import pathlib
 import types
 
+from openstack import exceptions
 import pytest
 
+from nova_rbd_multistore_client import errors
 from nova_rbd_multistore_client import glance
 from nova_rbd_multistore_client import plugin
 
@@ -70,6 +72,19 @@ def test_glance_is_asked_by_openstacksdk():
         sdk_connection=types.SimpleNamespace(image=proxy)
     )
     assert isinstance(plugin.make_client(manager), glance.Glance)
+
+
+def test_where_glance_is_not_the_command_says_how_to_name_another():
+    class Connection:
+        @property
+        def image(self):
+            raise exceptions.NotSupported('it has no supported versions.')
+
+    manager = types.SimpleNamespace(sdk_connection=Connection())
+    with pytest.raises(errors.Unreachable) as caught:
+        plugin.make_client(manager)
+    assert 'no supported versions' in str(caught.value)
+    assert 'OS_IMAGE_ENDPOINT_OVERRIDE' in str(caught.value)
 
 
 def test_there_are_no_more_global_options():
