@@ -19,16 +19,29 @@ stands beside it, and goes when that release is no longer supported.
 from nova import service_auth
 from nova import utils as nova_utils
 
-__all__ = ['get_service_user_token_auth_plugin', 'tpool_wrap']
+__all__ = [
+    'end_native_threads',
+    'get_service_user_token_auth_plugin',
+    'tpool_wrap',
+]
 
 if hasattr(nova_utils, 'tpool_wrap'):
     get_service_user_token_auth_plugin = (
         service_auth.get_service_user_token_auth_plugin
     )
     tpool_wrap = nova_utils.tpool_wrap
+
+    def end_native_threads() -> None:
+        """Wait for the calls that :func:`tpool_wrap` has under eventlet."""
+        if not nova_utils.concurrency_mode_threading():
+            from eventlet import tpool
+
+            tpool.killall()
+
 else:
     # Nova 31 (2025.1), which runs on eventlet alone.
     from eventlet import tpool
 
     get_service_user_token_auth_plugin = service_auth.get_auth_plugin
     tpool_wrap = tpool.Proxy
+    end_native_threads = tpool.killall

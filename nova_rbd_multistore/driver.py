@@ -178,6 +178,20 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
         )
         return found
 
+    # Nova gives it by this name, which is that of a module here.
+    def cleanup_host(self, host: str) -> None:
+        """Leave off, for nova-compute stops.
+
+        Nova calls this after it has waited for what goes on, and soon ends the
+        process whatever goes on. A boot that waits for a copy fails before
+        that, so that another host makes the server; the copy goes on in
+        Glance. One that was cut off would be in ERROR.
+
+        :param host: this one
+        """
+        _end_waits()
+        super().cleanup_host(host=host)
+
     def _cleanup_rbd(self, instance: 'objects.Instance') -> None:
         """Remove the server's disks; called by Nova's driver.
 
@@ -349,6 +363,10 @@ def _is_being_built(instance: 'objects.Instance') -> bool:
         vm_states.BUILDING,
         task_states.SPAWNING,
     )
+
+
+def _end_waits() -> None:
+    host.this_host().stopping.set()
 
 
 def check_configuration() -> None:

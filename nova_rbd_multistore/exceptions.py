@@ -46,6 +46,7 @@ Failures are of two kinds, which Nova tells apart by type::
 
     nova.exception.NovaException
     └── HostError            this host's or its site's: Nova tries another
+        ├── HostStopping
         ├── ClusterUnreachable
         │   └── ClusterRefused
         ├── PoolUnusable
@@ -501,6 +502,15 @@ class LocationRefused(SecurityRefusal):
 
 class HostError(exception.NovaException):
     """This host, or its site, cannot do it now: another host may."""
+
+
+class HostStopping(HostError):
+    """This nova-compute is being stopped."""
+
+    msg_fmt = (
+        'The nova-compute of this host is being stopped. What it was doing is '
+        'to be done by another host, or again when it is back.'
+    )
 
 
 class ClusterUnreachable(HostError):

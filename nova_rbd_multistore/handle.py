@@ -28,6 +28,10 @@ Content = TypeVar('Content')
 REFUSALS_BELIEVED = 10.0
 
 
+class Ended(Exception):
+    """No handle is lent any more."""
+
+
 class Verdict(enum.Enum):
     """What somebody's work has shown of their handle."""
 
@@ -75,8 +79,13 @@ class Loan(Generic[Handle]):
 
         :returns: whether that is so. Nobody else is told the same
         """
-        if not self.retired or self._users:
-            return False
+        return self.retired and not self._users and self.claim()
+
+    def claim(self) -> bool:
+        """Be the one that closes it, whoever works with it.
+
+        :returns: whether that is so. Nobody else is told the same
+        """
         try:
             self._unclaimed.pop()
         except IndexError:
@@ -111,6 +120,9 @@ class SharedHandle(Generic[Handle]):
         self._present: _Slot[Loan[Handle]] = _Slot()
         #: Entries, for append to a list is atomic.
         self._given_up: list[Verdict] = []
+        #: Those that are not closed yet, as a set whose changes are atomic.
+        self._open: dict[Loan[Handle], None] = {}
+        self._has_ended = False
 
     @property
     def given_up(self) -> dict[Verdict, int]:
@@ -121,9 +133,12 @@ class SharedHandle(Generic[Handle]):
         }
 
     def take(self) -> Loan[Handle]:
-        """The handle, until it is given back; opened if there is none."""
+        """The handle, until it is given back; opened if there is none.
+
+        :raises Ended: after :meth:`end`
+        """
         slot = self._present
-        while True:
+        while not self._has_ended:
             loan = slot.content() or self._fill(slot)
             if self._is_outdated(loan):
                 self._give_up(loan, Verdict.REFUSED)
@@ -134,10 +149,14 @@ class SharedHandle(Generic[Handle]):
                     return loan
                 self._leave(loan)
             slot = loan.successor
+        raise Ended
 
     def take_own(self, open_one: Callable[[], Handle]) -> Loan[Handle]:
-        """A handle that nobody else gets, closed when it is given back."""
-        return Loan(open_one(), self._clock(), lasting=False)
+        """A handle that nobody else gets, closed when it is given back.
+
+        :raises Ended: after :meth:`end`
+        """
+        return self._lend(open_one, lasting=False)
 
     def give_back(self, loan: Loan[Handle], verdict: Verdict) -> None:
         """End a loan, and say what it has shown of the handle."""
@@ -153,19 +172,38 @@ class SharedHandle(Generic[Handle]):
             self._given_up.append(verdict)
         loan.retired = True
 
-    def retire(self) -> None:
-        """Have the present handle closed, now or by the last that uses it."""
-        loan = self._present.content()
-        if loan is not None:
+    def end(self) -> None:
+        """Close each handle, also one in use, and lend none any more.
+
+        For the end of the process, when nobody can go on with theirs.
+        """
+        self._has_ended = True
+        for loan in list(self._open):
             loan.retired = True
-            self._close_unused(loan)
+            if loan.claim():
+                self._close_loan(loan)
 
     def _fill(self, slot: '_Slot[Loan[Handle]]') -> Loan[Handle]:
-        opened = Loan(self._open_one(), self._clock())
+        opened = self._lend(self._open_one, lasting=True)
         loan = slot.fill(opened)
-        if loan is not opened:
+        if loan is not opened and opened.claim():
             # Two have opened one, and the other was first.
-            self._close(opened.handle)
+            self._close_loan(opened)
+        return loan
+
+    def _lend(
+        self, open_one: Callable[[], Handle], *, lasting: bool
+    ) -> Loan[Handle]:
+        if self._has_ended:
+            raise Ended
+        loan = Loan(open_one(), self._clock(), lasting=lasting)
+        self._open[loan] = None
+        # Whoever ends this looks for those that are open after that: so they
+        # see this one, or we see the end.
+        if self._has_ended:
+            if loan.claim():
+                self._close_loan(loan)
+            raise Ended
         return loan
 
     def _is_outdated(self, loan: Loan[Handle]) -> bool:
@@ -178,7 +216,11 @@ class SharedHandle(Generic[Handle]):
 
     def _close_unused(self, loan: Loan[Handle]) -> None:
         if loan.claim_to_close():
-            self._close(loan.handle)
+            self._close_loan(loan)
+
+    def _close_loan(self, loan: Loan[Handle]) -> None:
+        del self._open[loan]
+        self._close(loan.handle)
 
 
 class _Slot(Generic[Content]):

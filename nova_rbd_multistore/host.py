@@ -12,9 +12,12 @@
 
 """This compute host: what all its boots share, made from Nova's options."""
 
+import atexit
 import dataclasses
 import functools
+import os
 import random
+import threading
 import time
 
 import nova.conf
@@ -24,6 +27,7 @@ from nova_rbd_multistore import access
 from nova_rbd_multistore import ceph
 from nova_rbd_multistore import compat
 from nova_rbd_multistore import conf
+from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import finding
 from nova_rbd_multistore import meter as meters
 from nova_rbd_multistore import metrics
@@ -42,30 +46,63 @@ class Host:
     access: access.GlanceAccess
     finder: finding.Finder
     meter: meters.Meter = meters.DEAF
+    #: Set when nova-compute stops: no boot waits for a copy any longer.
+    stopping: threading.Event = dataclasses.field(
+        default_factory=threading.Event
+    )
 
 
 @functools.cache
 def this_host() -> Host:
     """The one :class:`Host` of this process, made when first asked for."""
+    itself = make_cluster()
+    atexit.register(_close, itself, os.getpid())
     # Under eventlet this runs librbd in native threads, so that it does not
     # block the others; under native threads it is the object itself.
-    cluster: ceph.Cluster = compat.tpool_wrap(make_cluster())
+    cluster: ceph.Cluster = compat.tpool_wrap(itself)
     meter = _make_meter()
     way_to_glance = access.GlanceAccess(meter=meter)
     if isinstance(meter, metrics.Metrics):
         meter.watch(
             way_to_glance.endpoints_are_well, cluster.connections_given_up
         )
+    stopping = threading.Event()
     return Host(
         cluster,
         way_to_glance,
         make_finder(
             cluster,
-            pace.Time(time.monotonic, time.sleep, random.uniform),
+            pace.Time(
+                time.monotonic,
+                functools.partial(_sleep, stopping),
+                random.uniform,
+            ),
             meter,
         ),
         meter,
+        stopping,
     )
+
+
+def _sleep(stopping: threading.Event, seconds: float) -> None:
+    """Wait for a while, unless nova-compute stops.
+
+    :raises HostStopping: then
+    """
+    if stopping.wait(seconds):
+        raise exceptions.HostStopping()
+
+
+def _close(cluster: ceph.Cluster, process: int) -> None:
+    """Close the cluster's connections when the process ends.
+
+    Native threads have ended by then, but for those of eventlet.
+
+    :param process: the one that has them. One that was forked has not
+    """
+    if os.getpid() == process:
+        compat.end_native_threads()
+        cluster.close()
 
 
 def _make_meter() -> meters.Meter:

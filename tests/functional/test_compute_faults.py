@@ -60,6 +60,40 @@ def test_a_copy_goes_on_when_the_compute_that_asked_for_it_is_killed(
     assert len(copy_tasks(image.id)) == 1
 
 
+def test_a_compute_that_is_stopped_leaves_its_boot_to_another_host(
+    upload, servers, west, hold_copy, log_of, configure, supervisor, host_of
+):
+    hosts = ('west-1', 'west-2')
+    for host in hosts:
+        # Nova keeps 20 s of this for the end.
+        configure(host, DEFAULT__manager_shutdown_timeout=25)
+    image = upload(size_mib=64)
+    theirs = hold_copy(image.id, 'west')
+    logs = {host: log_of(f'compute-{host}') for host in hosts}
+    (server,) = servers.begin(image.id, 'west')
+    polling.until(
+        lambda: any(
+            log.lines('Waiting for image', server.id) for log in logs.values()
+        ),
+        'one of them waits',
+    )
+    (stopped,) = (
+        host
+        for host, log in logs.items()
+        if log.lines('Waiting for image', server.id)
+    )
+    (other,) = (host for host in hosts if host != stopped)
+
+    supervisor.signal(f'compute-{stopped}', signal.SIGTERM)
+    logs[other].wait_for('Waiting for image', server.id)
+    theirs.thaw()
+    servers.wait_for(server)
+
+    assert host_of(server) == other
+    parent = clusters.of_glance(image.id)
+    assert west.parent(nova_servers.disk(server)) == parent
+
+
 def test_a_server_that_is_deleted_during_a_copy_is_gone_at_the_next_poll(
     upload, servers, east, hold_copy, log_of
 ):

@@ -63,6 +63,17 @@ threading.Thread(target=ask).start()
 asked.wait()
 """
 
+#: As a boot that waits for a copy.
+IN_A_WAIT = """
+def look():
+    while True:
+        cluster.has_image('vms', 'a disk')
+        time.sleep(0)
+
+threading.Thread(target=look, daemon=True).start()
+time.sleep(1)
+"""
+
 #: Ends when it is told to.
 LATER = """
 print('connected', flush=True)
@@ -132,8 +143,14 @@ def test_the_connection_ends_before_the_process(end, eventlet):
     assert of_ceph(end(COMPUTE, eventlet)) == []
 
 
-def test_a_call_that_goes_on_is_the_last_of_its_connection(end):
-    assert of_ceph(end(COMPUTE + IN_A_CALL)) == []
+@pytest.mark.parametrize('eventlet', [False, True], ids=['native', 'eventlet'])
+def test_a_call_that_goes_on_is_the_last_of_its_connection(end, eventlet):
+    assert of_ceph(end(COMPUTE + IN_A_CALL, eventlet)) == []
+
+
+def test_no_connection_is_opened_at_the_end(end):
+    # A native thread would be in the middle of a call.
+    assert of_ceph(end(COMPUTE + IN_A_WAIT, eventlet=True)) == []
 
 
 def test_a_forked_process_leaves_the_connection_alone(end):

@@ -165,6 +165,10 @@ INSTANCES = {
         ),
         'in pool vms is not usable: it cannot be opened',
     ),
+    'HostStopping': (
+        lambda _text: exceptions.HostStopping(),
+        'nova-compute of this host is being stopped',
+    ),
     'DiskNotRemoved': (
         lambda text: exceptions.DiskNotRemoved(
             'vms', f'{IMAGE}_disk', text or 'it has snapshot backup'

@@ -252,27 +252,33 @@ def test_what_is_closed_is_not_remembered():
     assert [one() is None for one in seen] == [True] * 5 + [False]
 
 
-def test_one_that_is_retired_is_closed_and_the_next_to_come_gets_a_new_one(
-    library, shared
-):
-    retired = use(shared)
-    shared.retire()
-    assert library.closed == [retired]
-    assert use(shared) is not retired
+def test_at_the_end_all_are_closed_and_none_is_lent_any_more(library, shared):
+    lasting = shared.take()
+    own = shared.take_own(library.open_one)
+    lost = lasting
+    shared.give_back(shared.take(), LOST)
+    shared.take()
+
+    shared.end()
+
+    assert library.open == []
+    for take in (shared.take, lambda: shared.take_own(library.open_one)):
+        with pytest.raises(handle.Ended):
+            take()
+    for loan in (lost, own):
+        shared.give_back(loan, GOOD)
+    assert len(library.closed) == len(library.opened) == 3
 
 
-def test_one_that_is_retired_is_closed_when_its_last_user_is_done(
-    library, shared
-):
-    loan = shared.take()
-    shared.retire()
-    assert library.closed == []
-    shared.give_back(loan, GOOD)
-    assert library.closed == [loan.handle]
+def test_one_that_is_opened_while_the_end_comes_is_closed(library, shared):
+    library.while_opening = shared.end
+    with pytest.raises(handle.Ended):
+        shared.take()
+    assert library.open == []
 
 
-def test_there_need_not_be_one_to_retire(library, shared):
-    shared.retire()
+def test_there_need_not_be_one_to_end(library, shared):
+    shared.end()
     assert library.opened == []
 
 
@@ -291,7 +297,7 @@ def test_what_several_have_lost_at_once_is_counted_once(shared):
     assert shared.given_up[LOST] == 1
 
 
-def test_what_is_retired_is_not_given_up(shared):
+def test_what_is_closed_at_the_end_is_not_given_up(shared):
     use(shared)
-    shared.retire()
+    shared.end()
     assert shared.given_up == {LOST: 0, REFUSED: 0}

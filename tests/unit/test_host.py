@@ -12,6 +12,9 @@
 
 """This host is made once, from Nova's options."""
 
+import pytest
+
+from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import host
 from nova_rbd_multistore import meter
 from nova_rbd_multistore import metrics
@@ -46,6 +49,14 @@ def test_the_clusters_time_outs_are_from_the_options(options):
         'rados_mon_op_timeout': '6',
         'rados_osd_op_timeout': '6',
     }
+
+
+def test_no_boot_waits_when_nova_compute_stops(options):
+    del options
+    this = host.this_host()
+    this.stopping.set()
+    with pytest.raises(exceptions.HostStopping):
+        this.finder._time.sleep(3600)
 
 
 def test_making_a_host_connects_to_nothing(options):
