@@ -24,6 +24,7 @@ from nova import objects
 from nova.compute import task_states
 from nova.compute import vm_states
 import nova.conf
+from nova.virt import configdrive
 from nova.virt.libvirt import driver as libvirt_driver
 from oslo_log import log as logging
 import pbr.version
@@ -275,7 +276,7 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
         :raises DiskOfAnotherCell: if it comes from a cell with our cluster
         """
         is_unshelved = instance.vm_state == vm_states.SHELVED_OFFLOADED
-        if is_unshelved:
+        if is_unshelved and configdrive.required_by(instance):
             backend.Rbd(instance, 'disk.config').make_way()
         elif instance.task_state == task_states.RESIZE_FINISH:
             # Within a cell, Nova does not spawn what it resizes.

@@ -117,6 +117,8 @@ def server(vm_state, task_state, on=None):
         vm_state=vm_state,
         task_state=task_state,
         host=on or driver.CONF.host,
+        system_metadata={},
+        config_drive='',
     )
 
 
@@ -486,14 +488,16 @@ def test_the_image_of_a_server_that_is_unshelved_may_still_be_copied(
 
 
 @pytest.mark.parametrize(
-    ('vm_state', 'made_way'),
+    ('vm_state', 'config_drive', 'made_way'),
     [
-        (vm_states.SHELVED_OFFLOADED, ['disk.config']),
-        (vm_states.BUILDING, []),
+        (vm_states.SHELVED_OFFLOADED, 'True', ['disk.config']),
+        # Its disks may all be volumes: RBD, and our cluster, is not needed.
+        (vm_states.SHELVED_OFFLOADED, '', []),
+        (vm_states.BUILDING, 'True', []),
     ],
 )
 def test_nova_makes_the_config_drive_of_an_unshelved_server_anew(
-    libvirt, monkeypatch, vm_state, made_way
+    libvirt, monkeypatch, vm_state, config_drive, made_way
 ):
     steps = []
     monkeypatch.setattr(
@@ -508,6 +512,7 @@ def test_nova_makes_the_config_drive_of_an_unshelved_server_anew(
     )
     of_volumes = server(vm_state, task_states.SPAWNING)
     of_volumes.image_ref = ''
+    of_volumes.config_drive = config_drive
     libvirt.spawn('context', of_volumes, 'meta', [], None, {})
     assert steps == [*made_way, 'spawn']
 
