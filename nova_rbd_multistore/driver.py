@@ -249,9 +249,11 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
         It runs before the disk of the rescue is removed: an error would show
         it in ERROR. The next rescue has to do with what is left.
         """
+        pool, cluster = CONF.libvirt.images_rbd_pool, host.this_host().cluster
         try:
-            super().unrescue(context, instance)
-        except exceptions.DiskNotRemoved as exc:
+            with cluster.errors(pool):
+                super().unrescue(context, instance)
+        except exceptions.HostError as exc:
             LOG.warning('Left by a rescue: %s', exc, instance=instance)
 
     def spawn(

@@ -314,21 +314,44 @@ def test_what_a_server_that_has_left_left_is_removed(libvirt, library, caplog):
     assert lines(caplog, logging.WARNING) == []
 
 
+def test_no_boot_waits_when_nova_compute_stops(libvirt, monkeypatch):
+    ended = []
+    monkeypatch.setattr(
+        libvirt_driver.LibvirtDriver,
+        'cleanup_host',
+        lambda _self, host: ended.append(host),
+    )
+    # As Nova's manager does.
+    libvirt.cleanup_host(host='west-1')
+    assert host.this_host().stopping.is_set()
+    assert ended == ['west-1']
+
+
+@pytest.mark.parametrize(
+    'error',
+    [
+        exceptions.DiskNotRemoved(
+            'vms', 'a_disk.rescue', 'a client has it open'
+        ),
+        rbd.Timeout('a_disk.rescue'),
+        rados.TimedOut('a_disk.rescue'),
+    ],
+    ids=lambda error: type(error).__name__,
+)
 def test_a_server_is_rescued_no_more_though_a_disk_of_that_is_left(
-    libvirt, monkeypatch, caplog
+    libvirt, monkeypatch, caplog, error
 ):
     """It runs by then: Nova would show it in ERROR."""
-    reason = 'a client has it open'
 
     def unrescue(self, context, instance):
-        raise exceptions.DiskNotRemoved('vms', 'a_disk.rescue', reason)
+        raise error
 
     monkeypatch.setattr(libvirt_driver.LibvirtDriver, 'unrescue', unrescue)
     rescued = server(vm_states.RESCUED, task_states.UNRESCUING)
     libvirt.unrescue('context', rescued)
     (line,) = lines(caplog, logging.WARNING)
+    assert line.startswith('Left by a rescue')
     assert 'a_disk.rescue' in line
-    assert reason in line
 
 
 def test_a_failed_build_is_cleaned_up_within_ordinary_limits(libvirt, library):
