@@ -65,6 +65,14 @@ class _Server(socketserver.ThreadingMixIn, simple_server.WSGIServer):
         super().__init__(*args, **kwargs)
         self.free = threading.Semaphore(AT_ONCE)
 
+    def server_bind(self) -> None:
+        # Not http.server's, which asks the DNS for a name that nobody uses:
+        # nova-compute would start when that has answered.
+        socketserver.TCPServer.server_bind(self)
+        name, port = self.server_address[:2]
+        self.server_name, self.server_port = str(name), int(port)
+        self.setup_environ()
+
     def process_request_thread(self, request: Any, client: Any) -> None:
         try:
             super().process_request_thread(request, client)

@@ -117,3 +117,9 @@ def test_where_no_connection_can_be_accepted_it_waits_and_says_so_once(
     (record,) = caplog.records
     assert 'Too many open files' in record.getMessage()
     assert address in record.getMessage()
+
+
+def test_no_name_is_asked_of_the_dns(monkeypatch, address):
+    """It may not answer, and nova-compute starts after that."""
+    monkeypatch.setattr(socket, 'getfqdn', lambda *_args: pytest.fail('asked'))
+    scrapes.Port(address, prometheus_client.CollectorRegistry())
