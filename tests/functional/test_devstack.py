@@ -20,8 +20,6 @@ import pathlib
 import shutil
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 import uuid
 
 import pytest
@@ -192,16 +190,6 @@ def _imported(record):
     return record if over else None
 
 
-def health(api):
-    try:
-        with urllib.request.urlopen(  # noqa: S310
-            f'{api.url}/healthcheck', timeout=10
-        ) as answer:
-            return answer.status
-    except urllib.error.HTTPError as error:
-        return error.code
-
-
 def check_parents(made, *arguments):
     """Run the check of Zuul's playbook on Nova's cluster."""
     return subprocess.run(
@@ -227,9 +215,9 @@ def test_glance_has_the_stores_and_a_health_check(
     stores = {store['id']: store for store in answer['stores']}
     assert stores.keys() == {'fast', 'robust_rbd', 'central_rbd'}
     assert [name for name in stores if stores[name].get('default')] == ['fast']
-    assert health(api) == 200
+    assert api.health() == 200
     (made.store / '.glance').unlink()
-    assert health(api) == 503
+    assert api.health() == 503
 
 
 def test_user_alone_may_not_copy(make_stack, run_glance, import_image, demo):

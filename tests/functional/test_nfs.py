@@ -18,8 +18,6 @@ which kernel.) Needs ``tools/install.sh --with nfs``.
 
 import dataclasses
 import os
-import urllib.error
-import urllib.request
 
 import pytest
 
@@ -135,28 +133,15 @@ def is_clone(cluster, boot):
     return cluster.parent(boot.disk) == clusters.of_glance(boot.image)
 
 
-def health(glance, seconds=30):
-    """A status, or None if there is none after so long."""
-    try:
-        with urllib.request.urlopen(  # noqa: S310
-            f'{glance.url}/healthcheck', timeout=seconds
-        ) as answer:
-            return answer.status
-    except urllib.error.HTTPError as error:
-        return error.code
-    except TimeoutError:
-        return None
-
-
 def test_where_the_share_hangs_so_does_the_health_check(glance, silence):
-    assert health(glance) == 200
+    assert glance.health() == 200
 
     silence.begin()
 
     said = None if silence.hangs else 503
-    polling.until(lambda: health(glance) == said, f'it says {said}')
+    polling.until(lambda: glance.health() == said, f'it says {said}')
     silence.end()
-    polling.until(lambda: health(glance) == 200, 'it is healthy again')
+    polling.until(lambda: glance.health() == 200, 'it is healthy again')
 
 
 def test_what_needs_no_share_boots_while_it_is_silent(

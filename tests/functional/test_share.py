@@ -274,19 +274,6 @@ def test_without_its_marker_every_glance_is_sick_and_is_asked(
 # What Kubernetes would do
 
 
-def health(glance, seconds=2):
-    """What a probe of kubelet's sees: a status, or None after so long."""
-    try:
-        with urllib.request.urlopen(  # noqa: S310
-            f'{glance.url}/healthcheck', timeout=seconds
-        ) as answer:
-            return answer.status
-    except urllib.error.HTTPError as error:
-        return error.code
-    except TimeoutError:
-        return None
-
-
 @pytest.fixture
 def two_threads(make_glance, share):
     """A glance-api that answers two questions at a time."""
@@ -298,12 +285,12 @@ def two_threads(make_glance, share):
 
 
 def test_a_share_that_died_is_seen_by_the_health_check(two_threads, share):
-    assert health(two_threads) == 200
+    assert two_threads.health() == 200
     share.die()
     # What was looked up is remembered for a second.
-    polling.until(lambda: health(two_threads) == 503, 'it is seen')
+    polling.until(lambda: two_threads.health() == 503, 'it is seen')
     share.come_back()
-    polling.until(lambda: health(two_threads) == 200, 'it is seen again')
+    polling.until(lambda: two_threads.health() == 200, 'it is seen again')
 
 
 def test_a_page_that_opens_no_file_answers_while_the_share_hangs(
@@ -325,17 +312,19 @@ def test_a_share_that_hangs_uses_up_what_answers_health_checks(
     two_threads, share
 ):
     """Each check keeps its thread until the share goes on."""
-    assert health(two_threads) == 200
+    assert two_threads.health() == 200
     share.hang()
     # What was looked up is remembered for a second.
     time.sleep(2)
-    assert [health(two_threads), health(two_threads)] == [None, None]
+    # A probe of kubelet's waits no longer.
+    checks = [two_threads.health(seconds=2) for _ in range(2)]
+    assert checks == [None, None]
 
     with pytest.raises(TimeoutError):
         urllib.request.urlopen(f'{two_threads.url}/', timeout=5)  # noqa: S310
 
     share.go_on()
-    polling.until(lambda: health(two_threads) == 200, 'it answers as before')
+    polling.until(lambda: two_threads.health() == 200, 'it answers as before')
 
 
 # What the driver itself asks
@@ -371,4 +360,4 @@ def test_a_host_takes_one_thread_of_a_glance_whose_share_hangs(
     assert share.held(hanging) == len(made)
     share.go_on()
     polling.until(lambda: share.held(hanging) == 0, 'all threads are free')
-    assert health(hanging) == 200
+    assert hanging.health() == 200

@@ -261,6 +261,18 @@ class GlanceApi(Api):
         """Bytes that are there."""
         return sum(path.stat().st_size for path in self.staging.iterdir())
 
+    def health(self, seconds: float = 30) -> int | None:
+        """The status of its health check; None if there is none in time."""
+        try:
+            with urllib.request.urlopen(  # noqa: S310
+                f'{self.url}/healthcheck', timeout=seconds
+            ) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+        except TimeoutError:
+            return None
+
     def lose_marker(self) -> None:
         """Have the health check look for a marker that is not there."""
         self.look_for(self._where / 'gone')
