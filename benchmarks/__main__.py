@@ -94,12 +94,12 @@ def main() -> int:
     # So that what was made goes when one has waited enough, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     results = measure(arguments.figures or list(BLOCKS), arguments.quick)
-    print(report.text(results))
+    print(report.SHEET.as_text(results))
     if arguments.json:
         with open(arguments.json, 'w') as file:
             json.dump(results, file, indent=2)
     if arguments.keep:
-        report.keep(results)
+        report.SHEET.keep(results)
     return 0
 
 

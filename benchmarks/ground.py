@@ -125,8 +125,10 @@ class Ground:
         stop=tenacity.stop_after_attempt(5),
         reraise=True,
     )
-    def _request_copy(self, api: apis.GlanceApi, image: str) -> None:
-        api.request_copy(self._admin, image, 'west')
+    def _request_copy(
+        self, api: apis.GlanceApi, image: str, store: str = 'west'
+    ) -> None:
+        api.request_copy(self._admin, image, store)
 
     @contextlib.contextmanager
     def glances(
@@ -233,19 +235,25 @@ class Ground:
         image_files.upload(self._demo, image, path, store)
         return image
 
-    def copy(self, image: str, glance: apis.GlanceApi | None = None) -> float:
-        """Have nobody but Glance copy an image to west; the seconds taken.
+    def copy(
+        self,
+        image: str,
+        glance: apis.GlanceApi | None = None,
+        store: str = 'west',
+    ) -> float:
+        """Have nobody but Glance copy an image; the seconds taken.
 
         :param glance: that does it, if not the secure one
+        :param store: to copy it to
         """
-        with Watch(self.where, image, 'west') as watch:
+        with Watch(self.where, image, store) as watch:
             began = time.time()
-            self._request_copy(glance or self.secure, image)
+            self._request_copy(glance or self.secure, image, store)
             return watch.ended() - began
 
-    def drop_copy(self, image: str) -> None:
-        """Have Glance remove an image's copy in west, which must be there."""
-        self._admin.image.delete(f'/stores/west/{image}').raise_for_status()
+    def drop_copy(self, image: str, store: str = 'west') -> None:
+        """Have Glance remove an image's copy, which must be there."""
+        self._admin.image.delete(f'/stores/{store}/{image}').raise_for_status()
 
     @contextlib.contextmanager
     def held_copy(self, image: str) -> Iterator[None]:

@@ -14,20 +14,11 @@
 """Figures, and how they are shown: a table, and JSON to be kept."""
 
 from collections.abc import Sequence
-import csv
 import dataclasses
-import io
-import json
-import pathlib
 import statistics
 from typing import Any
 
-import prettytable
-
-RESULTS = pathlib.Path(__file__).parent / 'results'
-LATEST = RESULTS / 'latest.json'
-#: The same figures as the documentation shows them.
-PAGE = pathlib.Path(__file__).parents[1] / 'doc' / 'source' / 'performance.csv'
+from benchmarks import sheet
 
 HEADER = (
     'Figure',
@@ -171,24 +162,10 @@ def _verdict(figure: dict[str, Any]) -> str:
             return f'{figure["target"]}: missed'
 
 
-def text(results: dict[str, Any]) -> str:
-    """The table for a terminal."""
-    table = prettytable.PrettyTable(HEADER)
-    table.align = 'l'
-    table.add_rows([list(row) for row in rows(results)])
-    return str(table)
+def table(results: dict[str, Any]) -> list[tuple[str, ...]]:
+    """The same with its header."""
+    return [HEADER, *rows(results)]
 
 
-def page(results: dict[str, Any]) -> str:
-    """The table for the documentation, as CSV."""
-    output = io.StringIO()
-    writer = csv.writer(output, lineterminator='\n')
-    writer.writerow(HEADER)
-    writer.writerows(rows(results))
-    return output.getvalue()
-
-
-def keep(results: dict[str, Any]) -> None:
-    """Write what the documentation is made from."""
-    LATEST.write_text(json.dumps(results, indent=2) + '\n')
-    PAGE.write_text(page(results))
+#: What the documentation is made from.
+SHEET = sheet.Sheet.of('latest', 'performance', table)

@@ -16,7 +16,8 @@
 Each way of setting Glance up has a glance-api of its own, and all of them copy
 in turn, so that a busy moment of the machine meets all alike. Needs the lab,
 up, and its virtual environment. With ``--keep`` it writes the figures to where
-the page about copies takes them from.
+the page about copies takes them from. ``routes`` measures copies to and from
+Cinder instead, in a lab ``--with cinder``.
 """
 
 import argparse
@@ -33,7 +34,9 @@ from benchmarks import ground as grounds
 from benchmarks import machine
 from benchmarks.copies import copier
 from benchmarks.copies import figures
+from benchmarks.copies import routes
 from benchmarks.copies import setups
+from benchmarks.copies import traffic
 from tests.rig import apis
 
 #: MiB of an image.
@@ -127,9 +130,19 @@ def measure(quick: bool) -> dict[str, Any]:
     }
 
 
+#: How it is measured, and where it is kept.
+MEASURED = {
+    'setups': (measure, figures.SHEET),
+    'routes': (routes.measure, traffic.SHEET),
+}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         prog='benchmarks.copies', description=__doc__
+    )
+    parser.add_argument(
+        'what', nargs='?', choices=list(MEASURED), default='setups'
     )
     parser.add_argument(
         '--quick',
@@ -144,10 +157,11 @@ def main() -> int:
     arguments = parser.parse_args()
     # So that what was made goes when one has waited enough, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    results = measure(arguments.quick)
-    print(figures.text(results))
+    measured, sheet = MEASURED[arguments.what]
+    results = measured(arguments.quick)
+    print(sheet.as_text(results))
     if arguments.keep:
-        figures.keep(results)
+        sheet.keep(results)
     return 0
 
 

@@ -136,11 +136,11 @@ class Copier:
         samples: figures.Samples,
     ) -> None:
         west = self._ground.west
-        before = _settled(west)
+        before = settled(west)
         began = time.monotonic()
         copy()
         samples.seconds.append(time.monotonic() - began)
-        allocated = _settled(west) - before
+        allocated = settled(west) - before
         samples.allocated.append(allocated / len(images) / MIB)
         samples.first_writes += first_writes(
             west, images[0], self._image.stat().st_size
@@ -167,7 +167,7 @@ def first_writes(
     return taken
 
 
-def _settled(cluster: clusters.Cluster) -> int:
+def settled(cluster: clusters.Cluster) -> int:
     """Bytes allocated, when what was removed has been freed."""
     seen = [-1]
 

@@ -13,20 +13,11 @@
 
 """Figures about copies, and how they are shown: a table, and JSON."""
 
-import csv
 import dataclasses
-import io
-import json
 import statistics
 from typing import Any
 
-import prettytable
-
-from benchmarks import report
-
-LATEST = report.RESULTS / 'copies.json'
-#: The same figures as the documentation shows them.
-PAGE = report.PAGE.with_name('copies.csv')
+from benchmarks import sheet
 
 #: The stores of Glance's from which images are copied to the one of site west.
 STORES = ('file', 'east')
@@ -82,23 +73,5 @@ def _median(samples: list[float], digits: int) -> str:
     return f'{statistics.median(samples):.{digits}f}' if samples else ''
 
 
-def page(results: dict[str, Any]) -> str:
-    """The table for the documentation, as CSV."""
-    output = io.StringIO()
-    csv.writer(output, lineterminator='\n').writerows(table(results))
-    return output.getvalue()
-
-
-def text(results: dict[str, Any]) -> str:
-    """The table for a terminal."""
-    header, *rows = table(results)
-    shown = prettytable.PrettyTable(header)
-    shown.align = 'l'
-    shown.add_rows([list(row) for row in rows])
-    return str(shown)
-
-
-def keep(results: dict[str, Any]) -> None:
-    """Write what the documentation is made from."""
-    LATEST.write_text(json.dumps(results, indent=2) + '\n')
-    PAGE.write_text(page(results))
+#: What the documentation is made from.
+SHEET = sheet.Sheet.of('copies', 'copies', table)

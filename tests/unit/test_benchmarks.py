@@ -20,6 +20,7 @@ import pytest
 
 from benchmarks import report
 from benchmarks.copies import figures as copies
+from benchmarks.copies import traffic
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -32,20 +33,39 @@ def table(*figures):
     return report.rows({'figures': [one.as_dict() for one in figures]})
 
 
+def assert_shown(sheet):
+    results = json.loads(sheet.latest.read_text())
+    assert sheet.page.read_text() == sheet.as_csv(results)
+
+
 def test_the_documentation_shows_the_figures_that_are_kept():
-    results = json.loads(report.LATEST.read_text())
-    assert report.PAGE.read_text() == report.page(results)
+    assert_shown(report.SHEET)
 
 
 def test_the_figures_kept_are_of_one_run_with_its_circumstances():
-    results = json.loads(report.LATEST.read_text())
+    results = json.loads(report.SHEET.latest.read_text())
     assert results['machine'].keys() >= {'date', 'commit', 'cpu', 'versions'}
     assert not [one for one in results['figures'] if 'ours' not in one]
 
 
 def test_the_documentation_shows_the_copies_that_are_kept():
-    results = json.loads(copies.LATEST.read_text())
-    assert copies.PAGE.read_text() == copies.page(results)
+    assert_shown(copies.SHEET)
+
+
+def test_of_a_route_the_seconds_of_each_size_and_the_bytes_of_the_largest():
+    small = [traffic.Copy(2, 16, 16, 16).as_dict()]
+    large = [
+        traffic.Copy(seconds, 64.2, 65, 66).as_dict() for seconds in (9, 3, 4)
+    ]
+    results = {
+        'sizes_mib': [16, 64],
+        'routes': {'there': {'16': small, '64': large}},
+    }
+
+    header, row = traffic.table(results)
+
+    assert header[:3] == ('Route', '16 MiB, s', '64 MiB, s')
+    assert row == ('there', '2.0', '4.0', '64', '65', '66')
 
 
 def copied(**samples):
