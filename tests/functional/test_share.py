@@ -26,6 +26,7 @@ import urllib.request
 
 import pytest
 
+from tests.rig import apis
 from tests.rig import clusters
 from tests.rig import hosts
 from tests.rig import polling
@@ -249,6 +250,49 @@ def test_a_share_that_goes_away_between_request_and_poll_is_not_missed(
 
     (boot,) = host.outcomes()
 
+    assert is_clone(west, boot)
+
+
+def test_without_its_mount_glance_goes_on_with_the_directory_below(
+    on_share, host, boot_again, share, demo_user, west
+):
+    there = on_share()
+    share.unmount()
+    below = on_share()
+
+    lost, found = host.boot(demo_user, there.id, below.id)
+
+    assert lost.error == 'CopyFailed'
+    assert is_clone(west, found)
+    share.mount()
+    assert is_clone(west, boot_again(there))
+
+
+@pytest.mark.parametrize('glances', [2], indirect=True, ids=['two'])
+def test_a_glance_that_starts_without_the_share_stops_no_boot(
+    on_share, upload, glances, host, make_host, demo_user, west, fault
+):
+    """And it serves what lies there when the share is back."""
+    local, remote, there = (
+        upload(store='west'),
+        upload(store='east'),
+        on_share(),
+    )
+    starting = glances[1]
+    starting.kill()
+    fault.begin()
+    starting.launch()
+
+    boots = host.boot(demo_user, local.id, remote.id)
+
+    for boot in boots:
+        assert is_clone(west, boot)
+    fault.end()
+    apis.wait_for(starting.url)
+    knows_it_alone = make_host(
+        'west-1', glance__endpoint_override=starting.url, **POLL
+    )
+    (boot,) = knows_it_alone.boot(demo_user, there.id)
     assert is_clone(west, boot)
 
 

@@ -122,17 +122,18 @@ class Api:
 
     def start(self) -> None:
         """Run it, and wait until it answers."""
-        self._run()
+        self.launch()
         wait_for(self.url, self._tls)
 
     def refuse(self) -> None:
         """Run it with what it does not run with, and wait until it ends."""
-        self._run()
+        self.launch()
         assert self._process is not None
         assert self._process.wait(polling.DEADLINE)
         self._process = None
 
-    def _run(self) -> None:
+    def launch(self) -> None:
+        """Run it, whether it will answer or not."""
         conf = self._gunicorn_conf
         # Of one thread, a worker that is busy takes no connection, and none
         # lasts longer than one request: as with uWSGI.

@@ -64,8 +64,13 @@ class Share:
         (self._shown / apis.MARKER).unlink()
 
     def mount(self) -> None:
+        # FUSE 2 hides only by request what lies below.
+        below = ['-o', 'nonempty'] if any(self.path.iterdir()) else []
         self._daemon = subprocess.Popen(
-            ['bindfs', '-f', str(self._shown), str(self.path)],  # noqa: S607
+            [
+                *('bindfs', '-f', *below),
+                *(str(self._shown), str(self.path)),
+            ],
             stdin=subprocess.DEVNULL,
         )
         self._mounted = True
