@@ -54,6 +54,10 @@ class Library:
         """Have it see an image's file without being able to read it."""
         (self.files / image.id).chmod(0)
 
+    def keep(self):
+        """Have it see its files without being able to delete one."""
+        self.files.chmod(0o500)
+
     def replace(self):
         """Put another host in its place, whose store is empty."""
         self.api.kill()
@@ -169,6 +173,21 @@ def test_what_one_lacks_and_the_other_may_not_read_fails_and_names_both(
     assert boot.error == 'CopyFailed'
     assert 'glance-api 1 and 2 of 2: ' in boot.message[:120]
     assert len(names_all(host, libraries, boot)) == 2
+
+
+def test_an_image_that_its_host_may_not_delete_boots(
+    image_on, host, demo_user, west, libraries, admin
+):
+    image = image_on(1)
+    library = libraries[0]
+    library.keep()
+
+    assert all_are_clones(west, host.boot(demo_user, image.id))
+    refused = admin.session.delete(
+        f'{library.api.url}/v2/stores/file/{image.id}', raise_exc=False
+    )
+    assert refused.status_code == 500
+    assert library.has(image)
 
 
 @pytest.mark.parametrize('shows_locations', ['true'])
