@@ -238,6 +238,30 @@ def test_a_volume_that_was_deleted_in_cinder_is_said_to_be_gone(
     assert {task['status'] for task in copy_tasks(image.id)} == {'failure'}
 
 
+def test_a_volume_that_was_altered_in_cinder_is_not_copied(
+    upload_bytes, make_host, demo_user, volumes, east, west
+):
+    """Nor is what Glance leaves of such a copy in the cluster ever cloned."""
+    image, digest = upload_bytes('fast')
+    volume = f'volume-{volumes.the(image.id).id}'
+    original = east.read(volume, 512, pool='volumes')
+    host = make_host('west-1', **POLL)
+
+    east.write('volumes', volume, b'x' * 512)
+    (altered,) = host.boot(demo_user, image.id)
+    east.write('volumes', volume, original)
+    (blocked,) = host.boot(demo_user, image.id)
+    west.remove('images', image.id)
+    (again,) = host.boot(demo_user, image.id)
+
+    assert altered.error == 'CopyFailed'
+    assert 'os_hash_value of uploaded data is different' in altered.message
+    assert blocked.error == 'CopyFailed'
+    assert 'remove what a broken copy left' in blocked.message
+    assert is_clone(west, again)
+    assert west.digest('vms', again.disk, size=image.size) == digest
+
+
 def test_a_volume_that_something_else_uses_is_said(
     upload, make_host, demo_user, volumes, west
 ):

@@ -391,9 +391,11 @@ class Cluster:
                 for found in image.list_snaps()
             }
 
-    def read(self, disk: str, length: int, offset: int = 0) -> bytes:
+    def read(
+        self, disk: str, length: int, offset: int = 0, *, pool: str = 'vms'
+    ) -> bytes:
         with (
-            self.pool('vms') as ioctx,
+            self.pool(pool) as ioctx,
             rbd.Image(ioctx, disk, read_only=True) as image,
         ):
             return bytes(image.read(offset, length))
