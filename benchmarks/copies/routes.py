@@ -42,8 +42,8 @@ ROUTES = (
     traffic.Route('file', 'west', 'file to rbd'),
     traffic.Route('east', 'west', 'rbd to rbd'),
     traffic.Route('fast', 'west', 'cinder to rbd'),
+    traffic.Route('slow', 'west', 'cinder to rbd, in one cluster'),
     traffic.Route('east', 'slow', 'rbd to cinder'),
-    traffic.Route('fast', 'slow', 'cinder to cinder'),
 )
 
 

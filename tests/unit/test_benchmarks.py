@@ -52,6 +52,10 @@ def test_the_documentation_shows_the_copies_that_are_kept():
     assert_shown(copies.SHEET)
 
 
+def test_the_documentation_shows_the_routes_that_are_kept():
+    assert_shown(traffic.SHEET)
+
+
 def test_of_a_route_the_seconds_of_each_size_and_the_bytes_of_the_largest():
     small = [traffic.Copy(2, 16, 16, 16).as_dict()]
     large = [
