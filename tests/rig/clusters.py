@@ -13,6 +13,7 @@
 """A site's Ceph cluster, as its operator sees it."""
 
 from collections.abc import Collection, Iterator
+import configparser
 import contextlib
 import dataclasses
 import hashlib
@@ -27,6 +28,7 @@ import rbd
 import tenacity
 
 from lab import layout
+from tests.rig import admin_socket
 from tests.rig import polling
 
 
@@ -251,15 +253,14 @@ class Cluster:
 
     def clients(self, user: str) -> list[str]:
         """The addresses of a cephx user's connections."""
-        code, answer, error = self._rados.mon_command(
-            json.dumps({'prefix': 'sessions', 'format': 'json'}),
-            b'',
-            target='a',
-        )
-        assert code == 0, error
+        conf = configparser.ConfigParser(interpolation=None)
+        conf.read(self._conf)
+        # Each command of librados to a monitor by its name costs the process
+        # memory for good: 12 KiB with librados 16, 132 KiB with 20.
+        sessions = admin_socket.ask(conf['mon']['admin_socket'], 'sessions')
         return [
             f'{address["addr"]}/{address["nonce"]}'
-            for session in json.loads(answer)
+            for session in sessions
             if session['entity_name'] == f'client.{user}'
             for address in session['addrs']['addrvec']
         ]
