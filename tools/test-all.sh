@@ -13,7 +13,8 @@
 
 # All that tools/test.sh runs, and what takes longer. The result goes to
 # tests/last-full-run.json, with the commit that it is about and, until the end,
-# the stages that are left; doc/source/platforms.csv is made of it. Two labs run side by side.
+# the stages that are left; doc/source/platforms.csv is made of it. Two labs run
+# side by side.
 
 # shellcheck source=tools/stages.sh
 source "$(dirname "$(readlink -f "$0")")/stages.sh"
@@ -27,9 +28,9 @@ fi
 record=(--json tests/last-full-run.json --planned "install pep8 docs unit
     simulate packaging lab functional leaks fuzz faults lives nova31 nova32
     nova33 older novas-driver tempest leaks-all unit-eventlet install-cinder
-    cinder install-nfs nfs debian13-install debian13-unit debian13 ceph20-fetch
-    ceph20-client-install ceph20 ceph20-keys ceph20-client
-    ceph20-client-of-16")
+    cinder install-nfs nfs debian13-demo debian13-down debian13
+    debian13-of-ceph ceph20-fetch ceph20-client-install ceph20 ceph20-keys
+    ceph20-client ceph20-client-of-16")
 install_stage || conclude "${record[@]}"
 
 # The fault tests wait more than they work: beside all else.

@@ -32,5 +32,5 @@ fi
 
 mkdir --parents tests/platforms
 record=(--json "tests/platforms/$1.json")
-"${1}_stages"
+install_stage && "${1}_stages"
 conclude "${record[@]}"
