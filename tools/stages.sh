@@ -93,6 +93,8 @@ function basic_stages {
 # The same on the Ceph that sites run: 18, on Debian 13, and 20. After the
 # fault tests, which have the lab that Ceph 20 gets here.
 function platform_stages {
+    # The machine's ports are for theirs.
+    take_down
     debian13_stages
     ceph20_stages
 }
@@ -118,6 +120,12 @@ function ceph20_stages {
         "$venv/bin/pytest" "${platform_marks[@]}" "${lab_tests[@]}"
     stage ceph20-keys 10 tools/own-lab.sh \
         "$venv/bin/pytest" -m ceph20 "${lab_tests[@]}"
+    # With a network, for the guest's kernel is downloaded.
+    # shellcheck disable=SC2016  # the script's own variable
+    NOVA_RBD_LAB_DIR=$PWD/.lab-ceph20/lab stage ceph20-demo 20 bash -c \
+        'tools/lab up --ceph=20 && "$NOVA_RBD_VENV/bin/python" -u -m lab.demo'
+    NOVA_RBD_LAB_DIR=$PWD/.lab-ceph20/lab stage ceph20-down 5 \
+        tools/lab destroy
     # A lab of either release, for a client of 20.
     stage ceph20-client 50 tools/own-lab.sh --ceph=20 \
         tools/with-ceph20.sh pytest "${client_tests[@]}"
