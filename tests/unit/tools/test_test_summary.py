@@ -59,16 +59,16 @@ def test_a_run_that_is_a_stage_has_its_stages_in_the_result(tmp_path):
     done, result = summary(results, tmp_path)
 
     assert done.returncode == 0
-    assert {
-        stage['name']: stage['passed'] for stage in result['stages']
-    } == {
+    assert {stage['name']: stage['passed'] for stage in result['stages']} == {
         'debian13-demo': 1,
         'debian13': 1,
         'debian13-pep8': 1,
         'debian13-functional': 136,
     }
     # Its time is in that of the stage.
-    assert ['all', '1700'] in [line.split() for line in done.stdout.splitlines()]
+    assert ['all', '1700'] in [
+        line.split() for line in done.stdout.splitlines()
+    ]
 
 
 def test_what_failed_in_such_a_run_has_failed(tmp_path):
