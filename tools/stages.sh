@@ -113,19 +113,28 @@ function debian13_stages {
         bash -c "$inside" pytest -m of_ceph "${lab_tests[@]}"
 }
 
+# on_ceph20 COMMAND...
+# In a lab of its own, in the machine's network.
+function on_ceph20 {
+    local -x NOVA_RBD_LAB_DIR=$PWD/.lab-ceph20/lab
+    local -x PYTEST_DEBUG_TEMPROOT=$NOVA_RBD_LAB_DIR/tests
+
+    "$@"
+}
+
 function ceph20_stages {
     stage ceph20-fetch 15 tools/lab fetch &&
         stage ceph20-client-install 15 tools/with-ceph20.sh true || return
-    stage ceph20 50 tools/own-lab.sh --ceph=20 \
-        "$venv/bin/pytest" "${platform_marks[@]}" "${lab_tests[@]}"
-    stage ceph20-keys 10 tools/own-lab.sh \
-        "$venv/bin/pytest" -m ceph20 "${lab_tests[@]}"
     # With a network, for the guest's kernel is downloaded.
     # shellcheck disable=SC2016  # the script's own variable
-    NOVA_RBD_LAB_DIR=$PWD/.lab-ceph20/lab stage ceph20-demo 20 bash -c \
-        'tools/lab up --ceph=20 && "$NOVA_RBD_VENV/bin/python" -u -m lab.demo'
-    NOVA_RBD_LAB_DIR=$PWD/.lab-ceph20/lab stage ceph20-down 5 \
-        tools/lab destroy
+    on_ceph20 stage ceph20-demo 20 bash -c 'tools/lab destroy &&
+        tools/lab up --ceph=20 && "$NOVA_RBD_VENV/bin/python" -u -m lab.demo'
+    on_ceph20 stage ceph20 50 "$venv/bin/pytest" \
+        "${platform_marks[@]}" "${lab_tests[@]}"
+    on_ceph20 stage ceph20-leaks 5 tools/lab leaks
+    on_ceph20 stage ceph20-down 5 tools/lab down
+    stage ceph20-keys 10 tools/own-lab.sh \
+        "$venv/bin/pytest" -m ceph20 "${lab_tests[@]}"
     # A lab of either release, for a client of 20.
     stage ceph20-client 50 tools/own-lab.sh --ceph=20 \
         tools/with-ceph20.sh pytest "${client_tests[@]}"

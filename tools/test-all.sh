@@ -29,8 +29,8 @@ record=(--json tests/last-full-run.json --planned "install pep8 docs unit
     simulate packaging lab functional leaks fuzz faults lives nova31 nova32
     nova33 older novas-driver tempest leaks-all unit-eventlet install-cinder
     cinder install-nfs nfs debian13-demo debian13-down debian13
-    debian13-of-ceph ceph20-fetch ceph20-client-install ceph20 ceph20-keys
-    ceph20-demo ceph20-down ceph20-client ceph20-client-of-16")
+    debian13-of-ceph ceph20-fetch ceph20-client-install ceph20-demo ceph20
+    ceph20-leaks ceph20-down ceph20-keys ceph20-client ceph20-client-of-16")
 install_stage || conclude "${record[@]}"
 
 # The fault tests wait more than they work: beside all else.
