@@ -12,15 +12,18 @@
 
 """A site's Ceph cluster, as its operator sees it."""
 
+import base64
 from collections.abc import Collection, Iterator
 import configparser
 import contextlib
 import dataclasses
 import hashlib
 import json
+import os
 import pathlib
 import struct
 import subprocess
+import time
 from typing import Any
 
 import rados
@@ -51,6 +54,22 @@ def write_key(conf: str | pathlib.Path, user: str, key: str) -> None:
     pathlib.Path(f'{conf}.keyring').write_text(
         f'[client.{user}]\nkey = {key}\n'
     )
+
+
+def random_key() -> str:
+    """A key that nobody has, of the type that all releases know."""
+    secret = os.urandom(16)
+    # Its type, and when it was made: seconds, and a part of one.
+    head = struct.pack('<HIIH', 1, int(time.time()), 0, len(secret))
+    return base64.b64encode(head + secret).decode()
+
+
+def key_in(keyring: pathlib.Path) -> str:
+    """The key of the one user in a keyring."""
+    conf = configparser.ConfigParser(interpolation=None)
+    conf.read(keyring)
+    (user,) = conf.sections()
+    return conf[user]['key']
 
 
 class Cluster:
@@ -207,8 +226,12 @@ class Cluster:
 
     def command(self, prefix: str, **arguments: object) -> Any:
         """Give the monitors a command, as the program ``ceph`` does."""
+        return self._command(b'', prefix=prefix, **arguments)
+
+    def _command(self, given: bytes, **arguments: object) -> Any:
+        """The same, with what the program reads from a file."""
         code, answer, error = self._rados.mon_command(
-            json.dumps({'prefix': prefix, 'format': 'json', **arguments}), b''
+            json.dumps({'format': 'json', **arguments}), given
         )
         assert code == 0, error
         return json.loads(answer or 'null')
@@ -345,6 +368,15 @@ class Cluster:
             entity=f'client.{name}',
             caps=[word for pair in caps.items() for word in pair],
         )
+
+    def set_key(self, name: str, key: str) -> None:
+        """Have a cephx user be known by another key from now on."""
+        caps = ''.join(
+            f'caps {kind} = "{value}"\n'
+            for kind, value in self.caps(name).items()
+        )
+        keyring = f'[client.{name}]\nkey = {key}\n{caps}'
+        self._command(keyring.encode(), prefix='auth import')
 
     def remove_user(self, name: str) -> None:
         self.command('auth del', entity=f'client.{name}')

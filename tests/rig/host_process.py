@@ -17,8 +17,10 @@ ours or Nova's, with a compute's nova.conf, and has it create the root disks
 of servers by the very method that Nova's spawn() calls. What is left out is
 the guest: no libvirt is spoken to.
 
-A job comes as JSON on standard input; the outcomes go as JSON into the file
-that it names, and Nova's log into another.
+The first line of its standard input is a job, in JSON, with the boots to begin
+with. Each further line, for as long as there are any, is one more boot. What
+becomes of each goes as a line into the file that the job names, and Nova's log
+into another.
 """
 
 # Nova's rule: before anything else is imported.
@@ -26,10 +28,10 @@ from nova import monkey_patch
 
 monkey_patch.patch(backend='threading')
 
-from concurrent import futures  # noqa: E402
 import json  # noqa: E402
 import pathlib  # noqa: E402
 import sys  # noqa: E402
+import threading  # noqa: E402
 import time  # noqa: E402
 from typing import Any  # noqa: E402
 
@@ -135,17 +137,34 @@ def load(job: dict[str, Any]) -> virt_driver.ComputeDriver:
 
 
 def main() -> None:
-    job = json.load(sys.stdin)
+    job = json.loads(sys.stdin.readline())
     driver = load(job)
+    # A thread for each, which ends with it, so that threads can be counted.
+    begun: list[threading.Thread] = []
+    writing = threading.Lock()
 
-    def run(disk: dict[str, Any]) -> dict[str, Any]:
-        time.sleep(max(disk['at'] - time.time(), 0))
-        context = nova_context.RequestContext(**disk['user'])
-        return boot(driver, context, disk)
+    with pathlib.Path(job['outcomes']).open('w') as outcomes:
 
-    with futures.ThreadPoolExecutor(len(job['disks'])) as pool:
-        outcomes = list(pool.map(run, job['disks']))
-    pathlib.Path(job['outcomes']).write_text(json.dumps(outcomes))
+        def run(disk: dict[str, Any]) -> None:
+            time.sleep(max(disk['at'] - time.time(), 0))
+            context = nova_context.RequestContext(**disk['user'])
+            outcome = boot(driver, context, disk)
+            with writing:
+                outcomes.write(json.dumps(outcome) + '\n')
+                # Whoever kills this process reads it, too.
+                outcomes.flush()
+
+        def begin(disk: dict[str, Any]) -> None:
+            thread = threading.Thread(target=run, args=(disk,))
+            begun.append(thread)
+            thread.start()
+
+        for disk in job['disks']:
+            begin(disk)
+        for line in sys.stdin:
+            begin(json.loads(line))
+        for thread in begun:
+            thread.join()
 
 
 if __name__ == '__main__':

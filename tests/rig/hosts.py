@@ -144,12 +144,20 @@ class Host:
         self._eventlet = eventlet
         self._process: subprocess.Popen[str] | None = None
         self.disks: list[str] = []
+        # Of its process that is running: its disks, and when it begins the
+        # last of them.
+        self._begun: list[str] = []
+        self._last = 0.0
         where.mkdir(parents=True)
         write_options(self._options_file, options)
 
     @property
     def _options_file(self) -> pathlib.Path:
         return self._where / 'options.conf'
+
+    @property
+    def _outcomes_file(self) -> pathlib.Path:
+        return self._where / 'outcomes.jsonl'
 
     @property
     def log(self) -> str:
@@ -190,33 +198,59 @@ class Host:
         :param ran: whether these servers have been up before
         :param vm_state: theirs
         """
+        self._launch(
+            [
+                _order(
+                    *(user, image, server or str(uuid.uuid4())),
+                    at=at + apart * number,
+                    root_gib=root_gib,
+                    ran=ran,
+                    vm_state=vm_state,
+                )
+                for number, (image, server) in enumerate(
+                    zip(images, servers or [''] * len(images), strict=True)
+                )
+            ]
+        )
+        self._say_no_more()
+
+    def live(self) -> None:
+        """Start its process, which boots what it is told to later."""
+        self._launch([])
+
+    def also_boot(self, user: User, image: str) -> str:
+        """Begin to boot one more server, if it lives: the name of its disk.
+
+        :raises BrokenPipeError: if its process is dead
+        """
+        order = _order(user, image, str(uuid.uuid4()))
+        assert self._process is not None
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(order) + '\n')
+        self._process.stdin.flush()
+        return self._add(order)
+
+    def _add(self, order: dict[str, Any]) -> str:
+        disk = f'{order["server"]}_disk'
+        self.disks.append(disk)
+        self._begun.append(disk)
+        self._last = max(self._last, order['at'])
+        return disk
+
+    def _launch(self, orders: list[dict[str, Any]]) -> None:
         job: dict[str, Any] = {
             # The second overrides the first.
             'confs': [str(self._compute.nova_conf), str(self._options_file)],
             'state_path': str(self.state_path),
             'log': str(self._where / 'nova.log'),
-            'outcomes': str(self._where / 'outcomes.json'),
+            'outcomes': str(self._outcomes_file),
             'driver': self._driver,
-            'disks': [
-                {
-                    'server': server,
-                    'image': image,
-                    'root_gib': root_gib,
-                    'ran': ran,
-                    'vm_state': vm_state,
-                    'at': at + apart * number,
-                    'user': dataclasses.asdict(user),
-                }
-                for number, (image, server) in enumerate(
-                    zip(
-                        images,
-                        servers or [str(uuid.uuid4()) for _ in images],
-                        strict=True,
-                    )
-                )
-            ],
+            'disks': orders,
         }
-        self.disks += [f'{disk["server"]}_disk' for disk in job['disks']]
+        self._begun = []
+        for order in orders:
+            self._add(order)
+        self._outcomes_file.unlink(missing_ok=True)
         (self.state_path / 'instances').mkdir(parents=True, exist_ok=True)
         environment = {
             **os.environ,
@@ -234,8 +268,13 @@ class Host:
                 text=True,
             )
         assert self._process.stdin is not None
-        with self._process.stdin as job_input:
-            json.dump(job, job_input)
+        self._process.stdin.write(json.dumps(job) + '\n')
+        self._process.stdin.flush()
+
+    def _say_no_more(self) -> None:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        self._process.stdin.close()
 
     def start_waiting(self, user: User, image: str) -> None:
         """Begin to boot an image that something holds in Glance.
@@ -248,16 +287,35 @@ class Host:
     def outcomes(self) -> list[Outcome]:
         """Wait for the boots to end, and tell what became of each."""
         assert self._process is not None
+        self._say_no_more()
+        seconds = max(self._last - time.time(), 0.0) + DEADLINE
         try:
-            code = self._process.wait(timeout=DEADLINE)
+            code = self._process.wait(timeout=seconds)
         finally:
             self.kill()
         if code:
             # The end tells why: before it come the lines of Nova's log.
-            output = (self._where / 'output').read_text()[-_SHOWN:]
-            raise AssertionError(f'the host ended with {code}:\n{output}')
-        entries = json.loads((self._where / 'outcomes.json').read_text())
-        return [_outcome(entry) for entry in entries]
+            raise AssertionError(
+                f'the host ended with {code}:\n{self.said[-_SHOWN:]}'
+            )
+        ended = self.ended()
+        return [ended[disk] for disk in self._begun]
+
+    def ended(self) -> dict[str, Outcome]:
+        """What has become of the boots that have ended so far, by disk."""
+        if not self._outcomes_file.exists():
+            return {}
+        lines = self._outcomes_file.read_text().splitlines(keepends=True)
+        # It may have been killed in the middle of the last.
+        outcomes = [
+            _outcome(json.loads(line)) for line in lines if line[-1] == '\n'
+        ]
+        return {outcome.disk: outcome for outcome in outcomes}
+
+    @property
+    def said(self) -> str:
+        """What its process has written beside its log."""
+        return (self._where / 'output').read_text()
 
     def boot(self, user: User, *images: str, **how: Any) -> list[Outcome]:
         """Boot a server from each image, all at once, and wait.
@@ -273,6 +331,12 @@ class Host:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def code(self) -> int | None:
+        """What its process has ended with, None if it has not."""
+        assert self._process is not None
+        return self._process.poll()
+
     def freeze(self) -> None:
         """Have its process stand still."""
         self._signal(signal.SIGSTOP)
@@ -284,10 +348,30 @@ class Host:
         assert self._process is not None
         self._process.send_signal(number)
 
+    def end(self) -> None:
+        """Have its process end as "systemctl stop" does."""
+        assert self._process is not None
+        self._process.terminate()
+        self._process.wait(timeout=DEADLINE)
+
     def kill(self) -> None:
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
             self._process.wait()
+
+
+def _order(
+    user: User, image: str, server: str, at: float = 0.0, **how: Any
+) -> dict[str, Any]:
+    """A boot, as its process is told of it."""
+    return {
+        'server': server,
+        'image': image,
+        'root_gib': 1,
+        'at': at,
+        'user': dataclasses.asdict(user),
+        **how,
+    }
 
 
 def _outcome(entry: dict[str, Any]) -> Outcome:
