@@ -19,6 +19,7 @@ sites once more. What happened goes to a file of JSON lines, and is judged.
 import argparse
 from concurrent import futures
 import contextlib
+import itertools
 import json
 import logging
 import pathlib
@@ -31,12 +32,14 @@ from typing import Any
 
 import psutil
 
-from lab import cloud
 from lab import layout
 from tests.nemesis import events
 from tests.nemesis import faults
 from tests.nemesis import images
 from tests.nemesis import judging
+from tests.nemesis import logins
+from tests.nemesis import members
+from tests.nemesis import network
 from tests.nemesis import proxies
 from tests.nemesis import servers
 from tests.rig import apis
@@ -44,11 +47,10 @@ from tests.rig import clusters
 from tests.rig import hosts
 from tests.rig import polling
 
-#: Of each boot, in seconds; and what else hosts are told.
-TIMEOUT = 120.0
+#: What hosts are told.
 OPTIONS = {
     'workarounds.never_download_image_if_on_rbd': True,
-    'libvirt.images_rbd_glance_copy_timeout': int(TIMEOUT),
+    'libvirt.images_rbd_glance_copy_timeout': int(members.TIMEOUT),
     'libvirt.images_rbd_glance_copy_poll_interval': 5,
     'rbd_multistore.copy_stall_timeout': 90,
     'rbd_multistore.glance_request_timeout': 20,
@@ -56,9 +58,12 @@ OPTIONS = {
     'rbd_multistore.rados_osd_op_timeout': 10,
 }
 
-#: Seconds from one boot of a host to the next, and until the first.
+#: Seconds from one boot of a host to the next, and from one image to the next.
 APART = 6.0
-HEAD_START = 45.0
+UPLOADED = 10.0
+
+#: Seconds between two boots of a host when all faults are over.
+LAST_APART = 1.0
 
 #: Seconds between two looks at what the hosts need.
 SAMPLE = 10.0
@@ -75,41 +80,15 @@ MENDED_IN = 300.0
 LOG = logging.getLogger(__name__)
 
 
-class Member:
-    """One host of the run.
-
-    :ivar name: of the host
-    :ivar user: in whose name it boots: the name of a project of the lab
-    :ivar plan: its boots: image, and second since the epoch
-    """
-
-    def __init__(
-        self, number: int, host: hosts.Host, site: str, user: str
-    ) -> None:
-        self.name = f'host-{number}'
-        self.host = host
-        self.site = site
-        self.user = user
-        self.plan: list[tuple[str, float]] = []
-
-    def start(self, user: hosts.User, apart: float) -> None:
-        self.host.start(
-            user,
-            [image for image, _ in self.plan],
-            at=self.plan[0][1],
-            apart=apart,
-        )
-
-
 class Run:
-    """One run, from the upload of its images to the last boots."""
+    """One run, from its first image to the last boots."""
 
     def __init__(
         self, given: argparse.Namespace, journal: events.Journal
     ) -> None:
         self._journal = journal
-        self._rng = random.Random(given.seed)  # noqa: S311
         self._given = given
+        self._rng = self._chance('boots')
         self._where = layout.Layout.from_environment()
         # Where "tools/lab leaks" looks for secrets in what hosts log.
         logs = self._where.root / 'tests'
@@ -118,58 +97,42 @@ class Run:
             tempfile.mkdtemp(prefix='nemesis-', dir=logs)
         )
         self._images = images.Images(
-            self._where, self._folder, self._rng, journal
+            self._where, self._folder, self._chance('images'), journal
         )
+        self._logins = logins.Logins(self._where, self._folder)
         self._proxies = [
             (api.name, proxies.Proxy(api.url))
             for api in self._where.glance_apis
         ]
         self._servers = servers.Servers(
-            self._where,
-            self._booted,
-            random.Random(given.seed),  # noqa: S311
-            journal,
+            self._where, self._recent, self._chance('servers'), journal
         )
-        self._began = 0.0
         self._over = threading.Event()
         self._broken: set[str] = set()
         self._lock = threading.Lock()
 
+    def _chance(self, name: str) -> random.Random:
+        return random.Random(f'{self._given.seed} {name}')  # noqa: S311
+
     def go(self) -> None:
-        seconds = self._given.minutes * 60.0
-        boots = max(int(seconds / APART), 1)
-        # Each is cold for about three boots on each site.
-        for _ in range(max(boots * self._given.hosts // 8, 2)):
-            self._images.upload()
+        self._images.upload()
         with contextlib.ExitStack() as at_the_end:
             for _, proxy in self._proxies:
                 at_the_end.enter_context(proxy.run())
+            self._logins.hasty.start()
+            at_the_end.callback(self._logins.hasty.kill)
             made = [
                 self._member(number) for number in range(self._given.hosts)
             ]
             at_the_end.enter_context(
                 hosts.killed_at_the_end([member.host for member in made])
             )
-            self._began = time.time() + HEAD_START
             for member in made:
-                self._plan(member, boots)
-                member.start(self._log_in(member.user), APART)
-            until = self._began + seconds
-            with futures.ThreadPoolExecutor() as beside:
-                begun = [
-                    beside.submit(self._sample, made),
-                    beside.submit(self._servers.live, until),
-                ]
-                time.sleep(max(self._began - time.time(), 0.0))
-                try:
-                    self._break_things(made, until)
-                finally:
-                    self._over.set()
-                for work in begun:
-                    work.result()
+                member.start()
+            self._have_it_all(made, time.time() + self._given.minutes * 60.0)
+            for member in made:
+                member.finish()
             self._servers.end()
-            for member in made:
-                self._note_boots(member, last=False)
             # The tokens of the beginning may be over.
             self._images.log_in()
             self._images.age_locks()
@@ -178,68 +141,74 @@ class Run:
         self._look_into_clusters()
         self._journal.note('end', 'all')
 
+    def _have_it_all(self, made: list[members.Member], until: float) -> None:
+        """Have load and faults until a moment."""
+        with futures.ThreadPoolExecutor() as beside:
+            begun = [
+                beside.submit(self._sample, made),
+                beside.submit(self._boot, made),
+                beside.submit(self._upload),
+                beside.submit(self._servers.live, until),
+            ]
+            try:
+                self._break_things(made, until)
+            finally:
+                self._over.set()
+            for work in begun:
+                work.result()
+
     # Load
 
-    def _log_in(self, user: str) -> hosts.User:
-        return hosts.user_of(cloud.connect(user, self._where))
-
-    def _member(self, number: int, user: str = '') -> Member:
+    def _member(
+        self, number: int, user: str = '', *, last: bool = False
+    ) -> members.Member:
         compute = self._where.computes[number % 2]
         urls = [proxy.url for _, proxy in self._proxies]
+        name = f'last-{number}' if last else f'host-{number}'
         host = hosts.Host(
             compute,
-            self._folder / f'host-{number}',
+            self._folder / name,
             {**OPTIONS, 'glance.api_servers': urls},
         )
-        user = (
+        return members.Member(
+            name,
+            host,
+            compute.site.name,
+            # A third of those of each site are of another project.
             user
-            or ('demo', 'demo', 'demo', 'demo', 'other', 'other')[number % 6]
+            or ('demo', 'demo', 'demo', 'demo', 'other', 'other')[number % 6],
+            self._journal,
+            last=last,
         )
-        return Member(number, host, compute.site.name, user)
 
-    def _plan(self, member: Member, boots: int) -> None:
-        for number in range(boots):
-            image = self._rng.choice(self._recent(number / boots))
-            member.plan.append((image.id, self._began + APART * number))
+    def _recent(self) -> list[images.Image]:
+        """The images that are booted now."""
+        return self._images.all[-RECENT:]
 
-    def _recent(self, share: float) -> list[images.Image]:
-        """The images of boots at a moment: a new one now and then.
+    def _boot(self, made: list[members.Member]) -> None:
+        for member in itertools.cycle(made):
+            if self._over.wait(APART / len(made)):
+                return
+            image = self._rng.choice(self._recent())
+            member.boot(self._logins.user(member.user), image.id)
 
-        :param share: of the run that is over
-        """
-        newest = int(share * len(self._images.all)) + 1
-        return self._images.all[max(newest - RECENT, 0) : newest]
+    def _upload(self) -> None:
+        while not self._over.wait(UPLOADED):
+            try:
+                self._images.upload()
+            except servers.BROKEN as exc:
+                self._journal.note('hitch', 'upload', said=str(exc)[:300])
 
-    def _booted(self) -> list[images.Image]:
-        share = (time.time() - self._began) / (self._given.minutes * 60.0)
-        return self._recent(min(share, 1.0))
-
-    def _note_boots(self, member: Member, *, last: bool) -> None:
-        for outcome in member.host.outcomes():
-            self._journal.note(
-                'boot',
-                outcome.disk,
-                outcome.began,
-                image=outcome.image,
-                host=member.name,
-                site=member.site,
-                user=member.user,
-                seconds=outcome.seconds,
-                error=outcome.error,
-                message=outcome.message,
-                timeout=TIMEOUT,
-                last=last,
-            )
-
-    def _sample(self, made: list[Member]) -> None:
+    def _sample(self, made: list[members.Member]) -> None:
         while not self._over.wait(SAMPLE):
             for member in made:
+                member.look()
                 with contextlib.suppress(psutil.Error):
                     process = psutil.Process(member.host.pid)
                     with process.oneshot():
                         self._journal.note(
                             'sample',
-                            member.name,
+                            f'{member.name} of pid {member.host.pid}',
                             rss=process.memory_info().rss,
                             fds=process.num_fds(),
                             threads=process.num_threads(),
@@ -247,18 +216,15 @@ class Run:
 
     # Faults
 
-    def _break_things(self, made: list[Member], until: float) -> None:
+    def _break_things(self, made: list[members.Member], until: float) -> None:
         """Have one fault after another, some at a time, until a moment."""
         possible = [
             *faults.of_lab(self._where),
             *faults.of_proxies(self._proxies),
-            *faults.of_hosts(
-                [
-                    (member.name, member.host.freeze, member.host.thaw)
-                    for member in made
-                ]
-            ),
-            *self._images.faults(self._booted),
+            *faults.of_hosts(made),
+            *network.faults_of(self._where),
+            *self._logins.faults(),
+            *self._images.faults(self._recent),
         ]
         with futures.ThreadPoolExecutor(AT_A_TIME) as pool:
             begun = [
@@ -289,10 +255,10 @@ class Run:
         trouble = fault.draw()
         if trouble is None:
             return
-        details: dict[str, Any] = {'aftermath': fault.aftermath}
-        if trouble.image:
-            details['image'] = trouble.image
-        self._journal.note('fault', fault.name, **details)
+        felt_by = dict(trouble.felt_by)
+        self._journal.note(
+            'fault', fault.name, felt_by=felt_by, aftermath=fault.aftermath
+        )
         try:
             trouble.begin()
             time.sleep(seconds)
@@ -307,7 +273,7 @@ class Run:
                 pause=2.0,
             )
             if fault.name != 'deleted':
-                self._journal.note('mended', fault.name, image=trouble.image)
+                self._journal.note('mended', fault.name, felt_by=felt_by)
 
     def _claim(self, victim: str) -> bool:
         """Whether it is well, so that this fault is its only one."""
@@ -320,19 +286,20 @@ class Run:
     # The end
 
     def _boot_all_once_more(self) -> None:
-        user = self._log_in('demo')
         for site in self._where.sites:
             self._remove_leftovers(site)
-        for number in range(2):
-            member = self._member(1000 + number, 'demo')
-            with hosts.killed_at_the_end([member.host]):
-                at = time.time() + 20
-                member.plan = [
-                    (image.id, at + 1.0 * index)
-                    for index, image in enumerate(self._images.left)
-                ]
-                member.start(user, 1.0)
-                self._note_boots(member, last=True)
+        self._logins.renew('demo')
+        user = self._logins.user('demo')
+        made = [self._member(number, 'demo', last=True) for number in range(2)]
+        with hosts.killed_at_the_end([member.host for member in made]):
+            for member in made:
+                member.start()
+            for image in self._images.left:
+                for member in made:
+                    member.boot(user, image.id)
+                time.sleep(LAST_APART)
+            for member in made:
+                member.finish()
 
     def _remove_leftovers(self, site: layout.Site) -> None:
         """Do what CopyFailed says: remove what a broken copy left."""

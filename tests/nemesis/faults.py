@@ -12,7 +12,7 @@
 
 """Faults of the lab's services, drawn at random, each undone."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 import contextlib
 import dataclasses
 import pathlib
@@ -22,6 +22,7 @@ import subprocess
 
 from lab import layout
 from lab import programs
+from tests.nemesis import members
 from tests.nemesis import proxies
 from tests.rig import clusters
 
@@ -36,12 +37,13 @@ RECONNECTED = 60.0
 class Trouble:
     """One thing that is about to be broken, and is mended later.
 
-    :ivar image: id of the image that it is about, '' if it is about none
+    :ivar felt_by: the boots that can feel it, if not all: by what is noted
+        of each, as ``image`` or ``user``
     """
 
     begin: Callable[[], object]
     end: Callable[[], object]
-    image: str = ''
+    felt_by: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,12 +64,13 @@ class Fault:
         return self.name.split()[0]
 
 
-def _always(
+def always(
     name: str,
     begin: Callable[[], object],
     end: Callable[[], object],
     aftermath: float,
 ) -> Fault:
+    """One that befalls the same each time."""
     trouble = Trouble(begin, end)
     return Fault(name, lambda: trouble, aftermath)
 
@@ -83,18 +86,25 @@ def of_lab(where: layout.Layout) -> list[Fault]:
     marker = where.images / '.glance'
     return [
         *(fault for name in names for fault in _of_program(supervisor, name)),
-        _always(
+        always(
             'glance-api: all restarted at once',
             lambda: supervisor.restart(*apis),
             lambda: supervisor.start(*apis),
             LOCK,
         ),
-        _always('glance-api: no marker', marker.unlink, marker.touch, 60.0),
+        always('glance-api: no marker', marker.unlink, marker.touch, 60.0),
         *(_full_staging(api) for api in where.glance_apis),
+        *(
+            _without(supervisor, api, site.store)
+            for api in where.glance_apis
+            for site in where.sites
+        ),
         *(
             fault
             for site in where.sites
-            for fault in (_full_cluster(site), _shut_out(site))
+            for fault in (
+                *(_full_cluster(site), _shut_out(site), _other_key(site)),
+            )
         ),
     ]
 
@@ -110,9 +120,9 @@ def _of_program(
 
     # A copy that was under way may have held its image's lock.
     return (
-        _always(f'{name} killed', lambda: supervisor.kill(name), start, LOCK),
-        _always(f'{name} stopped', lambda: supervisor.stop(name), start, LOCK),
-        _always(
+        always(f'{name} killed', lambda: supervisor.kill(name), start, LOCK),
+        always(f'{name} stopped', lambda: supervisor.stop(name), start, LOCK),
+        always(
             f'{name} frozen',
             send(signal.SIGSTOP),
             send(signal.SIGCONT),
@@ -130,7 +140,7 @@ def of_proxies(made: Sequence[tuple[str, proxies.Proxy]]) -> list[Fault]:
         return lambda: setattr(proxy, 'mood', mood)
 
     return [
-        _always(
+        always(
             f'{name}-proxy {mood}',
             set_mood(proxy, mood),
             set_mood(proxy, None),
@@ -141,14 +151,23 @@ def of_proxies(made: Sequence[tuple[str, proxies.Proxy]]) -> list[Fault]:
     ]
 
 
-def of_hosts(
-    made: Sequence[tuple[str, Callable[[], None], Callable[[], None]]],
-) -> list[Fault]:
-    """Those of host processes: name, what freezes one, and what thaws it."""
-    return [
-        _always(f'{name} frozen', freeze, thaw, 60.0)
-        for name, freeze, thaw in made
-    ]
+def of_hosts(made: Sequence[members.Member]) -> list[Fault]:
+    """Those of host processes."""
+    return [fault for member in made for fault in _of_host(member)]
+
+
+def _of_host(member: members.Member) -> tuple[Fault, ...]:
+    host = member.host
+
+    def end_by(end: Callable[[], None]) -> Callable[[], None]:
+        return lambda: member.end_by(end)
+
+    # One that has led its site's copies has left its lease, and polls no more.
+    return (
+        always(f'{member.name} frozen', host.freeze, host.thaw, 60.0),
+        always(f'{member.name} killed', end_by(host.kill), member.start, 60.0),
+        always(f'{member.name} stopped', end_by(host.end), member.start, 60.0),
+    )
 
 
 def _full_staging(api: layout.GlanceApi) -> Fault:
@@ -157,7 +176,7 @@ def _full_staging(api: layout.GlanceApi) -> Fault:
     def run(*words: str | pathlib.Path) -> None:
         subprocess.run(words, check=True, timeout=60)
 
-    return _always(
+    return always(
         f'{api.name} staging full',
         lambda: run(
             *('mount', '-t', 'tmpfs', '-o', 'size=64k'),
@@ -166,6 +185,27 @@ def _full_staging(api: layout.GlanceApi) -> Fault:
         # What writes there still keeps it until it is done.
         lambda: run('umount', '--lazy', api.staging),
         60.0,
+    )
+
+
+def _without(
+    supervisor: programs.Supervisor, api: layout.GlanceApi, store: str
+) -> Fault:
+    """A glance-api that is configured with fewer stores than the others."""
+    path = api.directory / 'glance-api.conf'
+    with_all = path.read_text()
+    # Of a list with store file at its head.
+    without = with_all.replace(f', {store}:rbd', '', 1)
+
+    def go_on(conf: str) -> None:
+        path.write_text(conf)
+        supervisor.restart(api.name)
+
+    return always(
+        f'{api.name} without {store}',
+        lambda: go_on(without),
+        lambda: go_on(with_all),
+        LOCK,
     )
 
 
@@ -178,7 +218,7 @@ def _full_cluster(site: layout.Site) -> Fault:
         with clusters.Cluster(site) as cluster:
             cluster.empty()
 
-    return _always(f'ceph-osd-{site.name} full', fill, empty, LOCK)
+    return always(f'ceph-osd-{site.name} full', fill, empty, LOCK)
 
 
 def _shut_out(site: layout.Site) -> Fault:
@@ -192,10 +232,35 @@ def _shut_out(site: layout.Site) -> Fault:
         ):
             cluster.blocklist('nova')
 
-    return _always(
+    return always(
         f'ceph-osd-{site.name} blocklists clients',
         shut_out,
         lambda: None,
+        RECONNECTED,
+    )
+
+
+def _other_key(site: layout.Site) -> Fault:
+    """The key of Nova's cephx user is another; its keyring has the old one."""
+    keyring = site.keyring('client.nova')
+
+    def enter(key: str) -> None:
+        with clusters.Cluster(site) as cluster:
+            cluster.set_key('nova', key)
+
+    def rotate() -> None:
+        enter(clusters.random_key())
+        # Who is connected is not asked for the key again.
+        with (
+            clusters.Cluster(site) as cluster,
+            contextlib.suppress(AssertionError),
+        ):
+            cluster.blocklist('nova')
+
+    return always(
+        f"ceph-mon-{site.name} rotates Nova's key",
+        rotate,
+        lambda: enter(clusters.key_in(keyring)),
         RECONNECTED,
     )
 

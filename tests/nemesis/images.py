@@ -174,7 +174,9 @@ class Images:
                     return None
                 image = self._rng.choice(found)
                 return faults.Trouble(
-                    lambda: begin(image), lambda: end(image), image.id
+                    lambda: begin(image),
+                    lambda: end(image),
+                    {'image': image.id},
                 )
 
             return faults.Fault(name, draw, aftermath)

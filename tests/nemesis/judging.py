@@ -35,20 +35,26 @@ GROWTH = 1.5
 #: Bytes, descriptors or threads that are no growth.
 NO_GROWTH = {'rss': 32 << 20, 'fds': 24, 'threads': 24}
 
+#: Samples of a third of a process' life that are too few to tell.
+SETTLED = 10
+
 #: Seconds for which an answer about an image may be out of date.
 LATE = 5.0
 
 #: What faults explain an error, by its class: how their names begin. An error
 #: that is not here is one that no fault of a run explains.
-GLANCE = ('glance-api', 'keystone', 'mariadb')
-CEPH = ('ceph-mon', 'ceph-osd')
-NOVA = ('mariadb', 'rabbitmq', 'compute-')
+GLANCE = ('glance-api', 'keystone', 'mariadb', 'network')
+CEPH = ('ceph-mon', 'ceph-osd', 'network')
+NOVA = ('mariadb', 'rabbitmq', 'compute-', 'network')
+#: What kills a host's process is about itself.
+KILLS = ('killed', 'stopped')
+REVOKED = tuple(f'token-of-{name} revoked' for name in ('demo', 'other'))
 CAUSES: dict[str, tuple[str, ...]] = {
     'GlanceUnavailable': GLANCE,
     'KeystoneUnavailable': GLANCE,
     'StoreUnavailable': GLANCE,
     'RequestFailed': (*GLANCE, *CEPH),
-    'TokenRefused': GLANCE,
+    'TokenRefused': (*GLANCE, *REVOKED),
     'CopyFailed': (*GLANCE, *CEPH),
     'CopyStalled': (*GLANCE, *CEPH),
     'CopyTimedOut': (*GLANCE, *CEPH, 'host-'),
@@ -78,20 +84,32 @@ def every_boot_ends(events: Sequence[Event]) -> Iterator[str]:
     spells = _spells(events)
     for boot in _of(events, 'boot'):
         seconds = boot.details.get('seconds')
+        host = boot.details['host']
         if seconds is None:
-            yield f'{boot.about} did not end'
+            if not any(
+                fault.about in [f'{host} {how}' for how in KILLS]
+                and fault.at >= boot.at
+                for fault, _ in spells
+            ):
+                yield f'{boot.about} did not end'
             continue
         bound = boot.details['timeout'] + SLACK
         # It does nothing while its host is frozen.
         bound += sum(
             mended - fault.at
             for fault, mended in spells
-            if fault.about == f'{boot.details["host"]} frozen'
+            if fault.about == f'{host} frozen'
             and fault.at <= _ended(boot)
             and boot.at <= mended
         )
         if seconds > bound:
             yield f'{boot.about} took {seconds:.0f} s, bound {bound:.0f} s'
+
+
+def no_host_dies(events: Sequence[Event]) -> Iterator[str]:
+    """No process of a host ends by itself."""
+    for crash in _of(events, 'crash'):
+        yield f'{crash.about} ended with {crash.details["code"]}'
 
 
 def errors_are_documented(events: Sequence[Event]) -> Iterator[str]:
@@ -122,7 +140,7 @@ def nobody_boots_without_the_right(events: Sequence[Event]) -> Iterator[str]:
     images, spells = _by_name(events, 'image'), _spells(events)
     gone = {event.about: event.at for event in _of(events, 'gone')}
     for boot in _of(events, 'boot'):
-        if boot.details.get('error'):
+        if not _has_disk(boot):
             continue
         name = boot.details['image']
         for error in _own_errors(boot, images) & FINAL:
@@ -131,7 +149,7 @@ def nobody_boots_without_the_right(events: Sequence[Event]) -> Iterator[str]:
             yield f'{boot.about} has a disk of {name}, which was gone'
         for fault, mended in spells:
             if (
-                fault.details.get('image') == name
+                _felt_by(fault).get('image') == name
                 and fault.about.startswith(_hides_from(boot))
                 and fault.at < boot.at - LATE
                 and _ended(boot) < mended
@@ -160,7 +178,7 @@ def disks_are_clones(events: Sequence[Event]) -> Iterator[str]:
     images = {
         boot.about: boot.details['image']
         for boot in _of(events, 'boot')
-        if not boot.details.get('error')
+        if _has_disk(boot)
     }
     seen = {disk.about: disk.details['parent'] for disk in _of(events, 'disk')}
     for name, image in images.items():
@@ -183,7 +201,7 @@ def copies_are_whole(events: Sequence[Event]) -> Iterator[str]:
 def a_copy_is_made_once(events: Sequence[Event]) -> Iterator[str]:
     """Of an image to a store, unless half of the image was deleted."""
     halved = {
-        fault.details['image']
+        _felt_by(fault)['image']
         for fault in _of(events, 'fault')
         if fault.about == 'deleted'
     }
@@ -218,20 +236,23 @@ def nothing_is_left(events: Sequence[Event]) -> Iterator[str]:
 
 
 def hosts_level_off(events: Sequence[Event]) -> Iterator[str]:
-    """A host needs no more of anything at the end than half-way."""
-    by_host: dict[str, list[Event]] = {}
+    """A process needs no more of anything in the end than half-way.
+
+    By the least of each time: boots that wait for one another have threads.
+    """
+    by_process: dict[str, list[Event]] = {}
     for sample in _of(events, 'sample'):
-        by_host.setdefault(sample.about, []).append(sample)
-    for host, samples in by_host.items():
+        by_process.setdefault(sample.about, []).append(sample)
+    for process, samples in by_process.items():
         third = len(samples) // 3
+        if third < SETTLED:
+            continue
         for name, free in NO_GROWTH.items():
             values = [sample.details[name] for sample in samples]
-            middle, last = values[third : 2 * third], values[2 * third :]
-            if not third:
-                continue
-            before, now = max(middle), max(last)
+            before = min(values[third : 2 * third])
+            now = min(values[2 * third :])
             if now > max(GROWTH * before, free):
-                yield f'{name} of {host} grew from {before} to {now}'
+                yield f'{name} of {process} grew from {before} to {now}'
 
 
 def all_is_well_at_the_end(events: Sequence[Event]) -> Iterator[str]:
@@ -251,6 +272,7 @@ Check = Callable[[Sequence[Event]], Iterator[str]]
 
 CHECKS: tuple[Check, ...] = (
     every_boot_ends,
+    no_host_dies,
     errors_are_documented,
     errors_are_true,
     nobody_boots_without_the_right,
@@ -279,6 +301,12 @@ def _of(events: Sequence[Event], what: str) -> list[Event]:
 
 def _message(boot: Event) -> str:
     return str(boot.details.get('message', ''))[:200]
+
+
+def _has_disk(boot: Event) -> bool:
+    return not boot.details.get('error') and (
+        boot.details.get('seconds') is not None
+    )
 
 
 def _ended(boot: Event) -> float:
@@ -322,13 +350,12 @@ def _spells(events: Sequence[Event]) -> list[tuple[Event, float]]:
     ends = _of(events, 'mended')
 
     def mended(fault: Event) -> float:
-        image = fault.details.get('image', '')
         return min(
             (
                 event.at
                 for event in ends
                 if event.about == fault.about
-                and event.details.get('image', '') == image
+                and _felt_by(event) == _felt_by(fault)
                 and event.at >= fault.at
             ),
             default=math.inf,
@@ -337,15 +364,20 @@ def _spells(events: Sequence[Event]) -> list[tuple[Event, float]]:
     return [(fault, mended(fault)) for fault in _of(events, 'fault')]
 
 
+def _felt_by(event: Event) -> dict[str, str]:
+    """Which boots may feel a fault, by their details; {} for all."""
+    found: dict[str, str] = event.details.get('felt_by', {})
+    return found
+
+
 def _is_felt(fault: Event, mended: float, boot: Event) -> bool:
     """Whether a boot may have felt a fault."""
     felt = AFTERMATH
-    if boot.details['error'] in OF_LOCKS:
+    if boot.details['error'] in OF_LOCKS or fault.about in REVOKED:
         # What was killed in the middle of a copy has left its lock.
         felt = max(fault.details.get('aftermath', 0.0), felt)
-    image = boot.details['image']
     return (
-        fault.details.get('image', image) == image
+        _felt_by(fault).items() <= boot.details.items()
         and fault.at <= _ended(boot)
         and boot.at <= mended + felt
     )

@@ -54,7 +54,7 @@ def test_a_seed_draws_the_same_each_time(proxy):
 def test_each_victim_is_drawn_as_often_however_many_faults_it_has(proxy):
     possible = [
         *faults.of_proxies([('glance-api-1', proxy)]),
-        *faults.of_hosts([('host-0', list, list)]),
+        faults.always('host-0 frozen', list, list, 60.0),
     ]
     count = 1000
     hosts = sum(

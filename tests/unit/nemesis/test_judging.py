@@ -52,12 +52,12 @@ def disk(parent=('images', IMAGE, 'snap')):
     return events.Event(900.0, 'disk', 'disk', {'parent': list(parent)})
 
 
-def fault(name, at=95.0, mended=105.0, **details):
+def fault(name, at=95.0, mended=105.0, aftermath=0.0, **felt_by):
     return [
-        events.Event(at, 'fault', name, details),
         events.Event(
-            mended, 'mended', name, {'image': details.get('image', '')}
+            at, 'fault', name, {'felt_by': felt_by, 'aftermath': aftermath}
         ),
+        events.Event(mended, 'mended', name, {'felt_by': felt_by}),
     ]
 
 
@@ -65,7 +65,8 @@ def samples(name, values):
     least = {'rss': 1, 'fds': 1, 'threads': 1}
     return [
         events.Event(number, 'sample', 'host-0', {**least, name: value})
-        for number, value in enumerate(values)
+        for value in values
+        for number in range(judging.SETTLED)
     ]
 
 
@@ -91,6 +92,23 @@ def test_a_boot_may_take_longer_by_what_its_host_was_frozen(mended, found):
 def test_that_another_host_was_frozen_is_no_reason_to_take_longer():
     run = [*fault('host-1 frozen', 100.0, 300.0), boot(seconds=400), disk()]
     assert broken(*run) == {'every_boot_ends'}
+
+
+@pytest.mark.parametrize('how', judging.KILLS)
+@pytest.mark.parametrize(('at', 'found'), [(99.0, 1), (101.0, 0)])
+def test_a_boot_may_go_with_its_host_but_not_after_it(how, at, found):
+    run = [*fault(f'host-0 {how}', at), boot(seconds=None)]
+    assert broken(*run) == ({'every_boot_ends'} if found else set())
+
+
+def test_that_another_host_was_killed_is_no_reason_not_to_end():
+    run = [*fault('host-1 killed', 101.0), boot(seconds=None)]
+    assert broken(*run) == {'every_boot_ends'}
+
+
+def test_a_host_that_dies_by_itself_is_found():
+    run = [events.Event(100.0, 'crash', 'host-0', {'code': -11})]
+    assert broken(*run) == {'no_host_dies'}
 
 
 @pytest.mark.parametrize('error', ['KeyError', 'ImageUnacceptable'])
@@ -177,6 +195,19 @@ def test_a_fault_that_was_mended_long_ago_explains_nothing():
 def test_a_fault_of_another_image_explains_nothing():
     run = [*fault('deleted', image='another'), boot(error='ImageGone')]
     assert broken(*run) == {'errors_are_true'}
+
+
+@pytest.mark.parametrize(
+    ('name', 'user', 'found'),
+    [
+        ('token-of-demo revoked', 'demo', 0),
+        ('token-of-demo revoked', 'other', 1),
+        ('token-of-demo short', 'demo', 1),
+    ],
+)
+def test_a_token_is_refused_to_whose_was_revoked(name, user, found):
+    run = [*fault(name, user=user), boot(error='TokenRefused')]
+    assert broken(*run) == ({'errors_are_true'} if found else set())
 
 
 def test_a_fault_is_over_when_it_was_mended_for_its_own_image():
