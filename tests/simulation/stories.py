@@ -96,6 +96,11 @@ OF_IMAGE = (
 OF_PROJECT = (Kind.EXPIRED, Kind.OVER_QUOTA)
 OF_HOST = (Kind.HOST_FROZEN, Kind.HOST_KILLED)
 
+#: Faults of a glance-api that last, and are felt only by who asks at the right
+#: moment: drawn so many times as often as others.
+LASTING = (Kind.FROZEN, Kind.BEHIND)
+OFTEN = 3
+
 #: The projects: the first owns all images.
 PROJECTS = ('demo', 'other')
 
@@ -279,7 +284,7 @@ def _faults(rng: random.Random, story: Story) -> Sequence[Fault]:
     """A fault, or the same one of all glance-apis."""
     of, kinds = rng.choice(
         (
-            *((story.apis, OF_API),) * 6,
+            *((story.apis, (*OF_API, *LASTING * (OFTEN - 1))),) * 6,
             *((story.sites, OF_SITE),) * 2,
             *(([image.name for image in story.images], OF_IMAGE),) * 2,
             (PROJECTS, OF_PROJECT),
@@ -290,7 +295,8 @@ def _faults(rng: random.Random, story: Story) -> Sequence[Fault]:
     targets = [rng.choice(of)]
     if kind in OF_API and rng.random() < 0.2:
         targets = list(of)
-    seconds = rng.choice((1.0, 10.0, 45.0, 150.0)) * rng.uniform(0.5, 1.5)
+    lengths = (45.0, 150.0) if kind in LASTING else (1.0, 10.0, 45.0, 150.0)
+    seconds = rng.choice(lengths) * rng.uniform(0.5, 1.5)
     # Before all boots, at a turn of one of them, or at any time.
     begun = rng.choice(story.boots).at
     at = rng.choice(
