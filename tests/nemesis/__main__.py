@@ -383,9 +383,15 @@ def _figures(found: list[events.Event]) -> dict[str, int]:
     for event in found:
         name = event.what
         if event.what == 'boot':
-            name = f'boots: {event.details["error"] or "disk"}'
+            name = f'boots: {_outcome(event)}'
         figures[name] = figures.get(name, 0) + 1
     return figures
+
+
+def _outcome(boot: events.Event) -> str:
+    if boot.details['seconds'] is None:
+        return 'went with its host'
+    return str(boot.details['error'] or 'disk')
 
 
 if __name__ == '__main__':
