@@ -28,7 +28,7 @@ fi
 record=(--json tests/last-full-run.json --planned "install pep8 docs unit
     simulate packaging lab functional leaks fuzz faults lives nova31 nova32
     nova33 older novas-driver tempest leaks-all unit-eventlet install-cinder
-    cinder install-nfs nfs debian13-demo debian13-down debian13
+    cinder install-nfs nfs nemesis debian13-demo debian13-down debian13
     debian13-of-ceph ceph20-fetch ceph20-client-install ceph20-demo ceph20
     ceph20-leaks ceph20-down ceph20-keys ceph20-client ceph20-client-of-16")
 install_stage || conclude "${record[@]}"
@@ -64,5 +64,6 @@ stage cinder 40 tools/own-lab.sh --with=cinder \
 stage install-nfs 10 tools/install.sh --with nfs
 stage nfs 30 tools/own-lab.sh \
     "$venv/bin/pytest" -m nfs "${lab_tests[@]}"
+stage nemesis 45 tools/own-lab.sh tools/nemesis.sh --minutes 15
 platform_stages
 conclude "${record[@]}"
