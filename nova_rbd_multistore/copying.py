@@ -558,7 +558,13 @@ class Copy:
         holder = self._holder(tasks)
         if self._pace.is_timed_out:
             raise self._timed_out(holder)
-        if self._record == before and not (holder and holder.quiet):
+        # A glance-api that was frozen answers late, and copies on as it does.
+        self._look_into_cluster()
+        if (
+            self._pace.is_over
+            and self._record == before
+            and not (holder and holder.quiet)
+        ):
             stalled = self._stalled(holder, tasks)
             if stalled is not None:
                 raise stalled

@@ -240,6 +240,24 @@ def test_when_bytes_arrive_no_more_glance_is_asked(site):
     assert after[0] - began <= 100 + 2 * 15 + 1
 
 
+def test_bytes_that_arrive_again_as_glance_answers_are_no_stall(site):
+    site.api.pace.upload = 40
+    site.somebody_copies(endpoint='glance-a')
+    site.clock.after(5, lambda: site.api.freeze('glance-a'))
+    show, stalls_at = site.glance.record, site.clock.now + 300
+
+    def show_late(image):
+        # A glance-api that was frozen goes on with copies as it answers.
+        if site.clock.now >= stalls_at:
+            site.api.thaw('glance-a')
+            site.clock.advance(1)
+        return show(image)
+
+    site.glance.record = show_late
+    site.copy()
+    assert site.record().holds('west')
+
+
 def looks_between(site, begin, end):
     """How often a copy looks between two seconds of its life."""
     looks = []
