@@ -560,9 +560,15 @@ class Copy:
             raise self._timed_out(holder)
         # A glance-api that was frozen answers late, and copies on as it does.
         self._look_into_cluster()
+        told_more = (
+            holder is not None
+            and self._holding is not None
+            and holder.task != self._holding
+        )
         if (
             self._pace.is_over
             and self._record == before
+            and not told_more
             and not (holder and holder.quiet)
         ):
             stalled = self._stalled(holder, tasks)

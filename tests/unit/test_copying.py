@@ -258,6 +258,16 @@ def test_bytes_that_arrive_again_as_glance_answers_are_no_stall(site):
     assert site.record().holds('west')
 
 
+def test_a_task_that_has_just_told_of_more_is_no_stall(site):
+    # It tells how far it is once a minute, and is at another store first.
+    site.api.pace.upload = 150
+    both = {**TO_WEST, 'stores': ['east', 'west']}
+    site.api.import_image(site.glance.requester, site.image.id, both)
+    site.clock.advance(19)
+    site.copy(stall_timeout=60)
+    assert site.record().holds('west')
+
+
 def looks_between(site, begin, end):
     """How often a copy looks between two seconds of its life."""
     looks = []
