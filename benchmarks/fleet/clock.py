@@ -19,6 +19,7 @@ import contextlib
 import datetime
 import heapq
 import itertools
+import math
 from typing import Any, Protocol, TypeVar
 
 import greenlet
@@ -53,8 +54,12 @@ class Clock:
 
     def after(self, seconds: float, event: Callable[[], object]) -> None:
         """Have ``event`` run when so much time has passed."""
-        due = (self.now + seconds, next(self._order), event)
-        heapq.heappush(self._due, due)
+        at = self.now + seconds
+        if seconds > 0:
+            # However little that is: who waits for what is left of a time
+            # would wait for ever.
+            at = max(at, math.nextafter(self.now, math.inf))
+        heapq.heappush(self._due, (at, next(self._order), event))
 
     def start(self, program: Callable[[], object]) -> None:
         """Run a program that may sleep, beginning at this moment."""

@@ -199,8 +199,11 @@ def a_pause_is_kept(history: History) -> Iterator[str]:
                 f'{request.host} asked {request.api} at {request.at:.1f}, '
                 f'which had wanted a pause at {told:.1f}'
             )
-        if request.status == 503 and history.spells_of(
-            Kind.BUSY, began=request.at, ended=request.ended
+        if request.status == 503 and any(
+            spell.target == request.api
+            for spell in history.spells_of(
+                Kind.BUSY, began=request.at, ended=request.ended
+            )
         ):
             pauses[key] = min(request.ended, pauses.get(key, request.ended))
         elif told is not None and request.at >= told + processes.PAUSE:
@@ -325,8 +328,22 @@ def _none_is_fit(history: History, boot: histories.Boot) -> bool:
 
 
 def _all_fail(history: History, boot: histories.Boot) -> bool:
-    """Whether each glance-api failed at requests, and not for a moment."""
-    at = _ended(boot) - pace.SETTLES_IN / 2
+    """Whether each glance-api failed at requests, and not for a moment.
+
+    When the last request failed: what another has not answered until the end
+    of the boot is a failure, too.
+    """
+    failed = max(
+        (
+            request.ended
+            for request in history.requests
+            if request.host == boot.host
+            and request.status == 500
+            and request.ended <= _ended(boot)
+        ),
+        default=_ended(boot),
+    )
+    at = failed - pace.SETTLES_IN / 2
     return at > _watched_since(history, boot) and all(
         any(
             spell.target == api

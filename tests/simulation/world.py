@@ -51,8 +51,10 @@ WORKERS = 16
 #: Seconds from the end of all faults and boots to the last boots.
 REST = 65.0
 
-#: How often somebody boots again who was told to.
+#: How often somebody boots again who was told to, and seconds from one boot to
+#: the next where the error gives no time.
 PATIENCE = 12
+LATER = 300.0
 
 #: Steps of a run after which something goes round in circles.
 MOST_STEPS = 400_000
@@ -407,6 +409,8 @@ class World:
                 site not in made.locations
             ):
                 self.sites[site].remove(made.id)
+            elif ended.outcome == 'CopyTimedOut':
+                self.clock.sleep(LATER)
             elif ended.outcome == 'NotInCluster':
                 made.locations.pop(site, None)
 

@@ -45,6 +45,19 @@ def test_what_is_due_at_one_moment_runs_in_the_order_asked_for(clock):
     assert ran == [0, 1, 2, 3, 4]
 
 
+def test_time_passes_however_little_is_waited(clock):
+    after = []
+
+    def program():
+        clock.sleep(146.0)
+        clock.sleep(1e-20)
+        after.append(clock.now)
+
+    clock.start(program)
+    clock.run()
+    assert after[0] > 146.0
+
+
 def test_what_a_program_raises_ends_the_run(clock):
     def program():
         clock.sleep(1.0)

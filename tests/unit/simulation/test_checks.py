@@ -260,6 +260,16 @@ def test_a_fault_of_a_moment_is_no_reason_to_give_requests_up(told):
     assert told.broken == {'an_error_is_true'}
 
 
+@pytest.mark.parametrize('answer', [500, 200])
+def test_requests_have_failed_when_the_last_of_them_did(told, answer):
+    told.boot('RequestFailed', ended=1300.0)
+    told.request(1009.0, answer)
+    for api in STORY.apis:
+        told.spell(Kind.DEADLOCKED, api)
+    found = {'an_error_is_true'} if answer == 200 else set()
+    assert told.broken == found
+
+
 def test_bad_health_is_no_reason_for_no_answer(told):
     told.boot('GlanceUnavailable')
     for api in STORY.apis:
@@ -310,6 +320,13 @@ def test_a_question_after_a_pause_or_to_another_is_none_within(told, at, api):
     told.spell(Kind.BUSY, 'api-1')
     told.request(1001.0, 503)
     told.request(at, 200, api)
+    assert told.broken == set()
+
+
+def test_one_that_says_503_while_another_wants_a_pause_wants_none(told):
+    told.spell(Kind.BUSY, 'api-2')
+    told.request(1001.0, 503)
+    told.request(1002.0, 200)
     assert told.broken == set()
 
 
