@@ -363,16 +363,25 @@ class ImageHeld(CopyTimedOut):
 
     :param holder: what that does, for people
     :param task: id of its task in Glance
+    :param until: when Glance will let another request take over, UTC; None if
+        Glance does not show it
     """
 
     msg_fmt = (
         'Copy not begun after %(seconds)s s, %(progress)s '
         '(image %(image)s, store %(store)s). Boot again when that has '
-        'ended, or raise [libvirt] images_rbd_glance_copy_timeout.'
+        'ended, or raise [libvirt] images_rbd_glance_copy_timeout. If its '
+        'glance-api is gone, it can be taken over %(until)s.'
     )
 
     def __init__(
-        self, image: str, store: str, seconds: float, holder: str, task: str
+        self,
+        image: str,
+        store: str,
+        seconds: float,
+        holder: str,
+        task: str,
+        until: datetime.datetime | None,
     ) -> None:
         super().__init__(
             image,
@@ -380,6 +389,7 @@ class ImageHeld(CopyTimedOut):
             seconds,
             f'the image is held by {text.printable(holder, 80)} '
             f'(Glance task {text.printable(task, 36)})',
+            until=_takeover(True, until),
         )
 
 

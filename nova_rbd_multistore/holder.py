@@ -124,7 +124,12 @@ class Holder:
         """
         if not self.brings:
             return exceptions.ImageHeld(
-                self.image, self.store, seconds, str(self), self.lock
+                self.image,
+                self.store,
+                seconds,
+                str(self),
+                self.lock,
+                self.task.lock_kept_until if self.task else None,
             )
         if self.task is not None and self.task.queued:
             return exceptions.CopyQueued(

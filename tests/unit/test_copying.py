@@ -1507,6 +1507,17 @@ def test_at_the_timeout_a_copy_to_another_store_is_named(site):
         site.copy()
 
 
+def test_at_the_timeout_it_is_said_when_a_dead_holder_can_be_replaced(site):
+    site.api.hold(site.image, 10_000)
+    site.api.kill()
+    kept_until = site.task.updated_at + task_values.LOCK_KEPT
+    with pytest.raises(exceptions.ImageHeld) as caught:
+        site.copy()
+    assert f'taken over at {kept_until:%Y-%m-%d %H:%M:%S} UTC' in str(
+        caught.value
+    )
+
+
 def test_a_lock_left_by_something_else_that_has_ended_stalls(site):
     task = site.api.hold(site.image, 10_000)
     site.api._say(task, 'failure', 'its data is gone')

@@ -95,7 +95,8 @@ INSTANCES = {
     ),
     'ImageHeld': (
         lambda text: exceptions.ImageHeld(
-            IMAGE, STORE, 600, text or 'the hashing of a location', TASK
+            *(IMAGE, STORE, 600, text or 'the hashing of a location'),
+            *(TASK, NOON),
         ),
         'not begun after 600 s, the image is held by the hashing of a loc',
     ),
