@@ -354,7 +354,12 @@ def _all_fail(history: History, boot: histories.Boot) -> bool:
 
 
 def _failed(history: History, boot: histories.Boot) -> bool:
-    """Whether a copy failed, in each glance-api that could have made it."""
+    """Whether a copy failed, in each glance-api that could have made it.
+
+    Or has come, and gone again: Glance has deleted a half of the image.
+    """
+    if _is_gone_again(history, boot):
+        return True
     failed = {
         copy.api
         for copy in history.copies
@@ -384,6 +389,21 @@ def _failed(history: History, boot: histories.Boot) -> bool:
         )
     }
     return in_the_way or failed | unfit >= set(history.story.apis)
+
+
+def _is_gone_again(history: History, boot: histories.Boot) -> bool:
+    return any(
+        copy.succeeded
+        and (copy.image, copy.store) == (boot.image, boot.site)
+        and any(
+            change.what == 'gone'
+            and (change.image, change.store) == (boot.image, boot.site)
+            and copy.ended is not None
+            and copy.ended <= change.at <= _ended(boot)
+            for change in history.changes
+        )
+        for copy in history.copies
+    )
 
 
 def _has_stalled(history: History, boot: histories.Boot) -> bool:

@@ -270,6 +270,14 @@ def test_requests_have_failed_when_the_last_of_them_did(told, answer):
     assert told.broken == found
 
 
+@pytest.mark.parametrize(('gone_at', 'found'), [(1004.0, 0), (1002.0, 1)])
+def test_a_copy_that_is_gone_again_has_failed(told, gone_at, found):
+    told.boot('CopyFailed')
+    told.copy((1003.0, 'success', ''))
+    told.change('gone', gone_at)
+    assert told.broken == ({'an_error_is_true'} if found else set())
+
+
 def test_bad_health_is_no_reason_for_no_answer(told):
     told.boot('GlanceUnavailable')
     for api in STORY.apis:
