@@ -210,6 +210,11 @@ class Copy:
             )
         except task_values.NoneLeft:
             raise self._failure() from None
+        except exceptions.CopyForbidden as exc:
+            # Perhaps for a moment: while Keystone does not answer it, Glance
+            # takes Nova's service token for none.
+            self._meet(exc)
+            return
         except exceptions.GlanceUnavailable as exc:
             self._obstacle = exc
             if self._request.failures:

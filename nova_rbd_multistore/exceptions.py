@@ -457,8 +457,8 @@ class CopyForbidden(CopyError, NotForThisUser):
         'Glance forbids the copy: policy copy_image does not admit this '
         'request (image %(image)s, store %(store)s). Check that it has '
         '"or service_roles:service", that [service_user] '
-        'send_service_user_token is True, and that its user has the role '
-        'service.'
+        'send_service_user_token is True, that its user has the role '
+        'service, and that Keystone answers Glance.'
     )
 
 
@@ -479,8 +479,8 @@ class LocationsForbidden(NotForThisUser):
         'Glance hides where the image lies: policy fetch_image_location '
         'does not admit this request (image %(image)s). Check that it has '
         '"or service_roles:service", that [service_user] '
-        'send_service_user_token is True, and that its user has the role '
-        'service.'
+        'send_service_user_token is True, that its user has the role '
+        'service, and that Keystone answers Glance.'
     )
 
 

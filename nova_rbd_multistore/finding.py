@@ -253,7 +253,10 @@ class Finder:
     ) -> tuple[image_values.ImageRecord, list[location.RbdLocation]]:
         record, wait_for_locations = images.record_and_locations(image)
         source.require_active(record)
-        locations = wait_for_locations()
+        try:
+            locations = wait_for_locations()
+        except exceptions.LocationsForbidden:
+            locations = self._locations(images, record)
         # Before the format: one that cannot be cloned may be downloaded.
         found = self._among(locations, record)
         source.require_cloneable(record)
@@ -384,14 +387,21 @@ class Finder:
         """Ask Glance, again if its answer is older than what is known.
 
         Another glance-api than before may have answered, from a replica of the
-        database that lags behind. After a while, it is believed.
+        database that lags behind. Or it took Nova's service token for none:
+        while Keystone does not answer it, it goes on with the user's alone,
+        which it knows. After a while, it is believed.
         """
         believe_at = self._time.clock() + pace.SETTLES_IN
         pause = pace.FIRST_RECHECK
         while True:
-            answer = ask()
-            if is_of_now(answer) or self._time.clock() >= believe_at:
-                return answer
+            try:
+                answer = ask()
+            except exceptions.LocationsForbidden:
+                if self._time.clock() >= believe_at:
+                    raise
+            else:
+                if is_of_now(answer) or self._time.clock() >= believe_at:
+                    return answer
             self._time.sleep(pause)
             pause *= 2
 

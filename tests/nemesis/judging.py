@@ -45,6 +45,9 @@ LATE = 5.0
 #: that is not here is one that no fault of a run explains.
 GLANCE = ('glance-api', 'keystone', 'mariadb', 'network')
 CEPH = ('ceph-mon', 'ceph-osd', 'network')
+#: What Keystone cannot tell Glance, whether a service token is good, Glance
+#: takes for a no.
+KEYSTONE = ('keystone', 'mariadb', 'network')
 NOVA = ('mariadb', 'rabbitmq', 'compute-', 'network')
 #: What kills a host's process is about itself.
 KILLS = ('killed', 'stopped')
@@ -55,6 +58,8 @@ CAUSES: dict[str, tuple[str, ...]] = {
     'StoreUnavailable': GLANCE,
     'RequestFailed': (*GLANCE, *CEPH),
     'TokenRefused': (*GLANCE, *REVOKED),
+    'LocationsForbidden': KEYSTONE,
+    'CopyForbidden': KEYSTONE,
     'CopyFailed': (*GLANCE, *CEPH),
     'CopyStalled': (*GLANCE, *CEPH),
     'CopyTimedOut': (*GLANCE, *CEPH, 'host-'),

@@ -1507,6 +1507,32 @@ def test_at_the_timeout_a_copy_to_another_store_is_named(site):
         site.copy()
 
 
+def forbid_copies(site, seconds):
+    """Glance takes Nova's service token for none: Keystone does not answer."""
+    request, until = site.glance.request_copy, site.clock.now + seconds
+
+    def forbidden(image, store, *question):
+        if site.clock.now < until:
+            raise exceptions.CopyForbidden(image, store)
+        return request(image, store, *question)
+
+    site.glance.request_copy = forbidden
+
+
+def test_a_copy_that_is_forbidden_for_a_moment_is_requested_again(site):
+    forbid_copies(site, 6)
+    site.copy()
+    assert site.statuses == [202]
+
+
+def test_a_copy_that_stays_forbidden_is(site):
+    forbid_copies(site, 10_000)
+    began = site.clock.now
+    with pytest.raises(exceptions.CopyForbidden):
+        site.copy()
+    assert site.clock.now - began <= 2 * pace.SETTLES_IN
+
+
 def test_at_the_timeout_it_is_said_when_a_dead_holder_can_be_replaced(site):
     site.api.hold(site.image, 10_000)
     site.api.kill()

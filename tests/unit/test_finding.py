@@ -768,6 +768,51 @@ def test_a_host_takes_old_locations_for_no_mismatch(
     assert bring(this_host, context, cloud.api.add_image('file'))
 
 
+# A Glance that Keystone does not answer
+
+
+class Keyless(glance.Glance):
+    """Glance, which takes Nova's service token for none.
+
+    :param seconds: for which it does
+    """
+
+    def __init__(self, images, clock, seconds):
+        self._images = images
+        self._clock = clock
+        self._until = clock.now + seconds
+
+    def record_and_locations(self, image):
+        return self._images.record(image), lambda: self.locations(image)
+
+    def locations(self, image):
+        if self._clock.now < self._until:
+            raise exceptions.LocationsForbidden(image)
+        return self._images.locations(image)
+
+
+def find_keyless(this_host, cloud, context, seconds):
+    image = cloud.api.add_image('file', 'west')
+    images = this_host.access.as_user_of(context)
+    keyless = Keyless(images, cloud.clock, seconds)
+    _, found = this_host.finder.find(keyless, image.id)
+    return found
+
+
+def test_locations_that_are_forbidden_for_a_moment_are_asked_for_again(
+    this_host, cloud, context
+):
+    (found,) = find_keyless(this_host, cloud, context, 6)
+    assert found.fsid == 'fsid-west'
+
+
+def test_locations_that_stay_forbidden_are(this_host, cloud, context):
+    began = cloud.clock.now
+    with pytest.raises(exceptions.LocationsForbidden):
+        find_keyless(this_host, cloud, context, 1000)
+    assert cloud.clock.now - began <= 2 * pace.SETTLES_IN
+
+
 # Odd locations
 
 
