@@ -20,6 +20,7 @@ import pytest
 
 from lab import cloud
 from tests.rig import clusters
+from tests.rig import relays
 
 pytestmark = pytest.mark.fault
 
@@ -89,3 +90,29 @@ def test_a_token_that_is_revoked_during_the_wait_ends_it(
     (boot,) = host.outcomes()
 
     assert boot.error == 'TokenRefused'
+
+
+def test_a_keystone_that_fails_glance_for_some_seconds_is_waited_for(
+    upload, make_host, make_glance, admin, demo, demo_user, where, west
+):
+    image = upload(store='west')
+    with relays.Failing(where.url('keystone')).run() as keystone:
+        glance = make_glance(
+            keystone_authtoken={
+                'auth_type': 'admin_token',
+                'endpoint': f'{keystone.url}/v3',
+                'token': admin.session.get_token(),
+            }
+        )
+        # So it knows the user's token, and not yet Nova's.
+        url = f'{glance.url}/v2/images/{image.id}'
+        demo.session.get(url).raise_for_status()
+        keystone.fails = True
+        host = make_host('west-1', glance__endpoint_override=glance.url)
+        host.start(demo_user, [image.id])
+        host.wait_for_log('not authorized to complete fetch_image_location')
+        keystone.fails = False
+        (boot,) = host.outcomes()
+
+    assert boot.error is None, boot.message
+    assert west.parent(boot.disk) == clusters.of_glance(image.id)

@@ -250,6 +250,24 @@ class LosesTheBeginning(Relay):
         return super().ask(request, body)
 
 
+class Failing(Relay):
+    """Answers 500 for as long as it is to.
+
+    :ivar fails: whether it is
+    """
+
+    def __init__(self, behind: str) -> None:
+        super().__init__(behind)
+        self.fails = False
+
+    def ask(
+        self,
+        request: http.server.BaseHTTPRequestHandler,
+        body: bytes | Iterable[bytes],
+    ) -> tuple[int, dict[str, str], bytes]:
+        return (500, {}, b'') if self.fails else super().ask(request, body)
+
+
 class Unwell(Relay):
     """Never answers ``/healthcheck``, as where a file system hangs."""
 
