@@ -47,12 +47,18 @@ def account(user: str, where: layout.Layout | None = None) -> Account:
 
 
 def connect(
-    user: str, where: layout.Layout | None = None
+    user: str,
+    where: layout.Layout | None = None,
+    timeout: float | None = None,
 ) -> connection.Connection:
-    """Log in as 'admin', 'demo' or 'other'."""
+    """Log in as 'admin', 'demo' or 'other'.
+
+    :param timeout: seconds for an answer, None for any time
+    """
     return openstack.connect(
         load_envvars=False,
         load_yaml_config=False,
         region_name=layout.REGION,
+        api_timeout=timeout,
         auth=dataclasses.asdict(account(user, where)),
     )

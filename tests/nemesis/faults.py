@@ -20,6 +20,9 @@ import random
 import signal
 import subprocess
 
+from openstack import connection
+
+from lab import cloud
 from lab import layout
 from lab import programs
 from tests.nemesis import members
@@ -31,6 +34,16 @@ LOCK = 3600.0
 
 #: Seconds until a connection that was shut out is made anew.
 RECONNECTED = 60.0
+
+
+#: Seconds for an answer of an API. It may never come: of a connection that was
+#: broken while no packet got through, only one end knows.
+ANSWERED = 120.0
+
+
+def connect(user: str, where: layout.Layout) -> connection.Connection:
+    """Log in as 'admin', 'demo' or 'other', to services that may hang."""
+    return cloud.connect(user, where, ANSWERED)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,7 +22,6 @@ import uuid
 
 from openstack import connection
 
-from lab import cloud
 from lab import layout
 from tests.nemesis import events
 from tests.nemesis import faults
@@ -87,7 +86,7 @@ class Images:
     def log_in(self) -> None:
         """Log in, again where that was long ago."""
         self._users = {
-            name: cloud.connect(name, self._where)
+            name: faults.connect(name, self._where)
             for name in ('admin', 'demo', 'other')
         }
 

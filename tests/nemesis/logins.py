@@ -76,7 +76,7 @@ class Logins:
     def renew(self, project: str) -> None:
         """Log in again: the token of before is used no more."""
         now = time.time()
-        who = cloud.connect(project, self._where)
+        who = faults.connect(project, self._where)
         user = hosts.user_of(who)
         if project in self._short:
             account = dataclasses.asdict(cloud.account(project, self._where))
@@ -108,7 +108,7 @@ class Logins:
 
     def _revoke(self, project: str) -> None:
         token = self._users[project].auth_token
-        cloud.connect(project, self._where).session.delete(
+        faults.connect(project, self._where).session.delete(
             f'{self._where.auth_url}/auth/tokens',
             headers={'X-Subject-Token': token},
         )

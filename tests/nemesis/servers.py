@@ -21,9 +21,9 @@ from keystoneauth1 import exceptions as ksa_exc
 from openstack import exceptions as sdk_exceptions
 import requests
 
-from lab import cloud
 from lab import layout
 from tests.nemesis import events
+from tests.nemesis import faults
 from tests.nemesis import images
 from tests.rig import polling
 
@@ -76,7 +76,7 @@ class Servers:
 
     def _live_one(self) -> None:
         if self._compute is None:
-            self._compute = cloud.connect('demo', self._where).compute
+            self._compute = faults.connect('demo', self._where).compute
         mine = [
             image for image in self._booted() if image.disk_format == 'raw'
         ]
@@ -114,7 +114,7 @@ class Servers:
 
     def _cache(self, image: str, zone: str) -> None:
         """Have an image brought to all hosts of a site, before its boots."""
-        compute = cloud.connect('admin', self._where).compute
+        compute = faults.connect('admin', self._where).compute
         aggregate = compute.find_aggregate(zone, ignore_missing=False)
         compute.aggregate_precache_images(aggregate, image)
         self._journal.note('cached', image, site=zone)
@@ -149,7 +149,7 @@ class Servers:
 
     def end(self) -> None:
         """Delete what is left, once nothing is broken any more."""
-        compute = cloud.connect('demo', self._where).compute
+        compute = faults.connect('demo', self._where).compute
         for server in self._made:
             compute.delete_server(server, ignore_missing=True)
         for server in self._made:
