@@ -209,6 +209,7 @@ def _without(
     with_all = path.read_text()
     # Of a list with store file at its head.
     without = with_all.replace(f', {store}:rbd', '', 1)
+    assert without != with_all, path
 
     def go_on(conf: str) -> None:
         path.write_text(conf)

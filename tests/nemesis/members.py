@@ -14,6 +14,7 @@
 
 from collections.abc import Callable
 import dataclasses
+import subprocess
 import threading
 import time
 
@@ -84,7 +85,9 @@ class Member:
             try:
                 self._begun[self.host.also_boot(user, image)] = began
             except BrokenPipeError:
-                self._note_crash()
+                # It is about to end.
+                self.host.kill()
+                self._replace_dead()
 
     def end_by(self, end: Callable[[], None]) -> None:
         """Have its process ended, and note what has become of its boots."""
@@ -97,26 +100,30 @@ class Member:
         """See whether its process has died by itself."""
         with self._lock:
             if not self._down and self.host.code is not None:
-                self._note_crash()
+                self._replace_dead()
 
-    def _note_crash(self) -> None:
-        # What has closed its pipe is about to end.
-        self.host.kill()
-        self._journal.note(
-            'crash',
-            self.name,
-            code=self.host.code,
-            said=self.host.said[-2000:],
-        )
+    def _replace_dead(self) -> None:
+        self._note_crash()
         self._note_boots()
         self._live()
+
+    def _note_crash(self) -> None:
+        said = self.host.said[-2000:]
+        self._journal.note('crash', self.name, code=self.host.code, said=said)
 
     def finish(self) -> None:
         """Wait for its boots, and note what has become of each."""
         with self._lock:
-            if not self._down:
+            if self._down:
+                return
+            try:
                 self.host.outcomes()
-                self._note_boots()
+            except AssertionError:
+                self._note_crash()
+            except subprocess.TimeoutExpired:
+                # Which of its boots hang is judged.
+                pass
+            self._note_boots()
 
     def _note_boots(self) -> None:
         self._down = True

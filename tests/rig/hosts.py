@@ -274,7 +274,9 @@ class Host:
     def _say_no_more(self) -> None:
         assert self._process is not None
         assert self._process.stdin is not None
-        self._process.stdin.close()
+        # What is dead reads no more.
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
 
     def start_waiting(self, user: User, image: str) -> None:
         """Begin to boot an image that something holds in Glance.
@@ -293,12 +295,12 @@ class Host:
             code = self._process.wait(timeout=seconds)
         finally:
             self.kill()
-        if code:
+        ended = self.ended()
+        if code or len(ended) < len(self._begun):
             # The end tells why: before it come the lines of Nova's log.
             raise AssertionError(
                 f'the host ended with {code}:\n{self.said[-_SHOWN:]}'
             )
-        ended = self.ended()
         return [ended[disk] for disk in self._begun]
 
     def ended(self) -> dict[str, Outcome]:
