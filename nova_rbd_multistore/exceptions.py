@@ -485,13 +485,18 @@ class LocationsForbidden(NotForThisUser):
 
 
 class TokenRefused(NotForThisUser):
-    """Glance refuses the user's token (401): expired or revoked."""
+    """Glance refuses the user's token (401): expired or revoked.
+
+    Or Keystone does not answer it: then Glance knows only tokens that it has
+    had checked of late.
+    """
 
     msg_fmt = (
-        "Glance refuses the user's token: it has expired or was revoked "
-        '(image %(image)s). Log in again; for tokens that expire during a '
-        'boot set [service_user] send_service_user_token in nova.conf, and '
-        'give its user the role service.'
+        "Glance refuses the user's token: it has expired or was revoked, or "
+        'Keystone does not answer Glance (image %(image)s). Log in again; for '
+        'tokens that expire during a boot set [service_user] '
+        'send_service_user_token in nova.conf, and give its user the role '
+        'service.'
     )
 
 
