@@ -140,6 +140,20 @@ MUTANTS = (
         'pass',
     ),
     Mutant(
+        'a copy that goes on as Glance answers is called stalled',
+        copying.Copy,
+        '_look_last',
+        'self._look_into_cluster()',
+        'pass',
+    ),
+    Mutant(
+        'a copy whose task has just told of more is called stalled',
+        copying.Copy,
+        '_look_last',
+        'and holder.task != self._holding',
+        'and False',
+    ),
+    Mutant(
         'a glance-api without the store is taken for one that is down',
         rounds.Round,
         '_failure',
