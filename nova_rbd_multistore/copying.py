@@ -215,6 +215,12 @@ class Copy:
             # takes Nova's service token for none.
             self._meet(exc)
             return
+        except exceptions.TokenRefused:
+            # Nor does Glance know a token then that it has not had checked of
+            # late.
+            if not self._pace.poll_again():
+                raise
+            return
         except exceptions.GlanceUnavailable as exc:
             self._obstacle = exc
             if self._request.failures:
@@ -355,6 +361,9 @@ class Copy:
                 self._judge_ours()
             else:
                 self._request_copy()
+        except exceptions.TokenRefused:
+            if not self._pace.poll_again():
+                raise
         except exceptions.GlanceUnavailable as exc:
             # It may come back, and a copy goes on without being polled.
             # Another host may have a better way to it.

@@ -46,6 +46,11 @@ REMEMBERED = 1000
 LEASE_PREFIX = 'nova-rbd-multistore.lead.'
 
 
+#: What Glance may say of a right for no reason but that Keystone does not
+#: answer it: it goes on with those tokens that it has had checked of late.
+DOUBTED = (exceptions.LocationsForbidden, exceptions.TokenRefused)
+
+
 class Cluster(Protocol):
     """What finding needs of the local cluster; see :class:`ceph.Cluster`."""
 
@@ -251,11 +256,13 @@ class Finder:
     def _find(
         self, images: Images, image: str
     ) -> tuple[image_values.ImageRecord, list[location.RbdLocation]]:
-        record, wait_for_locations = images.record_and_locations(image)
+        record, wait_for_locations = self._ask_until(
+            lambda: images.record_and_locations(image), lambda _: True
+        )
         source.require_active(record)
         try:
             locations = wait_for_locations()
-        except exceptions.LocationsForbidden:
+        except DOUBTED:
             locations = self._locations(images, record)
         # Before the format: one that cannot be cloned may be downloaded.
         found = self._among(locations, record)
@@ -387,16 +394,16 @@ class Finder:
         """Ask Glance, again if its answer is older than what is known.
 
         Another glance-api than before may have answered, from a replica of the
-        database that lags behind. Or it took Nova's service token for none:
-        while Keystone does not answer it, it goes on with the user's alone,
-        which it knows. After a while, it is believed.
+        database that lags behind. Or it was told by Keystone of neither token,
+        or not of Nova's service token beside the user's. After a while, it is
+        believed.
         """
         believe_at = self._time.clock() + pace.SETTLES_IN
         pause = pace.FIRST_RECHECK
         while True:
             try:
                 answer = ask()
-            except exceptions.LocationsForbidden:
+            except DOUBTED:
                 if self._time.clock() >= believe_at:
                     raise
             else:

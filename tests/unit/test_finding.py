@@ -772,44 +772,56 @@ def test_a_host_takes_old_locations_for_no_mismatch(
 
 
 class Keyless(glance.Glance):
-    """Glance, which takes Nova's service token for none.
+    """Glance, which takes a token for none.
 
+    :param error: what it says: of the user's token, or of Nova's beside it
     :param seconds: for which it does
     """
 
-    def __init__(self, images, clock, seconds):
+    def __init__(self, images, clock, error, seconds):
         self._images = images
         self._clock = clock
+        self._error = error
         self._until = clock.now + seconds
 
     def record_and_locations(self, image):
-        return self._images.record(image), lambda: self.locations(image)
+        return self.record(image), lambda: self.locations(image)
+
+    def record(self, image):
+        if self._error is exceptions.TokenRefused:
+            self._refuse(image)
+        return self._images.record(image)
 
     def locations(self, image):
-        if self._clock.now < self._until:
-            raise exceptions.LocationsForbidden(image)
+        self._refuse(image)
         return self._images.locations(image)
 
+    def _refuse(self, image):
+        if self._clock.now < self._until:
+            raise self._error(image)
 
-def find_keyless(this_host, cloud, context, seconds):
+
+def find_keyless(this_host, cloud, context, *how):
     image = cloud.api.add_image('file', 'west')
     images = this_host.access.as_user_of(context)
-    keyless = Keyless(images, cloud.clock, seconds)
+    keyless = Keyless(images, cloud.clock, *how)
     _, found = this_host.finder.find(keyless, image.id)
     return found
 
 
-def test_locations_that_are_forbidden_for_a_moment_are_asked_for_again(
-    this_host, cloud, context
+@pytest.mark.parametrize('error', finding.DOUBTED)
+def test_who_is_refused_for_a_moment_asks_again(
+    this_host, cloud, context, error
 ):
-    (found,) = find_keyless(this_host, cloud, context, 6)
+    (found,) = find_keyless(this_host, cloud, context, error, 6)
     assert found.fsid == 'fsid-west'
 
 
-def test_locations_that_stay_forbidden_are(this_host, cloud, context):
+@pytest.mark.parametrize('error', finding.DOUBTED)
+def test_who_is_refused_for_longer_is(this_host, cloud, context, error):
     began = cloud.clock.now
-    with pytest.raises(exceptions.LocationsForbidden):
-        find_keyless(this_host, cloud, context, 1000)
+    with pytest.raises(error):
+        find_keyless(this_host, cloud, context, error, 1000)
     assert cloud.clock.now - began <= 2 * pace.SETTLES_IN
 
 
