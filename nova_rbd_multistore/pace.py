@@ -194,11 +194,12 @@ class Pace:
 
         :returns: False if it has had its time, and is not to be polled again
         """
-        now = self._time.clock()
         if self._unsettled_since is None:
-            self._unsettled_since = now
+            self._unsettled_since = self._time.clock()
             self.poll_at_once()
-        elif now - self._unsettled_since < SETTLES_IN:
+        elif self._polled_at - self._unsettled_since < SETTLES_IN:
+            # Not by the time of the answer: one glance-api may have failed at
+            # once, and then another hung for a minute.
             self.poll_soon()
         else:
             return False

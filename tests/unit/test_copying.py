@@ -2379,6 +2379,21 @@ def test_pauses_do_not_count_for_requests_that_glance_answers_with_500(site):
     assert gaps(asked) == [15] * 4
 
 
+def test_a_request_that_failed_after_a_minute_is_repeated_too(site):
+    asked = fail_at_requests(site, 2)
+    failing = site.glance.request_copy
+
+    def slow(*question):
+        if len(asked) == 1:
+            # One glance-api has failed at once, the other does not answer.
+            site.clock.advance(60)
+        return failing(*question)
+
+    site.glance.request_copy = slow
+    site.copy()
+    assert site.statuses == [202]
+
+
 def test_requests_that_glance_always_answers_with_500_end_soon(site):
     asked = fail_at_requests(site, 1000)
     began = site.clock.now
