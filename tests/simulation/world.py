@@ -454,7 +454,9 @@ class World:
         )
         if fault.kind in stories.OF_API:
             end = self._begin_of_api(fault)
-        elif fault.kind in stories.OF_SITE:
+            self.clock.after(fault.seconds, end)
+            return
+        if fault.kind in stories.OF_SITE:
             end = self._begin_of_site(fault)
         elif fault.kind in stories.OF_IMAGE:
             end = self._begin_of_image(fault)
@@ -462,7 +464,20 @@ class World:
             end = self._begin_of_project(fault)
         else:
             end = self._begin_of_host(fault)
-        self.clock.after(fault.seconds, end)
+
+        def over() -> None:
+            if not self._has_again(fault):
+                end()
+
+        self.clock.after(fault.seconds, over)
+
+    def _has_again(self, fault: stories.Fault) -> bool:
+        """Whether the same has befallen its target while it was so."""
+        return any(
+            spell.began <= self.clock.now < spell.ended
+            for spell in self.history.spells
+            if (spell.kind, spell.target) == (fault.kind, fault.target)
+        )
 
     def _begin_of_api(self, fault: stories.Fault) -> Callable[[], object]:
         url = self._urls[fault.target]
@@ -537,8 +552,13 @@ class World:
                 image.status = 'deactivated'
                 return functools.partial(setattr, image, 'status', 'active')
             case Kind.WITHDRAWN:
-                before, image.members = image.members, set()
-                return functools.partial(setattr, image, 'members', before)
+                shared = {
+                    'other'
+                    for one in self._story.images
+                    if one.name == fault.target and one.shared
+                }
+                image.members = set()
+                return functools.partial(setattr, image, 'members', shared)
             case Kind.IMPORTED | Kind.IMPORTED_ANY:
                 self.clock.start(lambda: self._import(image, fault))
                 return _nothing
