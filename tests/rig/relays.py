@@ -25,6 +25,9 @@ import urllib.parse
 
 from tests.rig import strange_servers
 
+#: Seconds after which a relay waits for no answer any more.
+GIVEN_UP = 600.0
+
 
 @contextlib.contextmanager
 def hanging(drip: bytes = b'', pause: float = 0.5) -> Iterator[str]:
@@ -136,7 +139,7 @@ class Relay:
         """What the server behind answers."""
         assert self._behind.hostname is not None
         connection = http.client.HTTPConnection(
-            self._behind.hostname, self._behind.port
+            self._behind.hostname, self._behind.port, timeout=GIVEN_UP
         )
         with contextlib.closing(connection):
             headers = {
