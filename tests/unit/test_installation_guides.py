@@ -27,6 +27,9 @@ from glance import opts as glance_opts
 from glance import policies as glance_policies
 from glance.common import wsgi_app
 import glance_store
+from nova import thread_pool_factory
+from nova import utils as nova_utils
+import nova.conf
 from nova.conf import opts as nova_opts
 from oslo_config import cfg
 from oslo_policy import opts as policy_opts
@@ -209,6 +212,48 @@ def test_each_store_in_ceph_has_a_time_out(kind, text, tmp_path):
     for store in STORES:
         # As long as the driver waits itself, and no shorter.
         assert options[store].rados_connect_timeout == 60
+
+
+@pytest.fixture
+def shared_threads(options, monkeypatch):
+    """How many native threads Nova has for builds and snapshots."""
+    monkeypatch.setattr(nova_utils, 'concurrency_mode_threading', lambda: True)
+
+    def count(limits):
+        options.config(**limits)
+        return thread_pool_factory.ExecutorsPoolSize.get(
+            thread_pool_factory.ExecutorType.LONG_TASK
+        )
+
+    return count
+
+
+def limits_in(text, form):
+    """The limits of builds and snapshots that a text has in this form."""
+    found = re.findall(rf'(max_concurrent_\w+){form}', text)
+    return {name: int(number) for name, number in found}
+
+
+def test_builds_and_snapshots_share_the_threads_of_which_sizing_tells(
+    shared_threads,
+):
+    page = (DOCUMENTATION / 'sizing.rst').read_text()
+    limits = limits_in(page, r'`` \((\d+)\)')
+    assert limits == {
+        name: nova.conf.CONF[name]
+        for name in ('max_concurrent_builds', 'max_concurrent_snapshots')
+    }
+    assert shared_threads(limits) == max(limits.values())
+
+
+def test_what_sizing_has_raised_is_one_number_for_both(shared_threads):
+    (text,) = (
+        snippet.text
+        for snippet in snippets()
+        if snippet.place.startswith('sizing.rst: nova.conf')
+    )
+    builds, snapshots = limits_in(text, r' = (\d+)').values()
+    assert shared_threads(limits_in(text, r' = (\d+)')) == builds == snapshots
 
 
 @of_kind('policy.yaml')
