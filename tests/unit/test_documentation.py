@@ -116,6 +116,21 @@ def test_the_policies_are_those_of_the_lab(page):
 
 
 @pytest.mark.parametrize(
+    'page',
+    [
+        page
+        for page in (ROOT / 'README.rst', *(ROOT / 'doc').rglob('*.rst'))
+        if '"add_image_location":' in page.read_text()
+    ],
+    ids=lambda page: page.name,
+)
+def test_who_is_to_close_locations_is_told_of_snapshots(page):
+    assert re.search(
+        r'snapshots?( of servers)? \*?fails?\b', in_words(page), re.IGNORECASE
+    )
+
+
+@pytest.mark.parametrize(
     ('page', 'user'),
     itertools.product(('sites', 'security'), ('nova', 'glance')),
 )
