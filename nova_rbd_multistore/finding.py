@@ -368,6 +368,9 @@ class Finder:
             return found
         self._require_known_stores(locations, record)
         if record.holds(self.store):
+            if not self._are_of(locations, record):
+                # Of one that was deactivated meanwhile, Glance shows none.
+                source.require_active(images.record(record.id))
             elsewhere = source.clusters(locations, self.store)
             if remember and self._are_of(locations, record):
                 self._mismatch = (

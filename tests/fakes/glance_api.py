@@ -417,6 +417,8 @@ class GlanceApi:
         image = self._visible(requester, image_id, endpoint)
         if not self.admits_locations(requester):
             raise Refusal(403, 'You are not authorized to complete this')
+        if image.status == 'deactivated' and not requester.admin:
+            return []
         return self._locations(image)
 
     def show_tasks(

@@ -757,6 +757,17 @@ def test_locations_that_stay_older_are_believed(this_host, cloud, context):
     assert cloud.clock.now - began <= 2 * pace.SETTLES_IN
 
 
+def test_an_image_that_is_deactivated_between_answers_is_said_to_be(
+    this_host, cloud, context
+):
+    image = cloud.api.add_image('file', 'west')
+    images = this_host.access.as_user_of(context)
+    record = images.record(image.id)
+    image.status = 'deactivated'
+    with pytest.raises(exceptions.NotActive):
+        this_host.finder.here(images, record)
+
+
 def test_a_host_takes_old_locations_for_no_mismatch(
     this_host, cloud, context, image
 ):
