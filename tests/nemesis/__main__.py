@@ -209,6 +209,7 @@ class Run:
                         self._journal.note(
                             'sample',
                             f'{member.name} of pid {member.host.pid}',
+                            boots=member.under_way,
                             rss=process.memory_info().rss,
                             fds=process.num_fds(),
                             threads=process.num_threads(),
@@ -261,6 +262,7 @@ class Run:
         )
         try:
             trouble.begin()
+            self._journal.note('begun', fault.name, felt_by=felt_by)
             time.sleep(seconds)
         except Exception as exc:
             # What it would take may be what is broken just now.

@@ -36,6 +36,9 @@ GROWTH = 1.5
 #: to each of two glance-apis and Keystone, beside those to Ceph.
 NO_GROWTH = {'rss': 32 << 20, 'fds': 64, 'threads': 24}
 
+#: Boots under way at a time at which it is known what a host keeps.
+CALM = 2
+
 #: Samples of a third of a process' life that are too few to tell.
 SETTLED = 10
 
@@ -143,7 +146,7 @@ def errors_are_true(events: Sequence[Event]) -> Iterator[str]:
 
 def nobody_boots_without_the_right(events: Sequence[Event]) -> Iterator[str]:
     """Whoever has a disk could see the image at that time."""
-    images, spells = _by_name(events, 'image'), _spells(events)
+    images, spells = _by_name(events, 'image'), _spells(events, 'begun')
     gone = {event.about: event.at for event in _of(events, 'gone')}
     for boot in _of(events, 'boot'):
         if not _has_disk(boot):
@@ -244,10 +247,12 @@ def nothing_is_left(events: Sequence[Event]) -> Iterator[str]:
 def hosts_level_off(events: Sequence[Event]) -> Iterator[str]:
     """A process needs no more of anything in the end than half-way.
 
-    By the least of each time: boots that wait for one another have threads.
+    When few boots are under way: those that wait have threads and connections.
     """
     by_process: dict[str, list[Event]] = {}
     for sample in _of(events, 'sample'):
+        if sample.details['boots'] > CALM:
+            continue
         by_process.setdefault(sample.about, []).append(sample)
     for process, samples in by_process.items():
         third = len(samples) // 3
@@ -351,8 +356,14 @@ def _hides_from(boot: Event) -> tuple[str, ...]:
     return ('deactivated',)
 
 
-def _spells(events: Sequence[Event]) -> list[tuple[Event, float]]:
-    """Each fault, and when it was mended."""
+def _spells(
+    events: Sequence[Event], beginning: str = 'fault'
+) -> list[tuple[Event, float]]:
+    """Each fault, and when it was mended.
+
+    :param beginning: of it: ``fault``, before anything is done, or ``begun``,
+        when it is there for certain
+    """
     ends = _of(events, 'mended')
 
     def mended(fault: Event) -> float:
@@ -367,7 +378,7 @@ def _spells(events: Sequence[Event]) -> list[tuple[Event, float]]:
             default=math.inf,
         )
 
-    return [(fault, mended(fault)) for fault in _of(events, 'fault')]
+    return [(fault, mended(fault)) for fault in _of(events, beginning)]
 
 
 def _felt_by(event: Event) -> dict[str, str]:

@@ -66,6 +66,11 @@ class Member:
         self._down = True
         self._lock = threading.Lock()
 
+    @property
+    def under_way(self) -> int:
+        """How many boots have begun, and not ended."""
+        return len(self._begun.keys() - self.host.ended().keys())
+
     def start(self) -> None:
         """Have it live, if it does not."""
         with self._lock:

@@ -178,8 +178,8 @@ MUTANTS = (
         'NOT_NEEDED is looked at only twice',
         pace.Pace,
         'poll_again',
-        'now - self._unsettled_since < SETTLES_IN',
-        'now - self._unsettled_since < FIRST_RECHECK',
+        'self._polled_at - self._unsettled_since < SETTLES_IN',
+        'self._polled_at - self._unsettled_since < FIRST_RECHECK',
     ),
     Mutant(
         "a deadlock of Glance's database ends the boot",

@@ -57,12 +57,13 @@ def fault(name, at=95.0, mended=105.0, aftermath=0.0, **felt_by):
         events.Event(
             at, 'fault', name, {'felt_by': felt_by, 'aftermath': aftermath}
         ),
+        events.Event(at, 'begun', name, {'felt_by': felt_by}),
         events.Event(mended, 'mended', name, {'felt_by': felt_by}),
     ]
 
 
-def samples(name, values):
-    least = {'rss': 1, 'fds': 1, 'threads': 1}
+def samples(name, values, boots=0):
+    least = {'boots': boots, 'rss': 1, 'fds': 1, 'threads': 1}
     return [
         events.Event(number, 'sample', 'host-0', {**least, name: value})
         for value in values
@@ -172,6 +173,11 @@ def test_a_disk_without_the_right_is_found(name, user, found):
     assert broken(*run) == (
         {'nobody_boots_without_the_right'} if found else set()
     )
+
+
+def test_what_could_not_be_begun_hides_nothing():
+    (noted, _, mended) = fault('deactivated', 90.0, 120.0, image=IMAGE)
+    assert broken(noted, mended, image(), boot(), disk()) == set()
 
 
 @pytest.mark.parametrize(('at', 'found'), [(90.0, 1), (105.0, 0)])
@@ -316,6 +322,11 @@ def test_a_host_that_grows_is_found(name):
     least = judging.NO_GROWTH[name]
     grows = [least, least, 2 * least, 2 * least, 4 * least, 8 * least]
     assert broken(*samples(name, grows)) == {'hosts_level_off'}
+
+
+def test_a_host_needs_more_while_boots_wait():
+    grows = [100, 100, 100, 100, 1000, 1000]
+    assert broken(*samples('threads', grows, judging.CALM + 1)) == set()
 
 
 def test_a_host_that_has_grown_and_stays_so_levels_off():

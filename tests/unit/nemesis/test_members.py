@@ -12,13 +12,21 @@
 
 """What is noted of the boots of a host that may be killed."""
 
+import dataclasses
 import subprocess
 
 import pytest
 
 from tests.nemesis import events
 from tests.nemesis import members
-from tests.rig import hosts
+
+
+@dataclasses.dataclass
+class Outcome:
+    began: float = 5.0
+    seconds: float = 2.0
+    error: str | None = None
+    message: str = ''
 
 
 class Host:
@@ -44,10 +52,7 @@ class Host:
         return self._asked[-1]
 
     def end_boots(self):
-        self._ended = {
-            disk: hosts.Outcome(disk, 'an-image', 5.0, 2.0, None, '', ())
-            for disk in self._asked
-        }
+        self._ended = {disk: Outcome() for disk in self._asked}
 
     def ended(self):
         return self._ended
