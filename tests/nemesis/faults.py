@@ -15,6 +15,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 import contextlib
 import dataclasses
+import functools
 import pathlib
 import random
 import signal
@@ -97,8 +98,18 @@ def of_lab(where: layout.Layout) -> list[Fault]:
     for site in where.sites:
         names += [f'ceph-mon-{site.name}', f'ceph-osd-{site.name}']
     marker = where.images / '.glance'
+    peer_anew = {
+        f'ceph-osd-{site.name}': functools.partial(_peer_anew, site)
+        for site in where.sites
+    }
     return [
-        *(fault for name in names for fault in _of_program(supervisor, name)),
+        *(
+            fault
+            for name in names
+            for fault in _of_program(
+                supervisor, name, peer_anew.get(name, _nothing)
+            )
+        ),
         always(
             'glance-api: all restarted at once',
             lambda: supervisor.restart(*apis),
@@ -123,10 +134,16 @@ def of_lab(where: layout.Layout) -> list[Fault]:
 
 
 def _of_program(
-    supervisor: programs.Supervisor, name: str
+    supervisor: programs.Supervisor, name: str, thawed: Callable[[], object]
 ) -> tuple[Fault, ...]:
-    def send(number: signal.Signals) -> Callable[[], None]:
-        return lambda: supervisor.signal(name, number)
+    """Those of a program, and what is to be done when it was frozen."""
+
+    def freeze() -> None:
+        supervisor.signal(name, signal.SIGSTOP)
+
+    def thaw() -> None:
+        supervisor.signal(name, signal.SIGCONT)
+        thawed()
 
     def start() -> None:
         supervisor.start(name)
@@ -135,13 +152,22 @@ def _of_program(
     return (
         always(f'{name} killed', lambda: supervisor.kill(name), start, LOCK),
         always(f'{name} stopped', lambda: supervisor.stop(name), start, LOCK),
-        always(
-            f'{name} frozen',
-            send(signal.SIGSTOP),
-            send(signal.SIGCONT),
-            LOCK,
-        ),
+        always(f'{name} frozen', freeze, thaw, LOCK),
     )
+
+
+def _peer_anew(site: layout.Site) -> None:
+    """Have a site's OSD give its leases to read again.
+
+    One that is frozen right after its start may leave a placement group
+    "laggy" for good (Ceph 16, a cluster of one OSD).
+    """
+    with clusters.Cluster(site) as cluster:
+        cluster.command('osd down', ids=['0'])
+
+
+def _nothing() -> None:
+    """Where nothing is to be done."""
 
 
 def of_proxies(made: Sequence[tuple[str, proxies.Proxy]]) -> list[Fault]:
