@@ -107,6 +107,8 @@ class Run:
         self._servers = servers.Servers(
             self._where, self._recent, self._chance('servers'), journal
         )
+        #: RBD images of a run before this one, in the same lab.
+        self._before = self._rbd_images()
         self._over = threading.Event()
         self._broken: set[str] = set()
         self._lock = threading.Lock()
@@ -321,11 +323,19 @@ class Run:
                     status=task['status'],
                 )
 
+    def _rbd_images(self) -> set[str]:
+        found: set[str] = set()
+        for site in self._where.sites:
+            with clusters.Cluster(site) as cluster:
+                for pool in site.pools:
+                    found |= cluster.images(pool)
+        return found
+
     def _look_into_clusters(self) -> None:
         known = {event.about for event in self._journal.events()}
         for site in self._where.sites:
             with clusters.Cluster(site) as cluster:
-                for disk in cluster.images('vms'):
+                for disk in cluster.images('vms') - self._before:
                     if disk not in known:
                         self._journal.note('left', disk, pool='vms')
                         continue
@@ -336,7 +346,7 @@ class Run:
                         parent=parent
                         and [parent.pool, parent.image, parent.snapshot],
                     )
-                for image in cluster.images('images'):
+                for image in cluster.images('images') - self._before:
                     if image not in known:
                         self._journal.note('left', image, pool='images')
                     elif site.name in self._images.stores(image):
