@@ -12,7 +12,7 @@
 
 """Which copy of an image may be deleted from a store, and which never."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 import dataclasses
 import datetime
 
@@ -33,6 +33,8 @@ class Seen:
     :ivar lost_in: pool where nothing was found of it, '' otherwise
     :ivar found: what it has, None if nothing
     :ivar empty: other stores that are known not to have the whole data
+    :ivar doubted: why nobody could look into others, although the cluster of
+        each was given
     """
 
     looked: bool = False
@@ -40,6 +42,7 @@ class Seen:
     lost_in: str = ''
     found: data.Data | None = None
     empty: frozenset[str] = frozenset()
+    doubted: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def frees(self) -> int | None:
@@ -71,6 +74,27 @@ def obstacle(
         return 'it is the last copy'
     if seen.found is not None and seen.found.clones:
         return data.clones_in_words(seen.found.clones)
+    return ''
+
+
+def unmet(
+    record: image_values.ImageRecord,
+    belongs_in: Iterable[str],
+    seen: Seen = NOTHING_SEEN,
+) -> str:
+    """Which copy that is wanted is not well, '' if all of them are.
+
+    Of a store whose cluster was not given, the record is believed.
+
+    :param belongs_in: the stores in which copies are wanted
+    """
+    for store in belongs_in:
+        if not record.holds(store):
+            return f'it is not in store {store}'
+        if store in seen.empty:
+            return f'the copy in store {store} has not its whole data'
+        if store in seen.doubted:
+            return f'store {store}: {seen.doubted[store]}'
     return ''
 
 

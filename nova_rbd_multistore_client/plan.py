@@ -23,11 +23,13 @@ from nova_rbd_multistore_client import wanted
 class Change:
     """One image is to come into, or go from, some stores.
 
+    :ivar belongs_in: names of all stores that are to have it
     :ivar into: names of stores that lack it
     :ivar out_of: names of stores that are to have it no more
     """
 
     image: images.Image
+    belongs_in: tuple[str, ...]
     into: tuple[str, ...] = ()
     out_of: tuple[str, ...] = ()
 
@@ -94,6 +96,7 @@ def change_of(
     exclusive = any(rule.exclusive for rule in rules)
     return Change(
         image,
+        belongs_in=tuple(sorted(named)),
         into=tuple(
             store
             for store in stores

@@ -116,6 +116,9 @@ def see(
             and data.health(look.found, record.size)[0]
             is reading.Health.MISSING
         ),
+        doubted={
+            name: look.unseen for name, look in looks.items() if look.unseen
+        },
     )
 
 

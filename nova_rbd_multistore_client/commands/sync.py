@@ -17,8 +17,10 @@ from collections.abc import Iterable, Iterator, Sequence
 import pathlib
 from typing import Any
 
+from nova_rbd_multistore_client import bringing
 from nova_rbd_multistore_client import deleting
 from nova_rbd_multistore_client import errors
+from nova_rbd_multistore_client import image as images
 from nova_rbd_multistore_client import plan as plans
 from nova_rbd_multistore_client import rulefile
 from nova_rbd_multistore_client import sites
@@ -52,7 +54,9 @@ class SyncReplicas(options.Lister):
     public".
 
     With "exclusive", they are deleted from other stores, under the conditions
-    of "image replica delete"; whatever any rule wants stays.
+    of "image replica delete"; whatever any rule wants stays. Nothing of an
+    image is deleted before all copies of it that are wanted are there. With
+    --ceph-conf of their clusters, they need to be whole there, too.
 
     What is to be done is shown as a diff: "+" for a copy to be made, "-" for
     one to be deleted. Then it is done, unless --dry-run is given. Whatever is
@@ -125,22 +129,31 @@ class SyncReplicas(options.Lister):
         ) as looked_at:
             results = create.bring(self, parsed_args, coming, looked_at)
             rows: list[_Row] = [
-                (
-                    '+',
-                    result.store,
-                    result.image.id,
-                    result.image.name,
-                    options.SizeColumn(result.image.record.size),
-                    str(result),
-                )
+                _row('+', result.store, result.image, str(result))
                 for result in results
             ]
             self.not_all_well = not all(result.well for result in results)
+            failed = {
+                result.image.id: result.store
+                for result in results
+                if result.outcome is bringing.Outcome.FAILED
+            }
             # Afterwards, for that may have been the only copy before.
             for change in plan.changes:
+                lacking = failed.get(change.image.id)
                 for store in change.out_of:
+                    why = (
+                        f'the copy to {lacking} failed'
+                        if lacking
+                        else self._delete(
+                            change, store, looked_at, parsed_args
+                        )
+                    )
                     rows.append(
-                        self._delete(change, store, looked_at, parsed_args)
+                        _row(
+                            *('-', store, change.image),
+                            f'kept: {why}' if why else 'deleted',
+                        )
                     )
         return rows
 
@@ -150,7 +163,8 @@ class SyncReplicas(options.Lister):
         store: str,
         looked_at: sites.Sites,
         parsed_args: argparse.Namespace,
-    ) -> _Row:
+    ) -> str:
+        """Delete a copy; why that was not done, '' if it was."""
         service = options.glance_of(self)
         try:
             image = service.image(change.image.id)
@@ -159,30 +173,37 @@ class SyncReplicas(options.Lister):
             if not why and not seen.looked and not parsed_args.blind:
                 why = delete.blind_spot(self, image, seen)
             if not why:
+                why = deleting.unmet(image.record, change.belongs_in, seen)
+                self.not_all_well |= bool(why)
+            if not why:
                 service.delete_copy(image.id, store)
         except (errors.NotFound, errors.Refused) as exc:
             self.not_all_well = True
             why = str(exc)
-        return (
-            '-',
-            store,
-            change.image.id,
-            change.image.name,
-            options.SizeColumn(change.image.record.size),
-            f'kept: {why}' if why else 'deleted',
-        )
+        return why
 
 
 def _planned(plan: plans.Plan) -> Iterator[_Row]:
     for change in plan.changes:
         image = change.image
-        for sign, named in (('+', change.into), ('-', change.out_of)):
-            for store in named:
-                yield (
-                    sign,
-                    store,
-                    image.id,
-                    image.name,
-                    options.SizeColumn(image.record.size),
-                    'would be copied' if sign == '+' else 'would be deleted',
-                )
+        lacking = [
+            store
+            for store in change.belongs_in
+            if not image.record.holds(store)
+        ]
+        first = f', once it is in {", ".join(lacking)}' if lacking else ''
+        for store in change.into:
+            yield _row('+', store, image, 'would be copied')
+        for store in change.out_of:
+            yield _row('-', store, image, f'would be deleted{first}')
+
+
+def _row(sign: str, store: str, image: images.Image, result: str) -> _Row:
+    return (
+        sign,
+        store,
+        image.id,
+        image.name,
+        options.SizeColumn(image.record.size),
+        result,
+    )

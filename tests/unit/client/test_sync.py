@@ -28,6 +28,7 @@ from nova_rbd_multistore_client import image as images
 from nova_rbd_multistore_client import plan
 from nova_rbd_multistore_client import wanted
 from nova_rbd_multistore_client.commands.sync import SyncReplicas
+from tests.unit.client import conftest
 
 GOOD = """\
 version: 1
@@ -286,8 +287,111 @@ def test_a_failed_copy_is_told(sync, proxy):
     proxy.failures['west'] = 'no space'
     done, changes = sync(WEST_ALONE, '--wait')
     assert changes[('+', 'west', 'debian')] == 'failed: no space'
-    assert changes[('-', 'east', 'debian')] == 'kept: it is the last copy'
     assert done.status == 3
+
+
+def test_where_the_wanted_copy_failed_all_others_are_kept(sync, proxy):
+    image_id = proxy.add('debian', 'east', 'file')
+    proxy.failures['west'] = 'no space'
+    done, changes = sync(WEST_ALONE, '--wait')
+    kept = 'kept: the copy to west failed'
+    assert changes[('-', 'east', 'debian')] == kept
+    assert changes[('-', 'file', 'debian')] == kept
+    assert done.status == 3
+    assert proxy.held(image_id) == {'east', 'file'}
+
+
+def test_one_wanted_copy_that_is_not_well_is_enough(sync, proxy):
+    image_id = proxy.add('debian', 'file', 'west')
+    proxy.failures['east'] = 'no space'
+    _, changes = sync(
+        '- {images: {owner: demo}, stores: [east, west], exclusive: true}\n',
+        '--wait',
+    )
+    assert changes[('-', 'file', 'debian')] == 'kept: the copy to east failed'
+    assert proxy.held(image_id) == {'file', 'west'}
+
+
+def test_the_failure_of_one_image_keeps_no_other_image(sync, proxy):
+    proxy.add('debian', 'east', 'file')
+    there = proxy.add('ubuntu', 'file', 'west')
+    proxy.failures['west'] = 'no space'
+    _, changes = sync(WEST_ALONE, '--wait')
+    assert changes[('-', 'file', 'ubuntu')] == 'deleted'
+    assert proxy.held(there) == {'west'}
+
+
+def test_a_copy_that_fails_after_it_was_requested_keeps_the_others(
+    sync, proxy
+):
+    image_id = proxy.add('debian', 'east', 'file')
+    proxy.failures['west'] = 'no space'
+    # Not waited for, it fails before the first deletion.
+    proxy.start = proxy.pace = 0.0
+    _, changes = sync(WEST_ALONE)
+    assert changes[('+', 'west', 'debian')] == 'requested'
+    assert changes[('-', 'east', 'debian')] == 'kept: it is not in store west'
+    assert proxy.held(image_id) == {'east', 'file'}
+
+
+def test_a_wanted_store_that_is_read_only_may_never_have_it(sync, proxy):
+    image_id = proxy.add('debian', 'east', 'file')
+    proxy.stores['west']['read-only'] = 'true'
+    _, changes = sync(WEST_ALONE, '--wait')
+    kept = 'kept: it is not in store west'
+    assert changes == {
+        ('-', 'east', 'debian'): kept,
+        ('-', 'file', 'debian'): kept,
+    }
+    assert proxy.held(image_id) == {'east', 'file'}
+
+
+def test_a_wanted_copy_without_its_data_keeps_the_others(
+    sync, proxy, east, west
+):
+    image_id = proxy.add('debian', 'east', 'file', 'west')
+    east.add(image_id)
+    done, changes = sync(WEST_ALONE, *conftest.CEPH)
+    kept = 'kept: the copy in store west has not its whole data'
+    assert changes == {
+        ('-', 'east', 'debian'): kept,
+        ('-', 'file', 'debian'): kept,
+    }
+    assert done.status == 3
+    assert proxy.held(image_id) == {'east', 'file', 'west'}
+
+
+def test_a_wanted_copy_that_nobody_can_look_at_keeps_the_others(
+    sync, proxy, east, west
+):
+    image_id = proxy.add('debian', 'east', 'west')
+    east.add(image_id)
+    proxy.locations[image_id] = [
+        {
+            'url': f'rbd://fsid-{store}/{pool}/{image_id}/snap',
+            'metadata': {'store': store},
+        }
+        for store, pool in (('east', 'images'), ('west', 'images-old'))
+    ]
+    west.closed['images-old'] = errors.Unreachable('no such pool')
+    done, changes = sync(WEST_ALONE, *conftest.CEPH)
+    assert (
+        'kept: store west: its data lies in'
+        in (changes[('-', 'east', 'debian')])
+    )
+    assert done.status == 3
+    assert proxy.held(image_id) == {'east', 'west'}
+
+
+def test_a_dry_run_says_which_copies_are_to_be_well_first(sync, proxy):
+    proxy.add('debian', 'east')
+    proxy.add('ubuntu', 'east', 'west')
+    _, changes = sync(WEST_ALONE, '--dry-run')
+    assert changes == {
+        ('+', 'west', 'debian'): 'would be copied',
+        ('-', 'east', 'debian'): 'would be deleted, once it is in west',
+        ('-', 'east', 'ubuntu'): 'would be deleted',
+    }
 
 
 def test_a_store_that_is_not_there_is_told_with_its_line(sync):
