@@ -52,7 +52,7 @@ DOORS = {
     'rbd': {'pool'},
     'requests': {'glance', 'servers'},
     'keystoneauth1': {'glance', 'servers', 'exporter'},
-    'openstack': {'exporter'},
+    'openstack': {'exporter', 'plugin'},
     'prometheus_client': {'cloud_metrics', 'exporter'},
 }
 
