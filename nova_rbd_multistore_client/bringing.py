@@ -25,15 +25,13 @@ from nova_rbd_multistore_client import cell
 from nova_rbd_multistore_client import errors
 from nova_rbd_multistore_client import image as images
 from nova_rbd_multistore_client import lock
+from nova_rbd_multistore_client import patience
 
 #: Seconds between two polls of one image, and the share of the time waited so
 #: far by which they grow further apart.
 POLL = 2.0
 POLL_SHARE = 0.03
 POLL_MOST = 30.0
-
-#: Seconds for which Glance may give no answer of use while copies are awaited.
-PATIENCE = 120.0
 
 #: How often a copy is requested that ends without a trace, as one does whose
 #: lock another request has taken.
@@ -200,7 +198,7 @@ class _Copy:
         self._report = report
         self._time = time
         self._begun_at = time.clock()
-        self._heard_at = time.clock()
+        self._patience = patience.Patience(time.clock)
         self._requested: dict[str, int] = {}
         self._asked = False
         self._followed = False
@@ -221,20 +219,20 @@ class _Copy:
         arrived: Callable[[str, str], int | None],
     ) -> None:
         """Poll Glance if it is time to, and do what is to be done then."""
-        if self._time.clock() < self.next_at:
+        now = self._time.clock()
+        if now < self.next_at:
             return
         try:
             self._poll(service, wishes, arrived)
         except errors.Unreachable as exc:
-            silent = self._time.clock() - self._heard_at
-            if not wishes.wait or silent > PATIENCE:
+            if not wishes.wait or self._patience.is_out(now):
                 raise
             self._say(str(exc))
         except (errors.NotFound, errors.Refused) as exc:
             # Of this image alone: the others go on.
             self._end_all(Outcome.FAILED, str(exc))
         else:
-            self._heard_at = self._time.clock()
+            self._patience.renew()
         waited = self._time.clock() - self._begun_at
         self.next_at = self._time.clock() + min(
             max(POLL, waited * POLL_SHARE), POLL_MOST

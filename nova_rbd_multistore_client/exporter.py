@@ -181,7 +181,7 @@ def _let_in(options: argparse.Namespace) -> glance.Glance:
         api.get_endpoint()
     except Exception as exc:  # what keystoneauth raises without a password
         raise errors.Unreachable(f'Cannot log in: {_line(exc)}') from exc
-    return glance.Glance(api)
+    return glance.Glance(api, options.timeout)
 
 
 def _line(exc: Exception) -> str:

@@ -42,8 +42,21 @@ Answer = TypeVar('Answer')
 #: Images a page: as many as Glance gives (``api_limit_max``).
 PAGE = 1000
 
-#: Seconds for one answer about one glance-api, which may be away.
+#: Seconds for which Glance may send nothing, unless a caller says otherwise.
+TIMEOUT = 60.0
+
+#: The same while a store deletes data: Glance answers when that is done.
+DELETE_TIMEOUT = 600.0
+
+#: The same for one answer about one glance-api, which may be away.
 CHECK_TIMEOUT = 20.0
+
+#: What a user can do about a glance-api that is away.
+ANOTHER = (
+    'Set OS_IMAGE_ENDPOINT_OVERRIDE (with clouds.yaml: the '
+    'image_endpoint_override of the cloud) to the URL of a glance-api that '
+    'works.'
+)
 
 _TAG = re.compile(r'<[^>]*>')
 #: What webob writes around Glance's words: the status, twice.
@@ -70,11 +83,13 @@ class Glance:
     """Glance, with the rights of the user of this command.
 
     :param api: openstacksdk's image proxy
+    :param timeout: seconds for which it may send nothing
     :ivar requests: how many were sent
     """
 
-    def __init__(self, api: Any) -> None:
+    def __init__(self, api: Any, timeout: float = TIMEOUT) -> None:
         self._api = api
+        self._timeout = timeout
         self.requests = 0
 
     def stores(self) -> tuple[client_store.Store, ...]:
@@ -246,6 +261,7 @@ class Glance:
             f'/stores/{_quoted(store)}/{_quoted(image_id)}',
             what,
             right=_DELETE_RIGHT,
+            timeout=DELETE_TIMEOUT,
         )
         if answer.status_code == http.HTTPStatus.NOT_FOUND:
             raise errors.NotFound(told(answer))
@@ -259,7 +275,7 @@ class Glance:
         """
         access = self._access()
         if access is None:
-            with _no_answer('Glance'):
+            with _no_answer('Glance', ANOTHER):
                 return (_root(str(self._api.get_endpoint())),)
         urls = access.service_catalog.get_urls(
             service_type='image',
@@ -331,7 +347,7 @@ class Glance:
         :param what: is asked, as in "may not …"
         :param right: that it takes, as a sentence
         """
-        with _no_answer('Glance'):
+        with _no_answer('Glance', ANOTHER):
             answer = self._send(method, path, **more)
         match answer.status_code:
             case http.HTTPStatus.UNAUTHORIZED:
@@ -358,7 +374,7 @@ class Glance:
             raise_exc=False,
             # A token must not follow wherever an answer points.
             redirect=False,
-            **more,
+            **{'timeout': self._timeout, **more},
         )
         return answer
 
@@ -385,7 +401,7 @@ class Glance:
 
 
 @contextlib.contextmanager
-def _no_answer(who: str) -> Iterator[None]:
+def _no_answer(who: str, advice: str = '') -> Iterator[None]:
     try:
         yield
     except (
@@ -393,7 +409,9 @@ def _no_answer(who: str) -> Iterator[None]:
         requests.RequestException,
     ) as exc:
         reason = text.printable(text.without_credentials(str(exc)))
-        raise errors.Unreachable(f'{who} does not answer: {reason}') from exc
+        raise errors.Unreachable(
+            f'{who} does not answer: {reason.rstrip(".")}. {advice}'.strip()
+        ) from exc
 
 
 def told(answer: requests.Response) -> str:

@@ -15,6 +15,7 @@
 import argparse
 from typing import Any
 
+from keystoneauth1 import exceptions as ksa_exceptions
 from openstack import exceptions
 
 from nova_rbd_multistore import text
@@ -35,13 +36,20 @@ def make_client(instance: Any) -> glance.Glance:
     :raises errors.Unreachable: if the glance-api that the commands go to, the
         first of Keystone's catalog, is none
     """
+    connection = instance.sdk_connection
+    if connection.session.timeout is None:
+        # Of Keystone, and of the versions that a service has, openstacksdk
+        # would await an answer for ever.
+        connection.session.timeout = glance.TIMEOUT
     try:
-        api = instance.sdk_connection.image
-    except exceptions.SDKException as exc:
+        api = connection.image
+    except (
+        exceptions.SDKException,
+        ksa_exceptions.DiscoveryFailure,
+    ) as exc:
         raise errors.Unreachable(
             'No Glance at its endpoint, the first of the catalog: '
-            f'{text.printable(exc)} Set OS_IMAGE_ENDPOINT_OVERRIDE to the URL '
-            'of a glance-api that works.'
+            f'{text.printable(exc)} {glance.ANOTHER}'
         ) from exc
     return glance.Glance(api)
 

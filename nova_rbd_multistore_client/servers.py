@@ -26,6 +26,10 @@ from nova_rbd_multistore_client import errors
 #: Servers a page: as many as Nova gives ([api] max_limit).
 PAGE = 1000
 
+#: Seconds for which Nova may send nothing: for one of its cells that is away
+#: it waits for a minute, and may do so twice.
+TIMEOUT = 180.0
+
 _RIGHT = (
     "It needs Nova's policy os_compute_api:servers:detail:get_all_tenants, "
     'which admits administrators.'
@@ -80,6 +84,7 @@ class Servers:
                 params={'all_tenants': '1', 'limit': str(PAGE), **filters},
                 raise_exc=False,
                 redirect=False,
+                timeout=TIMEOUT,
             )
         except (
             ksa_exceptions.ClientException,

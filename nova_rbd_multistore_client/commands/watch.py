@@ -14,7 +14,6 @@
 
 import argparse
 from collections.abc import Iterable, Iterator, Sequence
-import time
 from typing import Any
 
 from oslo_utils import timeutils
@@ -27,6 +26,8 @@ from nova_rbd_multistore import progress
 from nova_rbd_multistore_client import age
 from nova_rbd_multistore_client import cell
 from nova_rbd_multistore_client import copies
+from nova_rbd_multistore_client import errors
+from nova_rbd_multistore_client import patience
 from nova_rbd_multistore_client.commands import options
 
 COLUMNS = ('ID', 'Name', 'Store', 'State', 'Copied', 'Last heard of')
@@ -41,7 +42,8 @@ class WatchReplicas(options.Lister):
     is printed for each change, and a table at the end.
 
     Glance is asked for all images at first, and for those that were changed
-    since after that.
+    since after that. If it gives no answer then, it is asked again for two
+    minutes.
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -70,18 +72,20 @@ class WatchReplicas(options.Lister):
         looks = copies.Looks(service, only or [store.id for store in known])
         interval = max(parsed_args.interval, 1.0)
         live = parsed_args.formatter == 'table' and self.app.stdout.isatty()
-        found = looks.look(timeutils.utcnow())
+        found: Sequence[copies.UnderWay] = looks.look(timeutils.utcnow())
         if live and (found or not parsed_args.until_done):
             self._follow(looks, found, interval, parsed_args.until_done)
             return COLUMNS, ()
         said: set[str] = set()
+        trouble = ''
+        more = _Looking(looks, found)
         while parsed_args.until_done and found:
-            for line in map(_line, found):
+            for line in filter(None, (*map(_line, found), trouble)):
                 if line not in said:
                     said.add(line)
                     options.warn(self, line)
-            time.sleep(interval)
-            found = looks.look(timeutils.utcnow())
+            options.TIME.sleep(interval)
+            found, trouble = more.look()
         return COLUMNS, [*_rows(found)]
 
     def produce_output(
@@ -104,17 +108,47 @@ class WatchReplicas(options.Lister):
         until_done: bool,
     ) -> None:
         console = rich.console.Console(file=self.app.stdout)
+        more = _Looking(looks, found)
         with rich.live.Live(
             _table(found), console=console, auto_refresh=False
         ) as view:
             try:
                 while found or not until_done:
-                    time.sleep(interval)
-                    found = looks.look(timeutils.utcnow())
-                    view.update(_table(found), refresh=True)
+                    options.TIME.sleep(interval)
+                    found, trouble = more.look()
+                    view.update(_table(found, trouble), refresh=True)
             except KeyboardInterrupt:
                 # That is how one stops looking.
                 return
+
+
+class _Looking:
+    """Looks again and again, also while Glance gives no answer.
+
+    :param found: what the first look has found
+    """
+
+    def __init__(
+        self, looks: copies.Looks, found: Sequence[copies.UnderWay]
+    ) -> None:
+        self._looks = looks
+        self._found = found
+        self._patience = patience.Patience(options.TIME.clock)
+
+    def look(self) -> tuple[Sequence[copies.UnderWay], str]:
+        """What is under way, and why that may be old, '' if it is not.
+
+        :raises errors.Unreachable: if Glance gave no answer for too long
+        """
+        asked_at = options.TIME.clock()
+        try:
+            self._found = self._looks.look(timeutils.utcnow())
+        except errors.Unreachable as exc:
+            if self._patience.is_out(asked_at):
+                raise
+            return self._found, str(exc)
+        self._patience.renew()
+        return self._found, ''
 
 
 def _rows(found: Iterable[copies.UnderWay]) -> Iterator[tuple[Any, ...]]:
@@ -138,9 +172,12 @@ def _line(copy: copies.UnderWay) -> str:
     return f'{copy.image}, store {copy.store}: {copy.cell}'
 
 
-def _table(found: Sequence[copies.UnderWay]) -> rich.table.Table:
+def _table(
+    found: Sequence[copies.UnderWay], trouble: str = ''
+) -> rich.table.Table:
     table = rich.table.Table(
-        title=f'{len(found)} under way, {timeutils.utcnow():%H:%M:%S} UTC'
+        title=f'{len(found)} under way, {timeutils.utcnow():%H:%M:%S} UTC',
+        caption=rich.markup.escape(trouble),
     )
     for column in COLUMNS:
         table.add_column(column)

@@ -138,6 +138,11 @@ class ImageProxy:
     :ivar failures: why copies fail, by store
     :ivar asked: the requests: method and path
     :ivar endpoints: URLs of glance-apis in the catalog
+    :ivar silent_until: second until which it accepts requests, and says
+        nothing
+    :ivar away_until: second until which nothing listens
+    :ivar deletion: seconds that a store takes to delete data, for which the
+        answer has to be awaited
     :ivar gone: ids of images that are listed, and deleted before anything
         else is asked of them
     """
@@ -159,6 +164,9 @@ class ImageProxy:
         self.tells_locations = True
         self.start = 1.0
         self.pace = 10.0
+        self.silent_until = 0.0
+        self.away_until = 0.0
+        self.deletion = 0.0
         self.failures: dict[str, str] = {}
         self.asked: list[tuple[str, str]] = []
         self.endpoints = ['http://glance-1/v2/', 'http://glance-2']
@@ -240,6 +248,7 @@ class ImageProxy:
         assert more.pop('raise_exc') is False
         assert more.pop('redirect') is False
         self.asked.append((method, path))
+        self._keep_waiting(more.pop('timeout', None), method)
         self._go_on()
         endpoint = more.pop('endpoint_override', None)
         if endpoint is not None:
@@ -254,6 +263,24 @@ class ImageProxy:
                 except Refusal as refusal:
                     return _error(refusal)
         return _error(Refusal(404, 'no such resource'))
+
+    def _keep_waiting(self, timeout: float | None, method: str) -> None:
+        """Give no answer yet; none at all if the client loses patience."""
+        if self.clock.now < self.away_until:
+            raise ksa_exceptions.ConnectFailure(
+                'Unable to establish connection to http://glance-1/v2/images'
+            )
+        takes = max(
+            self.silent_until - self.clock.now,
+            self.deletion if method == 'DELETE' else 0.0,
+        )
+        assert timeout is not None, 'it may hang for ever'
+        if takes > 0:
+            self.clock.sleep(min(takes, timeout))
+        if takes > timeout:
+            raise ksa_exceptions.ConnectTimeout(
+                'Request to http://glance-1/v2/images timed out'
+            )
 
     def _list_stores(self, _endpoint: str | None, **_more: Any) -> Any:
         return 200, {

@@ -72,11 +72,12 @@ class Compute:
     def add(self, image_id, updated='2026-01-02T12:00:00Z', deleted=False):
         self.servers.append((image_id, updated, deleted))
 
-    def request(self, path, method, params, raise_exc, redirect):
+    def request(self, path, method, params, raise_exc, redirect, timeout):
         assert (path, method) == ('/servers/detail', 'GET')
         assert params['all_tenants'] == '1'
         assert not raise_exc
         assert not redirect
+        assert timeout
         answer = requests.Response()
         answer.status_code = 200 if self.admin else 403
         since = params.get('changes-since')
@@ -138,6 +139,20 @@ def run(service, compute, monkeypatch, proxy):
         return Done(status, app.stdout.getvalue(), app.stderr.getvalue())
 
     return run
+
+
+def give_no_answer(proxy, until, for_seconds):
+    """Have Glance give none from when somebody first waits.
+
+    :param until: 'away_until' or 'silent_until'
+    """
+
+    def sleep(seconds, sleep=proxy.clock.sleep):
+        if not getattr(proxy, until):
+            setattr(proxy, until, proxy.clock.now + for_seconds)
+        sleep(seconds)
+
+    proxy.clock.sleep = sleep
 
 
 @pytest.fixture

@@ -20,7 +20,9 @@ import pytest
 from nova_rbd_multistore_client import bringing
 from nova_rbd_multistore_client import errors
 from nova_rbd_multistore_client import glance
+from nova_rbd_multistore_client import patience
 from tests.fakes import image_proxy
+from tests.unit.client import conftest
 
 Outcome = bringing.Outcome
 
@@ -241,6 +243,36 @@ def test_what_a_cluster_shows_is_told_rather_than_glances_word(
     image_id = proxy.add('debian', 'file')
     bring([image_id], 'east', arrived=lambda *_: 64 << 20)
     assert report.percents[0] == ('east', '25% copied (64 MiB)')
+
+
+def test_while_glance_says_nothing_it_is_asked_again(bring, proxy, report):
+    image_id = proxy.add('debian', 'file')
+    conftest.give_no_answer(proxy, 'silent_until', 100.0)
+    assert outcomes(bring([image_id], 'west')) == {'west': Outcome.COPIED}
+    assert any('does not answer' in words for words in report.said)
+
+
+def test_a_glance_that_goes_on_to_say_nothing_is_given_up(bring, proxy):
+    image_id = proxy.add('debian', 'file')
+    conftest.give_no_answer(proxy, 'silent_until', 24 * 3600.0)
+    with pytest.raises(errors.Unreachable, match='http://glance-1'):
+        bring([image_id], 'west')
+    assert patience.PATIENCE < proxy.clock.now < 2 * patience.PATIENCE
+
+
+def test_an_image_that_had_to_wait_for_others_is_asked_for_again_too(
+    bring, proxy, report, monkeypatch
+):
+    ids = [proxy.add(name, 'file') for name in ('debian', 'ubuntu')]
+    proxy.pace = 300.0
+
+    def go_away(_result):
+        if not proxy.away_until:
+            proxy.away_until = proxy.clock.now + 10.0
+
+    monkeypatch.setattr(report, 'ends', go_away)
+    results = bring(ids, 'west', parallel=1)
+    assert [result.outcome for result in results] == [Outcome.COPIED] * 2
 
 
 @settings(deadline=None)

@@ -182,6 +182,28 @@ def test_no_answer_of_use_is_one_error(answer):
     assert str(caught.value).isprintable()
 
 
+def test_a_glance_that_says_nothing_is_away_and_named(proxy, service):
+    proxy.silent_until = 3600.0
+    with pytest.raises(errors.Unreachable) as caught:
+        service.stores()
+    assert 'http://glance-1/v2/images timed out' in str(caught.value)
+    assert 'OS_IMAGE_ENDPOINT_OVERRIDE' in str(caught.value)
+
+
+def test_the_time_for_an_answer_can_be_told(proxy):
+    proxy.silent_until = 3600.0
+    with pytest.raises(errors.Unreachable):
+        glance.Glance(proxy, timeout=7.0).stores()
+    assert proxy.clock.now == 7.0
+
+
+def test_a_store_may_take_minutes_to_delete_data(proxy, service):
+    image_id = proxy.add('debian', 'file', 'east')
+    proxy.deletion = 300.0
+    service.delete_copy(image_id, 'east')
+    assert proxy.held(image_id) == {'file'}
+
+
 def test_an_expired_token_is_told_as_such():
     with pytest.raises(errors.NotAllowed, match='log in again'):
         glance.Glance(Away(response(401))).stores()

@@ -42,6 +42,7 @@ LAYERS = [
             *('cell', 'data', 'image', 'reading', 'store', 'words'),
             *('age', 'deleting', 'plan', 'wanted', 'remedy'),
             *('orphan', 'errors', 'census', 'place', 'lock'),
+            'patience',
         ),
     ),
 ]
@@ -51,7 +52,7 @@ DOORS = {
     'rados': {'pool'},
     'rbd': {'pool'},
     'requests': {'glance', 'servers'},
-    'keystoneauth1': {'glance', 'servers', 'exporter'},
+    'keystoneauth1': {'glance', 'servers', 'exporter', 'plugin'},
     'openstack': {'exporter', 'plugin'},
     'prometheus_client': {'cloud_metrics', 'exporter'},
 }

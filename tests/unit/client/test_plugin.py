@@ -18,12 +18,17 @@ import importlib
 import pathlib
 import types
 
+from keystoneauth1 import noauth
+from keystoneauth1 import session
+from openstack import connection
 from openstack import exceptions
 import pytest
+import requests
 
 from nova_rbd_multistore_client import errors
 from nova_rbd_multistore_client import glance
 from nova_rbd_multistore_client import plugin
+from tests.fakes import network
 
 ROOT = pathlib.Path(__file__).parents[3]
 NAMES = {
@@ -67,9 +72,10 @@ def test_a_command_explains_itself(origin):
 
 
 def test_glance_is_asked_by_openstacksdk():
-    proxy = object()
     manager = types.SimpleNamespace(
-        sdk_connection=types.SimpleNamespace(image=proxy)
+        sdk_connection=types.SimpleNamespace(
+            image=object(), session=session.Session()
+        )
     )
     assert isinstance(plugin.make_client(manager), glance.Glance)
 
@@ -80,11 +86,34 @@ def test_where_glance_is_not_the_command_says_how_to_name_another():
         def image(self):
             raise exceptions.NotSupported('it has no supported versions.')
 
+        session = session.Session()
+
     manager = types.SimpleNamespace(sdk_connection=Connection())
     with pytest.raises(errors.Unreachable) as caught:
         plugin.make_client(manager)
     assert 'no supported versions' in str(caught.value)
     assert 'OS_IMAGE_ENDPOINT_OVERRIDE' in str(caught.value)
+
+
+def test_a_glance_that_does_not_tell_its_versions_is_named():
+    net = network.Network()
+
+    def say_nothing(_request):
+        assert net.timeout is not None, 'it may hang for ever'
+        raise requests.ReadTimeout('timed out')
+
+    net.servers['glance-1'] = say_nothing
+    manager = types.SimpleNamespace(
+        sdk_connection=connection.Connection(
+            session=session.Session(
+                auth=noauth.NoAuth('http://glance-1'), session=net.session()
+            )
+        )
+    )
+    with pytest.raises(errors.Unreachable) as caught:
+        plugin.make_client(manager)
+    assert 'http://glance-1' in str(caught.value)
+    assert 'image_endpoint_override' in str(caught.value)
 
 
 def test_there_are_no_more_global_options():

@@ -14,12 +14,14 @@
 
 import datetime
 import json
-import time
 
 import pytest
 
 from nova_rbd_multistore_client import copies
+from nova_rbd_multistore_client import errors
+from nova_rbd_multistore_client import patience
 from nova_rbd_multistore_client.commands.watch import WatchReplicas
+from tests.unit.client import conftest
 
 
 @pytest.fixture
@@ -100,10 +102,7 @@ def test_until_done_with_nothing_under_way_no_table_is_drawn(run):
     assert done.err == 'Nothing is being copied.\n'
 
 
-def test_until_done_it_tells_each_change_and_ends(
-    run, proxy, service, monkeypatch
-):
-    monkeypatch.setattr(time, 'sleep', proxy.clock.sleep)
+def test_until_done_it_tells_each_change_and_ends(run, proxy, service):
     service.request_copy(proxy.add('debian', 'east'), ['west'])
     done = run(WatchReplicas, '--until-done')
     assert 'store west: copying (queued)' in done.err
@@ -111,3 +110,38 @@ def test_until_done_it_tells_each_change_and_ends(
     assert proxy.clock.utcnow() - datetime.datetime(
         2026, 1, 2, 12
     ) < datetime.timedelta(minutes=1)
+
+
+@pytest.mark.parametrize('terminal', [False, True])
+@pytest.mark.parametrize('interval', ['5', '600'])
+def test_until_done_it_looks_again_while_glance_is_away(
+    run, proxy, service, terminal, interval
+):
+    proxy.pace = 2000.0
+    image_id = proxy.add('debian', 'east')
+    service.request_copy(image_id, ['west'])
+    # With the longer interval, one look fails.
+    away = 20.0 if interval == '5' else 601.0
+    conftest.give_no_answer(proxy, 'away_until', away)
+    done = run(
+        *(WatchReplicas, '--until-done', '--interval', interval),
+        terminal=terminal,
+    )
+    assert done.status == 0
+    assert 'Glance does not answer' in (done.out if terminal else done.err)
+    assert proxy.held(image_id) == {'east', 'west'}
+
+
+def test_a_glance_that_stays_away_is_watched_no_longer(run, proxy, service):
+    service.request_copy(proxy.add('debian', 'east'), ['west'])
+    conftest.give_no_answer(proxy, 'away_until', 24 * 3600.0)
+    with pytest.raises(errors.Unreachable, match='http://glance-1'):
+        run(WatchReplicas, '--until-done')
+    assert patience.PATIENCE < proxy.clock.now < 2 * patience.PATIENCE
+
+
+def test_where_glance_is_away_at_first_nothing_is_watched(run, proxy):
+    proxy.away_until = 10.0
+    with pytest.raises(errors.Unreachable, match='http://glance-1'):
+        run(WatchReplicas, '--until-done')
+    assert proxy.clock.now == 0
