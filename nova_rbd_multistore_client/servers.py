@@ -30,9 +30,20 @@ PAGE = 1000
 #: it waits for a minute, and may do so twice.
 TIMEOUT = 180.0
 
-_RIGHT = (
+#: From which on Nova lists hosts of cells that are away: but for them, it
+#: leaves out such a cell without a word.
+MICROVERSION = '2.69'
+
+#: Hosts that are named, at most.
+NAMED = 5
+
+_LIST_RIGHT = (
     "It needs Nova's policy os_compute_api:servers:detail:get_all_tenants, "
     'which admits administrators.'
+)
+_SERVICES_RIGHT = (
+    "It needs Nova's policy os_compute_api:os-services:list, which admits "
+    'administrators.'
 )
 
 
@@ -46,8 +57,12 @@ class Servers:
         self._api = api
 
     def count(self, image_id: str) -> int:
-        """How many servers there are of an image, up to a page of them."""
+        """How many servers there are of an image, up to a page of them.
+
+        :raises errors.Unreachable: if Nova does not know all servers
+        """
         found, _ = self._page({'image': image_id})
+        self._require_all_cells()
         return len(found)
 
     def images_since(self, moment: datetime.datetime) -> frozenset[str]:
@@ -55,14 +70,46 @@ class Servers:
 
         A request for each thousand servers, and for each thousand that were
         changed or deleted since.
+
+        :raises errors.Unreachable: if Nova does not know all servers
         """
         since = f'{moment:%Y-%m-%dT%H:%M:%SZ}'
-        return frozenset(
+        self._require_all_cells()
+        found = frozenset(
             image
             for asked in ({}, {'changes-since': since})
             for server in self._all(asked)
             if (image := _image_of(server)) is not None
         )
+        # Lists of many servers take a while.
+        self._require_all_cells()
+        return found
+
+    def _require_all_cells(self) -> None:
+        """Make sure that no cell of Nova is away.
+
+        Of servers, Nova tells that only in a list without pages and filters.
+        """
+        answer = self._ask(
+            '/os-services',
+            'see whether Nova knows all servers',
+            _SERVICES_RIGHT,
+            params={'binary': 'nova-compute'},
+            microversion=MICROVERSION,
+        )
+        hosts = [
+            text.printable(service.get('host'))
+            for service in _entries(answer, 'services')
+            if service.get('status') == 'UNKNOWN'
+        ]
+        if hosts:
+            named = ', '.join(hosts[:NAMED])
+            more = len(hosts) - NAMED
+            raise errors.Unreachable(
+                'Nova does not know the servers on '
+                f'{named}{f" and {more} more" if more > 0 else ""}: the '
+                'database of their cell does not answer it'
+            )
 
     def _all(self, filters: Mapping[str, str]) -> Iterator[Mapping[str, Any]]:
         asked = dict(filters)
@@ -77,14 +124,30 @@ class Servers:
         self, filters: Mapping[str, str]
     ) -> tuple[list[Mapping[str, Any]], bool]:
         """Servers, and whether there are more."""
+        answer = self._ask(
+            '/servers/detail',
+            "see all projects' servers",
+            _LIST_RIGHT,
+            params={'all_tenants': '1', 'limit': str(PAGE), **filters},
+        )
+        return _entries(answer, 'servers'), 'servers_links' in answer
+
+    def _ask(
+        self, path: str, what: str, right: str, **more: Any
+    ) -> Mapping[str, Any]:
+        """Nova's answer to one question.
+
+        :param what: is asked, as in "may not …"
+        :param right: that it takes, as a sentence
+        """
         try:
             answer: requests.Response = self._api.request(
-                '/servers/detail',
+                path,
                 'GET',
-                params={'all_tenants': '1', 'limit': str(PAGE), **filters},
                 raise_exc=False,
                 redirect=False,
                 timeout=TIMEOUT,
+                **more,
             )
         except (
             ksa_exceptions.ClientException,
@@ -95,16 +158,24 @@ class Servers:
                 f'Nova does not answer: {reason}'
             ) from exc
         if answer.status_code == http.HTTPStatus.FORBIDDEN:
-            raise errors.NotAllowed("see all projects' servers", _RIGHT)
+            raise errors.NotAllowed(what, right)
         try:
             body = answer.json()
-            found = body['servers']
-            more = 'servers_links' in body
-        except (ValueError, KeyError, TypeError) as exc:
-            raise errors.Unreachable(
-                f'Nova fails: {answer.status_code}'
-            ) from exc
-        return [entry for entry in found if isinstance(entry, Mapping)], more
+        except ValueError:
+            body = None
+        if answer.status_code != http.HTTPStatus.OK or not isinstance(
+            body, Mapping
+        ):
+            raise errors.Unreachable(f'Nova fails: {answer.status_code}')
+        return body
+
+
+def _entries(answer: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    """The entries of a list in an answer."""
+    listed = answer.get(key)
+    if not isinstance(listed, list):
+        raise errors.Unreachable(f'Nova sends no list of {key}')
+    return [entry for entry in listed if isinstance(entry, Mapping)]
 
 
 def _image_of(server: Mapping[str, Any]) -> str | None:

@@ -60,40 +60,95 @@ def at_noon(monkeypatch, proxy):
 class Compute:
     """Nova, behind openstacksdk's compute proxy.
 
-    :ivar servers: the image and the last change of each, and whether it is
-        deleted
+    As with [api] list_records_by_skipping_down_cells, a list of servers has
+    none of a cell that is away, and does not say so: from microversion 2.69
+    on, Nova does, but not where a list has pages or filters, as all have here.
+    Of services, it does then.
+
+    :ivar servers: the image and the last change of each, whether it is
+        deleted, and its cell
+    :ivar hosts: of each cell
+    :ivar away: cells whose databases do not answer
+    :ivar listed: what is called after each list of servers
     """
 
     def __init__(self):
         self.servers = []
+        self.hosts = {'cell1': ['host-1'], 'cell2': ['host-2', 'host-3']}
+        self.away = set()
+        self.listed = lambda: None
         self.admin = True
+        self.sees_services = True
         self.page = 1000
 
-    def add(self, image_id, updated='2026-01-02T12:00:00Z', deleted=False):
-        self.servers.append((image_id, updated, deleted))
+    def add(
+        self,
+        image_id,
+        updated='2026-01-02T12:00:00Z',
+        deleted=False,
+        cell='cell1',
+    ):
+        self.servers.append((image_id, updated, deleted, cell))
 
-    def request(self, path, method, params, raise_exc, redirect, timeout):
-        assert (path, method) == ('/servers/detail', 'GET')
-        assert params['all_tenants'] == '1'
+    def request(
+        self,
+        path,
+        method,
+        params,
+        raise_exc,
+        redirect,
+        timeout,
+        microversion=None,
+    ):
+        assert method == 'GET'
         assert not raise_exc
         assert not redirect
         assert timeout
         answer = requests.Response()
-        answer.status_code = 200 if self.admin else 403
+        answer.status_code = 200
+        if path == '/os-services':
+            body = self._services(microversion)
+            if not self.sees_services:
+                answer.status_code = 403
+        else:
+            assert path == '/servers/detail'
+            body = self._servers(params)
+            if not self.admin:
+                answer.status_code = 403
+            self.listed()
+        answer._content = json.dumps(body).encode()
+        return answer
+
+    def _services(self, microversion):
+        found = []
+        for cell, hosts in self.hosts.items():
+            for host in hosts:
+                service = {'binary': 'nova-compute', 'host': host}
+                if cell not in self.away:
+                    found.append({**service, 'status': 'enabled', 'id': host})
+                elif microversion == '2.69':
+                    found.append({**service, 'status': 'UNKNOWN'})
+        return {'services': found}
+
+    def _servers(self, params):
+        assert params['all_tenants'] == '1'
+        assert 'limit' in params
         since = params.get('changes-since')
         found = [
             {'id': str(number), 'image': {'id': image_id} if image_id else ''}
-            for number, (image_id, updated, deleted) in enumerate(self.servers)
+            for number, (image_id, updated, deleted, cell) in enumerate(
+                self.servers
+            )
             # As Nova does it: deleted ones are among those changed since.
             if (updated >= since if since else not deleted)
             and params.get('image') in (None, image_id)
             and number > int(params.get('marker', -1))
+            and cell not in self.away
         ]
         body = {'servers': found[: self.page]}
         if len(found) > self.page:
             body['servers_links'] = [{'rel': 'next'}]
-        answer._content = json.dumps(body).encode()
-        return answer
+        return body
 
 
 @pytest.fixture

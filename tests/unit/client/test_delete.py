@@ -97,6 +97,28 @@ def test_who_may_not_see_servers_does_not_delete_blindly(run, proxy, compute):
         run(DeleteReplicas, 'debian', '--store', 'east')
 
 
+def test_who_may_not_see_which_cells_are_away_does_not_delete_blindly(
+    run, proxy, compute
+):
+    proxy.add('debian', 'east', 'west')
+    compute.sees_services = False
+    with pytest.raises(
+        errors.Refusing, match='os_compute_api:os-services:list'
+    ):
+        run(DeleteReplicas, 'debian', '--store', 'east')
+
+
+def test_servers_of_a_cell_that_is_away_may_be_clones(run, proxy, compute):
+    image_id = proxy.add('debian', 'east', 'west')
+    compute.add(image_id, cell='cell2')
+    compute.away.add('cell2')
+    with pytest.raises(errors.Refusing) as caught:
+        run(DeleteReplicas, 'debian', '--store', 'east')
+    assert 'servers on host-2, host-3' in str(caught.value)
+    assert 'give --blind' in str(caught.value)
+    assert not deleted(proxy)
+
+
 names = st.sampled_from(['file', 'east', 'west'])
 
 
@@ -226,6 +248,36 @@ def test_what_glance_refuses_is_kept_and_told(prune, proxy):
     done, results = prune('--yes')
     assert 'in use' in results['old']
     assert done.status == 3
+
+
+def test_while_a_cell_is_away_nothing_is_pruned(prune, proxy, compute):
+    image_id = proxy.add('old', 'east', 'west', updated_at=OLD)
+    compute.add(image_id, cell='cell2')
+    compute.away.add('cell2')
+    with pytest.raises(errors.Unreachable, match='servers on host-2, host-3'):
+        prune('--yes')
+    assert not deleted(proxy)
+
+
+@pytest.mark.parametrize('change', ['add', 'discard'])
+def test_a_cell_that_is_away_for_a_part_of_the_lists_is_seen(
+    prune, proxy, compute, change
+):
+    image_id = proxy.add('old', 'east', 'west', updated_at=OLD)
+    compute.add(image_id, cell='cell2')
+    if change == 'discard':
+        compute.away.add('cell2')
+    compute.listed = lambda: getattr(compute.away, change)('cell2')
+    with pytest.raises(errors.Unreachable, match='servers on host-2, host-3'):
+        prune('--yes')
+    assert not deleted(proxy)
+
+
+def test_of_many_hosts_that_are_away_some_are_named(prune, compute):
+    compute.hosts['cell3'] = [f'node-{number}' for number in range(12)]
+    compute.away.add('cell3')
+    with pytest.raises(errors.Unreachable, match='node-4 and 7 more'):
+        prune()
 
 
 def test_a_user_may_not_prune(prune, compute):
