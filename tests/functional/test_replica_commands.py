@@ -279,7 +279,7 @@ def test_a_user_may_not_prune(users):
         *('--unused-for', '30d'),
     )
     assert done.status == 1
-    assert 'get_all_tenants' in done.err
+    assert 'os_compute_api:servers:detail:get_all_tenants' in done.err
 
 
 def test_a_file_of_wishes_is_planned_and_then_done(

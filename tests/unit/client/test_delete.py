@@ -13,6 +13,8 @@
 """``openstack image replica delete`` and ``prune``."""
 
 import json
+import pathlib
+import re
 
 from hypothesis import given
 from hypothesis import settings
@@ -30,6 +32,9 @@ from tests.unit.client import conftest
 CEPH = conftest.CEPH
 OLD = '2025-11-01T00:00:00Z'
 MIB = 1 << 20
+ALL_TENANTS = 'os_compute_api:servers:detail:get_all_tenants'
+POLICY = re.compile(r'os_compute_api(?::[\w-]+)+')
+PAGE = pathlib.Path(__file__).parents[3] / 'doc/source/image-replica/prune.rst'
 
 
 def deleted(proxy):
@@ -93,7 +98,7 @@ def test_without_a_cluster_servers_may_be_clones(run, proxy, compute):
 def test_who_may_not_see_servers_does_not_delete_blindly(run, proxy, compute):
     proxy.add('debian', 'east', 'west')
     compute.admin = False
-    with pytest.raises(errors.Refusing, match='get_all_tenants'):
+    with pytest.raises(errors.Refusing, match=ALL_TENANTS):
         run(DeleteReplicas, 'debian', '--store', 'east')
 
 
@@ -282,8 +287,20 @@ def test_of_many_hosts_that_are_away_some_are_named(prune, compute):
 
 def test_a_user_may_not_prune(prune, compute):
     compute.admin = False
-    with pytest.raises(errors.NotAllowed, match='get_all_tenants'):
+    with pytest.raises(errors.NotAllowed, match=ALL_TENANTS):
         prune()
+
+
+def test_its_page_names_the_policies_that_it_misses(prune, compute):
+    missed = set()
+    for right in ('sees_services', 'admin'):
+        setattr(compute, right, False)
+        with pytest.raises(errors.NotAllowed) as caught:
+            prune()
+        setattr(compute, right, True)
+        missed |= {*POLICY.findall(str(caught.value))}
+    assert len(missed) == 2
+    assert missed == {*POLICY.findall(PAGE.read_text())}
 
 
 @pytest.mark.parametrize(
