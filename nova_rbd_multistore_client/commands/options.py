@@ -192,8 +192,9 @@ def add_ceph(parser: argparse.ArgumentParser, why: str) -> None:
         '--ceph-user',
         metavar='<name>',
         default='admin',
-        help='Ceph user without "client.", who can read all pools '
-        '(default: admin)',
+        help='Ceph user without "client.", who can read all pools; of '
+        'west.conf, the key is looked for in '
+        '/etc/ceph/west.client.<name>.keyring (default: admin)',
     )
 
 
