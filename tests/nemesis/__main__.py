@@ -270,6 +270,7 @@ class Run:
             # What it would take may be what is broken just now.
             LOG.warning('Cannot break %s: %s', fault.name, exc)
         finally:
+            self._journal.note('ending', fault.name, felt_by=felt_by)
             polling.until(
                 lambda: _is_done(trouble.end),
                 f'{fault.name} is over',

@@ -27,9 +27,10 @@ class Event:
     """Something that has happened.
 
     :ivar at: seconds since the epoch
-    :ivar what: ``fault``, ``begun``, ``mended``, ``boot``, ``crash``,
-        ``disk``, ``copy``, ``task``, ``image``, ``gone``, ``server``,
-        ``servers``, ``cached``, ``hitch``, ``sample``, ``left`` or ``end``
+    :ivar what: ``fault``, ``begun``, ``ending``, ``mended``, ``boot``,
+        ``crash``, ``disk``, ``copy``, ``task``, ``image``, ``gone``,
+        ``server``, ``servers``, ``cached``, ``hitch``, ``sample``, ``left`` or
+        ``end``
     :ivar about: what it happened to
     """
 

@@ -146,7 +146,7 @@ def errors_are_true(events: Sequence[Event]) -> Iterator[str]:
 
 def nobody_boots_without_the_right(events: Sequence[Event]) -> Iterator[str]:
     """Whoever has a disk could see the image at that time."""
-    images, spells = _by_name(events, 'image'), _spells(events, 'begun')
+    images, spells = _by_name(events, 'image'), _certain(events)
     gone = {event.about: event.at for event in _of(events, 'gone')}
     for boot in _of(events, 'boot'):
         if not _has_disk(boot):
@@ -356,15 +356,20 @@ def _hides_from(boot: Event) -> tuple[str, ...]:
     return ('deactivated',)
 
 
-def _spells(
-    events: Sequence[Event], beginning: str = 'fault'
-) -> list[tuple[Event, float]]:
-    """Each fault, and when it was mended.
+def _spells(events: Sequence[Event]) -> list[tuple[Event, float]]:
+    """Each fault, and when it was mended: it was not there any longer."""
+    return _between(events, 'fault', 'mended')
 
-    :param beginning: of it: ``fault``, before anything is done, or ``begun``,
-        when it is there for certain
-    """
-    ends = _of(events, 'mended')
+
+def _certain(events: Sequence[Event]) -> list[tuple[Event, float]]:
+    """Each fault that was there, and when its end began: until then it was."""
+    return _between(events, 'begun', 'ending')
+
+
+def _between(
+    events: Sequence[Event], beginning: str, end: str
+) -> list[tuple[Event, float]]:
+    ends = _of(events, end)
 
     def mended(fault: Event) -> float:
         return min(

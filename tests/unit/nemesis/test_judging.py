@@ -13,6 +13,8 @@
 
 """Each check of the nemesis finds a run in which what it is for is broken."""
 
+import dataclasses
+
 import pytest
 
 from tests.nemesis import events
@@ -58,6 +60,7 @@ def fault(name, at=95.0, mended=105.0, aftermath=0.0, **felt_by):
             at, 'fault', name, {'felt_by': felt_by, 'aftermath': aftermath}
         ),
         events.Event(at, 'begun', name, {'felt_by': felt_by}),
+        events.Event(mended, 'ending', name, {'felt_by': felt_by}),
         events.Event(mended, 'mended', name, {'felt_by': felt_by}),
     ]
 
@@ -176,8 +179,15 @@ def test_a_disk_without_the_right_is_found(name, user, found):
 
 
 def test_what_could_not_be_begun_hides_nothing():
-    (noted, _, mended) = fault('deactivated', 90.0, 120.0, image=IMAGE)
-    assert broken(noted, mended, image(), boot(), disk()) == set()
+    (noted, _, *ends) = fault('deactivated', 90.0, 120.0, image=IMAGE)
+    assert broken(noted, *ends, image(), boot(), disk()) == set()
+
+
+def test_nor_does_what_is_about_to_end():
+    (*begins, ending, mended) = fault('deactivated', 80.0, 120.0, image=IMAGE)
+    early = dataclasses.replace(ending, at=90.0)
+    run = [*begins, early, mended, image(), boot(), disk()]
+    assert broken(*run) == set()
 
 
 @pytest.mark.parametrize(('at', 'found'), [(90.0, 1), (105.0, 0)])
