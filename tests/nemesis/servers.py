@@ -71,8 +71,11 @@ class Servers:
             except BROKEN as exc:
                 # Log in anew: the token may be what was broken.
                 self._compute = None
-                self._journal.note('hitch', 'servers', said=str(exc)[:300])
+                self._note_hitch(exc)
             time.sleep(APART)
+
+    def _note_hitch(self, exc: Exception) -> None:
+        self._journal.note('hitch', 'servers', said=str(exc)[:300])
 
     def _live_one(self) -> None:
         if self._compute is None:
@@ -154,6 +157,11 @@ class Servers:
             compute.delete_server(server, ignore_missing=True)
         for server in self._made:
             found = compute.find_server(server, ignore_missing=True)
-            if found is not None:
+            if found is None:
+                continue
+            try:
                 compute.wait_for_delete(found, wait=STEP)
+            except sdk_exceptions.SDKException as exc:
+                # Nova loses it for good where its message was lost.
+                self._note_hitch(exc)
         self._journal.note('servers', 'deleted', ids=self._made)
