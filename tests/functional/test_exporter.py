@@ -91,6 +91,7 @@ def test_while_glance_hangs_the_last_count_stays(
     glance = make_glance()
     account = {**admins_account, 'image_endpoint_override': glance.url}
     with made.serving(account, '--interval', '1', '--timeout', '2'):
+        made.wait_for('glance_up', 1)
         glance.freeze()
         made.wait_for('glance_up', 0)
         away = made.told()
