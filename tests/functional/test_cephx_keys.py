@@ -209,7 +209,7 @@ def with_newer_qemu(*words):
 def as_libvirt_tells(computes, where, tmp_path):
     """What QEMU is told of a disk in west, and the file with the key."""
     known = credentials.Credentials.load(where)
-    key = tmp_path / 'key'
+    key = tmp_path / 'keyring'
     key.write_text(known.ceph_key('west', 'client.nova'))
     port = layout.PORTS['ceph-mon-west-v1']
 
