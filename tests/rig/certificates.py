@@ -27,6 +27,18 @@ from lab import layout
 
 DAY = datetime.timedelta(days=1)
 
+SIGNS_CERTIFICATES = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=False,
+    encipher_only=False,
+    decipher_only=False,
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Certificate:
@@ -52,6 +64,8 @@ class Authority:
             .add_extension(
                 x509.BasicConstraints(ca=True, path_length=0), critical=True
             )
+            # Python 3.13 asks for this and for the identifiers of keys.
+            .add_extension(SIGNS_CERTIFICATES, critical=True)
             .sign(self._key, hashes.SHA256())
         )
         self.cafile = where / 'ca.pem'
@@ -94,6 +108,15 @@ class Authority:
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - DAY)
             .not_valid_after(now + DAY)
+            .add_extension(
+                x509.SubjectKeyIdentifier.from_public_key(key), critical=False
+            )
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(
+                    self._key.public_key()
+                ),
+                critical=False,
+            )
         )
 
 
@@ -115,6 +138,8 @@ class Tls:
     def context(self) -> ssl.SSLContext:
         """For a client that is let in."""
         context = ssl.create_default_context(cafile=self.authority.cafile)
+        # As it is by default since Python 3.13.
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
         context.load_cert_chain(self.server.certfile, self.server.keyfile)
         return context
 
