@@ -31,6 +31,7 @@ import time
 from typing import Any
 
 import psutil
+import rbd
 
 from lab import layout
 from tests.nemesis import events
@@ -340,7 +341,11 @@ class Run:
                     if disk not in known:
                         self._journal.note('left', disk, pool='vms')
                         continue
-                    parent = cluster.parent(disk)
+                    try:
+                        parent = cluster.parent(disk)
+                    except rbd.ImageNotFound:
+                        # Nova was still deleting its server.
+                        continue
                     self._journal.note(
                         'disk',
                         disk,
