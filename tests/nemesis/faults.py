@@ -261,20 +261,21 @@ def _full_cluster(site: layout.Site) -> Fault:
     return always(f'ceph-osd-{site.name} full', fill, empty, LOCK)
 
 
+def _blocklist(site: layout.Site) -> None:
+    """Have a cluster know Nova's connections no more."""
+    # None may be connected just now.
+    with (
+        clusters.Cluster(site) as cluster,
+        contextlib.suppress(AssertionError),
+    ):
+        cluster.blocklist('nova')
+
+
 def _shut_out(site: layout.Site) -> Fault:
     """Connections that a cluster knows no more: they have to be made anew."""
-
-    def shut_out() -> None:
-        # None may be connected just now.
-        with (
-            clusters.Cluster(site) as cluster,
-            contextlib.suppress(AssertionError),
-        ):
-            cluster.blocklist('nova')
-
     return always(
         f'ceph-osd-{site.name} blocklists clients',
-        shut_out,
+        lambda: _blocklist(site),
         lambda: None,
         RECONNECTED,
     )
@@ -291,11 +292,7 @@ def _other_key(site: layout.Site) -> Fault:
     def rotate() -> None:
         enter(clusters.random_key())
         # Who is connected is not asked for the key again.
-        with (
-            clusters.Cluster(site) as cluster,
-            contextlib.suppress(AssertionError),
-        ):
-            cluster.blocklist('nova')
+        _blocklist(site)
 
     return always(
         f"ceph-mon-{site.name} rotates Nova's key",
