@@ -225,7 +225,7 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
                 )
             elif instance.host != CONF.host:
                 LOG.warning(
-                    'Left by a server that is on host %(host)s now: '
+                    'Left by a server whose host is %(host)s now: '
                     '%(reason)s Nova does not try again to remove RBD images '
                     '%(pool)s/%(server)s_* of its time on this host',
                     {

@@ -291,7 +291,7 @@ def test_a_host_starts_though_a_disk_of_a_server_that_has_left_is_held(
 ):
     libvirt._cleanup_rbd(server(*EVACUATED))
     (line,) = lines(caplog, logging.WARNING)
-    assert 'Left by a server that is on host west-2' in line
+    assert 'Left by a server whose host is west-2 now' in line
     assert held in line
     assert f'{SERVER}_disk' in line
     assert disks_of(library, SERVER) == {f'{SERVER}_disk'}
@@ -304,7 +304,7 @@ def test_a_host_starts_though_the_cluster_of_a_server_that_has_left_is_away(
     library.faults.update([fault])
     libvirt._cleanup_rbd(server(*EVACUATED))
     (line,) = lines(caplog, logging.WARNING)
-    assert 'Left by a server that is on host west-2' in line
+    assert 'Left by a server whose host is west-2 now' in line
     assert f'vms/{SERVER}_*' in line
 
 
