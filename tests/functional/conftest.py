@@ -16,6 +16,7 @@ The lab must be up, with our driver: ``tools/lab up``. A service that does not
 run is an error, never a skip.
 """
 
+from tests.fixtures.faults import busy_glance as busy_glance
 from tests.fixtures.faults import find_again as find_again
 from tests.fixtures.faults import freeze as freeze
 from tests.fixtures.faults import freeze_glance as freeze_glance

@@ -30,18 +30,10 @@ ABORTED = 'Task was aborted externally'
 WARNED = 'and did not make it'
 
 
-@pytest.fixture
-def queueing_glance(upload, make_glance, admin):
-    """A glance-api that copies one image at a time, and has one to copy."""
-    glance = make_glance(wsgi={'task_pool_threads': '1'})
-    glance.request_copy(admin, upload(size_mib=512).id, 'east')
-    return glance
-
-
 @pytest.mark.both_modes
 def test_a_lock_that_another_takes_over_after_the_202_is_waited_for(
     upload,
-    queueing_glance,
+    busy_glance,
     make_host,
     make_glance,
     freeze_glance,
@@ -53,19 +45,19 @@ def test_a_lock_that_another_takes_over_after_the_202_is_waited_for(
 ):
     image = upload()
     theirs = make_glance()
-    host = make_host(
-        'west-1', glance__endpoint_override=queueing_glance.url, **POLL
-    )
+    ours, thaw_east = busy_glance
+    host = make_host('west-1', glance__endpoint_override=ours.url, **POLL)
     host.start(demo_user, [image.id])
     polling.until(lambda: copy_tasks(image.id), 'our copy has been accepted')
 
-    (ours,) = copy_tasks(image.id)
-    assert ours['status'] == 'pending'
-    freeze_glance(queueing_glance, image.id)
-    database.hide_task(where, ours['id'])
+    (task,) = copy_tasks(image.id)
+    assert task['status'] == 'pending'
+    freeze_glance(ours, image.id)
+    database.hide_task(where, task['id'])
     theirs.request_copy(admin, image.id, 'east')
-    database.show_task(where, ours['id'])
-    queueing_glance.thaw()
+    database.show_task(where, task['id'])
+    ours.thaw()
+    thaw_east()
     (boot,) = host.outcomes()
 
     assert boot.error is None, boot.message

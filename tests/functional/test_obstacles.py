@@ -33,43 +33,43 @@ IMPATIENT = {'rbd_multistore__copy_stall_timeout': 5, **POLL}
 # Glance is busy
 
 
-@pytest.fixture
-def queueing_glance(make_glance):
-    """A glance-api that works on one task at a time."""
-    return make_glance(wsgi={'task_pool_threads': '1'})
-
-
 @pytest.mark.long
 @pytest.mark.both_modes
 def test_copies_that_glance_queues_are_no_stalled_ones(
-    upload, queueing_glance, make_host, admin, demo_user, west
+    upload, busy_glance, make_host, demo_user, west
 ):
-    before, *images = [upload(size_mib=size) for size in (768, 8, 8, 8)]
-    queueing_glance.request_copy(admin, before.id, 'east')
-    host = make_host(
-        'west-1', glance__endpoint_override=queueing_glance.url, **IMPATIENT
-    )
+    images = [upload() for _ in range(3)]
+    api, thaw_east = busy_glance
+    host = make_host('west-1', glance__endpoint_override=api.url, **IMPATIENT)
 
-    boots = host.boot(demo_user, *[image.id for image in images])
+    host.start(demo_user, [image.id for image in images])
+    said = [
+        f'Image {image.id} is held by a copy to store west, queued'
+        for image in images
+    ]
+    polling.until(
+        lambda: all(line in host.log for line in said), 'each is in the queue'
+    )
+    time.sleep(2 * IMPATIENT['rbd_multistore__copy_stall_timeout'])
+    thaw_east()
+    boots = host.outcomes()
 
     assert [boot.message for boot in boots if boot.error] == []
     assert [west.parent(boot.disk) for boot in boots] == [
         clusters.of_glance(image.id) for image in images
     ]
-    for image in images:
-        said = f'Image {image.id} is held by a copy to store west, queued'
-        assert host.log.count(said) == 1
+    assert [host.log.count(line) for line in said] == [1, 1, 1]
 
 
 @pytest.mark.fault
 def test_a_copy_that_is_still_queued_at_the_timeout_is_said_to_be(
-    upload, queueing_glance, make_host, admin, demo_user, copy_tasks
+    upload, busy_glance, make_host, demo_user, copy_tasks
 ):
-    before, image = upload(size_mib=768), upload()
-    queueing_glance.request_copy(admin, before.id, 'east')
+    image = upload()
+    api, _ = busy_glance
     host = make_host(
         'west-1',
-        glance__endpoint_override=queueing_glance.url,
+        glance__endpoint_override=api.url,
         libvirt__images_rbd_glance_copy_timeout=4,
         **POLL,
     )
