@@ -27,16 +27,6 @@ readonly lab_tests=(tests/functional tests/benchmarks)
 readonly basic='not fault and not long and not older and not cinder
     and not nfs and not ceph20'
 readonly basic_marks=(-m "${basic//$'\n'/}")
-# What is of Ceph alone and takes longer, beside it.
-readonly platform_marks=(-m "${basic//$'\n'/} or of_ceph")
-# What tells one client of Ceph from another: look, clone, errors, time-outs.
-readonly client_tests=(
-    tests/functional/test_arrival.py
-    tests/functional/test_boot_disk.py
-    tests/functional/test_ceph_faults.py
-    tests/functional/test_clone_defaults.py
-    tests/functional/test_lost_connections.py
-)
 # A run that is a stage of another leaves its results there.
 results=${NOVA_RBD_RESULTS:-$(mktemp --directory)}
 readonly results
@@ -72,6 +62,14 @@ function install_stage {
     stage install 15 tools/install.sh
 }
 
+# At the machine's ports.
+function lab_stage {
+    if ! lab_is_up; then
+        trap take_down EXIT
+    fi
+    stage lab 10 tools/lab up --driver multistore --threading native
+}
+
 # What a change has to pass.
 function basic_stages {
     stage pep8 5 "$venv/bin/tox" -e pep8
@@ -81,65 +79,10 @@ function basic_stages {
     # Not by tox: this environment has all that it needs.
     stage simulate 5 "$venv/bin/python" -m tests.simulation --runs 1000
     stage packaging 10 "$venv/bin/tox" -e packaging
-    if ! lab_is_up; then
-        trap take_down EXIT
-    fi
-    stage lab 10 tools/lab up --driver multistore --threading native
+    lab_stage
     stage functional 25 "$venv/bin/tox" -e functional -- \
         "${basic_marks[@]}" "${lab_tests[@]}"
     stage leaks 5 tools/lab leaks
-}
-
-# The same on the Ceph that sites run: 18, on Debian 13, and 20. After the
-# fault tests, which have the lab that Ceph 20 gets here.
-function platform_stages {
-    # The machine's ports are for theirs.
-    take_down
-    debian13_stages
-    ceph20_stages
-}
-
-# README's two commands, as they are, and what takes longer.
-function debian13_stages {
-    # shellcheck disable=SC2016  # Debian 13 has an environment of its own
-    local inside='"$NOVA_RBD_VENV/bin/$0" "$@"'
-
-    stage debian13-demo 45 tools/on-debian13.sh tools/demo.sh &&
-        stage debian13-down 5 tools/on-debian13.sh tools/lab destroy || return
-    # Its stages are in the result too, each as debian13-NAME.
-    NOVA_RBD_RESULTS=$results/debian13 \
-        stage debian13 60 tools/on-debian13.sh tools/test.sh
-    stage debian13-of-ceph 20 tools/on-debian13.sh tools/own-lab.sh \
-        bash -c "$inside" pytest -m of_ceph "${lab_tests[@]}"
-}
-
-# on_ceph20 COMMAND...
-# In a lab of its own, in the machine's network.
-function on_ceph20 {
-    local -x NOVA_RBD_LAB_DIR=$PWD/.lab-ceph20/lab
-    local -x PYTEST_DEBUG_TEMPROOT=$NOVA_RBD_LAB_DIR/tests
-
-    "$@"
-}
-
-function ceph20_stages {
-    stage ceph20-fetch 15 tools/lab fetch &&
-        stage ceph20-client-install 15 tools/with-ceph20.sh true || return
-    # With a network, for the guest's kernel is downloaded.
-    # shellcheck disable=SC2016  # the script's own variable
-    on_ceph20 stage ceph20-demo 20 bash -c 'tools/lab destroy &&
-        tools/lab up --ceph=20 && "$NOVA_RBD_VENV/bin/python" -u -m lab.demo'
-    on_ceph20 stage ceph20 50 "$venv/bin/pytest" \
-        "${platform_marks[@]}" "${lab_tests[@]}"
-    on_ceph20 stage ceph20-leaks 5 tools/lab leaks
-    on_ceph20 stage ceph20-down 5 tools/lab down
-    stage ceph20-keys 10 tools/own-lab.sh \
-        "$venv/bin/pytest" -m ceph20 "${lab_tests[@]}"
-    # A lab of either release, for a client of 20.
-    stage ceph20-client 50 tools/own-lab.sh --ceph=20 \
-        tools/with-ceph20.sh pytest "${client_tests[@]}"
-    stage ceph20-client-of-16 50 tools/own-lab.sh \
-        tools/with-ceph20.sh pytest "${client_tests[@]}"
 }
 
 function take_down {
@@ -154,11 +97,7 @@ function summarize {
 }
 
 function write_table {
-    local found
-
-    mapfile -t found < <(compgen -G 'tests/platforms/*.json')
-    tools/platform-table tests/last-full-run.json "${found[@]}" \
-        > doc/source/platforms.csv
+    tools/platform-table tests/last-full-run.json > doc/source/platforms.csv
 }
 
 # conclude [OPTION...]

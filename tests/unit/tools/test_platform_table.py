@@ -16,21 +16,19 @@ import csv
 import io
 import json
 import pathlib
+import re
 import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).parents[3]
 TOOL = ROOT / 'tools' / 'platform-table'
-RESULTS = [
-    ROOT / 'tests' / 'last-full-run.json',
-    *(ROOT / 'tests' / 'platforms').glob('*.json'),
-]
+RESULT = ROOT / 'tests' / 'last-full-run.json'
 COLUMNS = ('Ceph, servers', 'Ceph, client', 'Nova', 'Tests')
 
 
-def table(*paths):
+def table(path):
     done = subprocess.run(
-        [sys.executable, TOOL, *paths],
+        [sys.executable, TOOL, path],
         check=True,
         capture_output=True,
         text=True,
@@ -51,34 +49,27 @@ def line(text, *platform):
     return found
 
 
-def result(tmp_path, *stages, commit='0123456789', day=1):
-    path = tmp_path / f'{commit}.json'
-    date = f'2026-11-{day:02}T12:00:00+00:00'
-    content = {'commit': commit, 'date': date, 'stages': stages}
-    path.write_text(json.dumps(content))
+def result(tmp_path, *stages):
+    path = tmp_path / 'result.json'
+    path.write_text(json.dumps({'stages': stages}))
     return path
 
 
-def test_a_stage_is_a_line_with_its_outcome_and_commit(tmp_path):
-    stage = {'name': 'ceph20', 'passed': 90, 'failed': 2}
+def stage(name, passed=1, failed=0, commit='0123456789'):
+    return {
+        'name': name,
+        'passed': passed,
+        'failed': failed,
+        'commit': commit,
+    }
 
-    text = table(result(tmp_path, stage))
+
+def test_a_stage_is_a_line_with_its_outcome_and_commit(tmp_path):
+    text = table(result(tmp_path, stage('ceph20', passed=90, failed=2)))
 
     found = line(text, '20.2', '16.2', '34', 'functional')
     assert (found['Passed'], found['Failed']) == ('90', '2')
     assert found['Commit'] == '0123456'
-
-
-def test_of_several_results_the_newest_counts(tmp_path):
-    stage = {'name': 'ceph20', 'passed': 90, 'failed': 0}
-    older = result(tmp_path, stage, commit='aaaaaaaaaa')
-    newer = result(
-        tmp_path, {**stage, 'failed': 1}, commit='bbbbbbbbbb', day=2
-    )
-
-    for text in (table(older, newer), table(newer, older)):
-        found = line(text, '20.2', '16.2', '34', 'functional')
-        assert (found['Failed'], found['Commit']) == ('1', 'bbbbbbb')
 
 
 def test_a_stage_that_there_was_not_was_not_run(tmp_path):
@@ -90,7 +81,7 @@ def test_a_stage_that_there_was_not_was_not_run(tmp_path):
 
 def test_the_documentations_table_is_of_the_last_results():
     written = ROOT / 'doc' / 'source' / 'platforms.csv'
-    assert written.read_text() == table(*RESULTS)
+    assert written.read_text() == table(RESULT)
 
 
 SCRIPTS = [ROOT / 'tools' / name for name in ('stages.sh', 'test-all.sh')]
@@ -121,6 +112,16 @@ def stages_that_are_run():
     }
 
 
+def test_each_part_is_told_and_has_its_stages():
+    text = SCRIPTS[1].read_text()
+    told = re.findall(r'^# (\w+)  +\w', text, flags=re.MULTILINE)
+    parts = re.search(r'parts=\((.*)\)', text)[1].split()
+    assert sorted(told) == sorted(parts)
+    everything = ''.join(path.read_text() for path in SCRIPTS)
+    for part in parts:
+        assert f'function {part}_stages {{' in everything
+
+
 def test_all_stages_but_the_last_are_planned():
     words = SCRIPTS[-1].read_text().partition('--planned "')[2]
     planned = words.partition('"')[0].split()
@@ -128,10 +129,7 @@ def test_all_stages_but_the_last_are_planned():
 
 
 def test_each_line_is_of_a_stage_that_is_run(tmp_path):
-    stages = [
-        {'name': name, 'passed': 1, 'failed': 0}
-        for name in stages_that_are_run() | inner_stages()
-    ]
+    stages = [stage(name) for name in stages_that_are_run() | inner_stages()]
 
     text = table(result(tmp_path, *stages))
 

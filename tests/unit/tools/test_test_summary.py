@@ -33,10 +33,10 @@ def run_of(results, *stages, tests=None):
         )
 
 
-def summary(results, tmp_path):
+def summary(results, tmp_path, planned=''):
     path = tmp_path / 'summary.json'
     done = subprocess.run(
-        [sys.executable, TOOL, '--json', path, results],
+        [sys.executable, TOOL, '--json', path, '--planned', planned, results],
         check=False,
         capture_output=True,
         text=True,
@@ -80,3 +80,24 @@ def test_what_failed_in_such_a_run_has_failed(tmp_path):
 
     assert done.returncode == 1
     assert result['failed'] == 1
+
+
+def test_what_another_run_has_had_stays_with_its_commit(tmp_path):
+    path = tmp_path / 'summary.json'
+    kept = {'name': 'ceph20', 'passed': 7, 'failed': 1, 'skipped': 0}
+    kept['commit'] = 'of another day'
+    names = ('unit', 'ceph20', 'debian13-unit', 'ceph20x', 'no-longer')
+    before = [{**kept, 'name': name} for name in names]
+    path.write_text(json.dumps({'stages': before}))
+    run_of(tmp_path / 'results', ('unit', 100, 0))
+
+    _, result = summary(
+        tmp_path / 'results', tmp_path, 'unit nemesis debian13 ceph20'
+    )
+
+    *others, ours = result['stages']
+    assert others == [kept, {**kept, 'name': 'debian13-unit'}]
+    assert (ours['name'], ours['passed']) == ('unit', 1)
+    assert ours['commit'] == result['commit'] != kept['commit']
+    assert (result['passed'], result['failed']) == (15, 2)
+    assert result['left_out'] == ['nemesis', 'debian13']
