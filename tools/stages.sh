@@ -75,12 +75,12 @@ function basic_stages {
     stage pep8 5 "$venv/bin/tox" -e pep8
     stage docs 5 "$venv/bin/tox" -e docs,genconfig
     # Side by side. Under eventlet they are not: pytest-xdist hangs then.
-    stage unit 10 "$venv/bin/tox" -e py3 -- --numprocesses auto tests/unit
+    stage unit 20 "$venv/bin/tox" -e py3 -- --numprocesses auto tests/unit
     # Not by tox: this environment has all that it needs.
     stage simulate 5 "$venv/bin/python" -m tests.simulation --runs 1000
-    stage packaging 10 "$venv/bin/tox" -e packaging
+    stage packaging 20 "$venv/bin/tox" -e packaging
     lab_stage
-    stage functional 25 "$venv/bin/tox" -e functional -- \
+    stage functional 45 "$venv/bin/tox" -e functional -- \
         "${basic_marks[@]}" "${lab_tests[@]}"
     stage leaks 5 tools/lab leaks
 }

@@ -97,7 +97,7 @@ function debian13_stages {
         stage debian13-down 5 tools/on-debian13.sh tools/lab destroy || return
     # Its stages are in the result too, each as debian13-NAME.
     NOVA_RBD_RESULTS=$results/debian13 \
-        stage debian13 60 tools/on-debian13.sh tools/test.sh
+        stage debian13 120 tools/on-debian13.sh tools/test.sh
     stage debian13-of-ceph 20 tools/on-debian13.sh tools/own-lab.sh \
         bash -c "$inside" pytest -m of_ceph "${lab_tests[@]}"
 }
@@ -121,7 +121,7 @@ function ceph20_stages {
     # shellcheck disable=SC2016  # the script's own variable
     on_ceph20 stage ceph20-demo 20 bash -c 'tools/lab destroy &&
         tools/lab up --ceph=20 && "$NOVA_RBD_VENV/bin/python" -u -m lab.demo'
-    on_ceph20 stage ceph20 50 "$venv/bin/pytest" \
+    on_ceph20 stage ceph20 75 "$venv/bin/pytest" \
         "${platform_marks[@]}" "${lab_tests[@]}"
     on_ceph20 stage ceph20-leaks 5 tools/lab leaks
     on_ceph20 stage ceph20-down 5 tools/lab down
