@@ -117,10 +117,10 @@ function ceph20_stages {
     fi
     stage ceph20-fetch 15 tools/lab fetch &&
         stage ceph20-client-install 15 tools/with-ceph20.sh true || return
+    on_ceph20 tools/lab destroy
+    on_ceph20 stage ceph20-lab 20 tools/lab up --ceph=20 || return
     # With a network, for the guest's kernel is downloaded.
-    # shellcheck disable=SC2016  # the script's own variable
-    on_ceph20 stage ceph20-demo 20 bash -c 'tools/lab destroy &&
-        tools/lab up --ceph=20 && "$NOVA_RBD_VENV/bin/python" -u -m lab.demo'
+    on_ceph20 stage ceph20-demo 20 "$venv/bin/python" -u -m lab.demo
     on_ceph20 stage ceph20 75 "$venv/bin/pytest" \
         "${platform_marks[@]}" "${lab_tests[@]}"
     on_ceph20 stage ceph20-leaks 5 tools/lab leaks
@@ -170,8 +170,8 @@ record=(--json "${result[0]}" --planned "install pep8 docs unit
     simulate packaging lab functional leaks fuzz faults lives nova31 nova32
     nova33 older novas-driver tempest leaks-all unit-eventlet install-cinder
     cinder install-nfs nfs nemesis debian13-demo debian13-down debian13
-    debian13-of-ceph ceph20-fetch ceph20-client-install ceph20-demo ceph20
-    ceph20-leaks ceph20-down ceph20-keys ceph20-client ceph20-client-of-16")
+    debian13-of-ceph ceph20-fetch ceph20-client-install ceph20-lab ceph20-demo
+    ceph20 ceph20-leaks ceph20-down ceph20-keys ceph20-client ceph20-client-of-16")
 install_stage || conclude "${record[@]}"
 if (($# == 0)); then
     all_stages
