@@ -171,7 +171,8 @@ record=(--json "${result[0]}" --planned "install pep8 docs unit
     nova33 older novas-driver tempest leaks-all unit-eventlet install-cinder
     cinder install-nfs nfs nemesis debian13-demo debian13-down debian13
     debian13-of-ceph ceph20-fetch ceph20-client-install ceph20-lab ceph20-demo
-    ceph20 ceph20-leaks ceph20-down ceph20-keys ceph20-client ceph20-client-of-16")
+    ceph20 ceph20-leaks ceph20-down ceph20-keys ceph20-client
+    ceph20-client-of-16")
 install_stage || conclude "${record[@]}"
 if (($# == 0)); then
     all_stages
