@@ -343,6 +343,41 @@ class Rbd(imagebackend.Rbd):
         self._check()
         super().create_snap(name)
 
+    def rollback_to_snap(self, name: str) -> None:
+        """Go back to a snapshot; called when a resize is reverted.
+
+        Nova also reverts one that was broken off before its snapshot was made:
+        it is made on the new host. One of that name is of an earlier resize.
+        """
+        if not self._is_leaving:
+            super().rollback_to_snap(name)
+            return
+        LOG.warning(
+            'Not rolling back disk %(disk)s in pool %(pool)s: the resize that '
+            'nova-compute was ended in had not made snapshot %(snapshot)s '
+            'yet. If there is one, an earlier resize has left it; the next '
+            'one removes it',
+            {
+                'disk': self.rbd_name,
+                'pool': self.driver.pool,
+                'snapshot': name,
+            },
+            instance=self._instance,
+        )
+
+    def remove_snap(self, name: str, ignore_errors: bool = False) -> None:
+        """Remove a snapshot; called when a resize is over."""
+        if not self._is_leaving:
+            super().remove_snap(name, ignore_errors)
+
+    @property
+    def _is_leaving(self) -> bool:
+        """Whether the server is resized, and its new host has not begun."""
+        return (
+            self._instance is not None
+            and self._instance.task_state == task_states.RESIZE_MIGRATING
+        )
+
     def _check(self) -> None:
         """Check that a guest could use the data of the disk on this host.
 

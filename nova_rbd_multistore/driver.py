@@ -131,10 +131,11 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
         """Stop the guest of a server that is resized or migrated.
 
         :raises nova.exception.InstanceFaultRollback: if its new host is of
-            another cluster
+            another cluster, or an earlier resize left what cannot be removed
         """
         with _leaving_the_server_as_it_is():
             moves.check_departure(instance)
+            moves.forget_earlier_resize(instance)
         in_files: str = super().migrate_disk_and_power_off(
             context,
             instance,
@@ -146,6 +147,37 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
             retry_interval,
         )
         return in_files
+
+    def finish_revert_migration(
+        self,
+        context: nova_context.RequestContext,
+        instance: 'objects.Instance',
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        """Start a server on the host that it was to leave.
+
+        Nova does so, too, when it starts after it was ended in a resize. If it
+        was waiting for the guest to shut down, that may run on: Nova could not
+        start it, and would take its network and its volumes away.
+        """
+        if instance.task_state == task_states.RESIZE_MIGRATING and (
+            self._is_running(instance)
+        ):
+            LOG.info(
+                'The server was to be resized, and its guest still runs: '
+                'leaving it as it is',
+                instance=instance,
+            )
+            return
+        super().finish_revert_migration(context, instance, *args, **kwargs)
+
+    def _is_running(self, instance: 'objects.Instance') -> bool:
+        try:
+            guest = self._host.get_guest(instance)
+        except exception.InstanceNotFound:
+            return False
+        return bool(guest.is_active())
 
     def check_can_live_migrate_destination(
         self,

@@ -22,6 +22,7 @@ from nova.compute import task_states
 from nova.compute import utils as compute_utils
 from nova.compute import vm_states
 import nova.conf
+from nova.storage import rbd_utils
 from nova.virt import configdrive
 from oslo_log import log as logging
 
@@ -114,6 +115,32 @@ def check_departure(instance: 'objects.Instance') -> None:
     )
     if there not in ('', here):
         raise exceptions.DiskElsewhere(here, there)
+
+
+def forget_earlier_resize(instance: 'objects.Instance') -> None:
+    """Remove the snapshot that an earlier resize of a server has left.
+
+    Where the resize to come is to make one of the same name. The earlier one
+    has ended, and the guest has gone on: to go back to it would be to lose
+    what was written since.
+
+    :raises HostError: if this host cannot do it now
+    """
+    cluster = host.this_host().cluster
+    pool, name = CONF.libvirt.images_rbd_pool, f'{instance.uuid}_disk'
+    snapshot = rbd_utils.RESIZE_SNAPSHOT_NAME
+    driver = disks.RBDDriver(cluster)
+    with cluster.errors(pool):
+        if not driver.exists(name, snapshot=snapshot):
+            return
+        LOG.warning(
+            'Removing snapshot %(snapshot)s of disk %(disk)s in pool '
+            '%(pool)s: an earlier resize of the server has left it, and the '
+            'one that begins makes its own',
+            {'snapshot': snapshot, 'disk': name, 'pool': pool},
+            instance=instance,
+        )
+        driver.remove_snap(name, snapshot)
 
 
 def check_new_cell(instance: 'objects.Instance') -> None:

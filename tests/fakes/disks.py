@@ -24,6 +24,7 @@ class Disks:
 
     :ivar sizes: bytes by name; clones are a GiB
     :ivar snapshots: name of the disk, and of each of its snapshots
+    :ivar rolled_back: the same of each that a disk was rolled back to
     :ivar imported: names of disks that were imported from a file
     :ivar parents: pool, image and snapshot of what disks are clones of
     """
@@ -37,9 +38,12 @@ class Disks:
         self.sizes: dict[str, int] = {}
         self.imported: list[str] = []
         self.snapshots: set[tuple[str, str]] = set()
+        self.rolled_back: list[tuple[str, str]] = []
         self.parents: dict[str, tuple[str, str, str]] = {}
 
-    def exists(self, name: str) -> bool:
+    def exists(self, name: str, snapshot: str | None = None) -> bool:
+        if snapshot is not None:
+            return (name, snapshot) in self.snapshots
         left = self._cluster.left.get((self.pool, name))
         return (self.pool, name) in self._cluster.disks or (
             left is not None and left.opens
@@ -64,6 +68,16 @@ class Disks:
 
     def create_snap(self, name: str, snapshot: str) -> None:
         self.snapshots.add((name, snapshot))
+
+    def remove_snap(
+        self, name: str, snapshot: str, ignore_errors: bool = False
+    ) -> None:
+        del ignore_errors
+        self.snapshots.remove((name, snapshot))
+
+    def rollback_to_snap(self, name: str, snapshot: str) -> None:
+        assert (name, snapshot) in self.snapshots
+        self.rolled_back.append((name, snapshot))
 
     def of_server(self, server: str) -> list[str]:
         return [

@@ -605,6 +605,8 @@ class OpenImage(_Closed):
         return self._image.snapshots[name]
 
     def create_snap(self, name: str) -> None:
+        if name in self._image.snapshots:
+            raise rbd.ImageExists('error creating snapshot', errno=17)
         self._change('create_snap')
         self._image.snapshots[name] = False
 

@@ -1070,6 +1070,50 @@ def test_an_ephemeral_disk_that_came_is_used(boot, cloud):
     assert boot.disks.imported == []
 
 
+@pytest.fixture
+def snapped(boot, cloud):
+    """A server whose disk has a snapshot of a resize."""
+    boot.launched_at = WHEN
+    boot.vm_state = vm_states.ACTIVE
+    boot.task_state = task_states.RESIZE_REVERTING
+    cloud.west.disks['vms', f'{UUIDS[0]}_disk'] = None
+    boot.disks.snapshots.add((f'{UUIDS[0]}_disk', 'nova-resize'))
+    return boot
+
+
+def revert(boot):
+    boot.disk.rollback_to_snap('nova-resize')
+    boot.disk.remove_snap('nova-resize')
+
+
+def test_a_resize_that_is_reverted_takes_the_disk_back(snapped, caplog):
+    revert(snapped)
+    assert snapped.disks.rolled_back == [(snapped.name, 'nova-resize')]
+    assert snapped.disks.snapshots == set()
+    assert caplog.messages == []
+
+
+def test_a_restart_before_a_resize_has_its_snapshot_rolls_nothing_back(
+    snapped, caplog
+):
+    # Nova reverts that resize. The snapshot is of one before.
+    snapped.task_state = task_states.RESIZE_MIGRATING
+    before = set(snapped.disks.snapshots)
+    revert(snapped)
+    assert snapped.disks.rolled_back == []
+    assert snapped.disks.snapshots == before
+    (line,) = caplog.messages
+    assert line.startswith('Not rolling back')
+    assert f'disk {snapped.name} in pool vms' in line
+
+
+def test_nor_does_it_miss_that_snapshot(snapped):
+    # Nova would leave the guest off.
+    snapped.task_state = task_states.RESIZE_MIGRATING
+    snapped.disks.snapshots.clear()
+    revert(snapped)
+
+
 def test_a_disk_that_came_with_its_server_is_used(boot, cloud, image):
     cloud.west.disks['vms', boot.name] = None
     resized_here(boot)

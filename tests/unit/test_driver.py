@@ -15,6 +15,7 @@
 import logging
 import pathlib
 import re
+import types
 
 from nova import context as nova_context
 from nova import exception
@@ -894,6 +895,7 @@ def novas(libvirt, monkeypatch):
     note('instance_on_disk', True)
     note('migrate_disk_and_power_off', '[]')
     note('check_can_live_migrate_destination', 'data')
+    note('finish_revert_migration')
     note('spawn')
     return called
 
@@ -956,14 +958,92 @@ def test_a_guest_is_not_stopped_for_a_resize_that_is_refused(
 
 
 def test_a_server_is_resized_as_nova_does(
-    libvirt, novas, context, monkeypatch
+    libvirt, novas, context, library, monkeypatch
 ):
+    del library
     monkeypatch.setattr(moves, 'check_departure', accepted)
     moved = libvirt.migrate_disk_and_power_off(
         context, MOVED, '192.0.2.1', None, []
     )
     assert moved == '[]'
     assert novas == ['migrate_disk_and_power_off']
+
+
+@pytest.fixture
+def resized_before(library):
+    """The snapshots of a disk, of which a resize has left one."""
+    root = library.pools['vms'][f'{SERVER}_disk']
+    root.snapshots.update({'nova-resize': False, 'backup': False})
+    return root.snapshots
+
+
+def test_a_server_is_resized_though_an_earlier_resize_left_its_snapshot(
+    libvirt, novas, context, resized_before, monkeypatch, caplog
+):
+    monkeypatch.setattr(moves, 'check_departure', accepted)
+    libvirt.migrate_disk_and_power_off(context, MOVED, '192.0.2.1', None, [])
+    assert resized_before == {'backup': False}
+    assert novas == ['migrate_disk_and_power_off']
+    (line,) = lines(caplog, logging.WARNING)
+    assert line.startswith('Removing snapshot nova-resize')
+
+
+def test_a_guest_is_not_stopped_if_that_cannot_be_removed(
+    libvirt, novas, context, library, resized_before, monkeypatch
+):
+    monkeypatch.setattr(moves, 'check_departure', accepted)
+    library.faults['remove_snap'] = rbd.Timeout('error', errno=110)
+    with pytest.raises(exception.InstanceFaultRollback) as caught:
+        libvirt.migrate_disk_and_power_off(
+            context, MOVED, '192.0.2.1', None, []
+        )
+    assert isinstance(
+        caught.value.inner_exception, exceptions.ClusterUnreachable
+    )
+    assert 'nova-resize' in resized_before
+    assert novas == []
+
+
+def test_a_server_that_is_not_resized_keeps_it(
+    libvirt, novas, context, resized_before, monkeypatch
+):
+    monkeypatch.setattr(moves, 'check_departure', refused)
+    with pytest.raises(exception.InstanceFaultRollback):
+        libvirt.migrate_disk_and_power_off(
+            context, MOVED, '192.0.2.1', None, []
+        )
+    assert 'nova-resize' in resized_before
+    assert novas == []
+
+
+@pytest.mark.parametrize(
+    ('task_state', 'runs', 'reverted'),
+    [
+        # nova-compute ended while it waited for the guest to shut down.
+        (task_states.RESIZE_MIGRATING, True, False),
+        (task_states.RESIZE_MIGRATING, False, True),
+        (task_states.RESIZE_MIGRATING, None, True),
+        (task_states.RESIZE_REVERTING, False, True),
+    ],
+)
+def test_a_restart_during_a_resize_leaves_a_guest_that_runs(
+    libvirt, novas, monkeypatch, task_state, runs, reverted
+):
+    """Nova would start it, fail, and take its network and volumes away."""
+
+    def get_guest(instance):
+        if runs is None:
+            raise exception.InstanceNotFound(instance_id=instance.uuid)
+        return types.SimpleNamespace(is_active=lambda: runs)
+
+    monkeypatch.setattr(
+        libvirt, '_host', types.SimpleNamespace(get_guest=get_guest)
+    )
+    # As Nova's manager does.
+    libvirt.finish_revert_migration(
+        'context', server(vm_states.ACTIVE, task_state), [], 'move', {}, True
+    )
+    assert novas == ['finish_revert_migration'] * reverted
 
 
 def test_a_server_of_another_cell_is_not_begun_where_its_disk_is(

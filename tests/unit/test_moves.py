@@ -296,6 +296,33 @@ def test_a_server_of_volumes_goes_anywhere(database):
     moves.check_departure(server('west-1'))
 
 
+@pytest.fixture
+def snapshots(this_host, monkeypatch):
+    """Those of the disks, by the names of both."""
+    driver = disks.Disks(this_host.cluster)
+    monkeypatch.setattr(moves.disks, 'RBDDriver', lambda _cluster: driver)
+    return driver.snapshots
+
+
+def test_what_an_earlier_resize_has_left_is_in_no_later_one_s_way(
+    snapshots, caplog
+):
+    backup = (f'{SERVER}_disk', 'backup')
+    snapshots.update({(f'{SERVER}_disk', 'nova-resize'), backup})
+    moves.forget_earlier_resize(server('west-1'))
+    assert snapshots == {backup}
+    (line,) = warnings(caplog)
+    assert f'nova-resize of disk {SERVER}_disk in pool vms' in line
+
+
+def test_a_snapshot_of_somebody_s_stays(snapshots, caplog):
+    backup = (f'{SERVER}_disk', 'backup')
+    snapshots.add(backup)
+    moves.forget_earlier_resize(server('west-1'))
+    assert snapshots == {backup}
+    assert warnings(caplog) == []
+
+
 # Servers that come from another cell
 
 
