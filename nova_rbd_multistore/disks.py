@@ -215,6 +215,19 @@ class RBDDriver(_Calls):
             names = self._names()
         return list(filter(_of(server), names))
 
+    def check_free(self, server: str) -> None:
+        """Check that no snapshot keeps a disk of a server.
+
+        Before the first is removed: a guest without its swap disk, say, does
+        not start, though its root disk is still there.
+
+        :raises DiskNotRemoved: if it has one that is not Nova's
+        """
+        for name in self.of_server(server):
+            left = self._cluster.remains(self.pool, name)
+            if left and {*left.snapshots} - {rbd_utils.RESIZE_SNAPSHOT_NAME}:
+                raise exceptions.DiskNotRemoved(self.pool, name, left.obstacle)
+
     def set_aside(self, server: str) -> dict[str, str]:
         """Rename the disks of a server, so that Nova does not find them.
 

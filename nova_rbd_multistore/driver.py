@@ -48,6 +48,15 @@ CONF = nova.conf.CONF
 conf.register(CONF)
 LOG = logging.getLogger(__name__)
 
+#: What a server is in when its disks go, and its user still has it.
+_STAYS = (
+    task_states.REBUILDING,
+    task_states.REBUILD_SPAWNING,
+    # One on a volume is offloaded without more ado.
+    task_states.SHELVING,
+    task_states.SHELVING_OFFLOADING,
+)
+
 
 class LibvirtDriver(libvirt_driver.LibvirtDriver):
     """``[DEFAULT] compute_driver = rbd_multistore.LibvirtDriver``."""
@@ -244,6 +253,8 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
                 if is_being_built:
                     disks.RBDDriver(cluster).discard(instance.uuid)
                 else:
+                    if instance.task_state in _STAYS:
+                        disks.RBDDriver(cluster).check_free(instance.uuid)
                     super()._cleanup_rbd(instance)
         except exceptions.HostError as exc:
             if is_being_built:
