@@ -65,6 +65,8 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
         check_configuration()
         super().__init__(virtapi, read_only)
         self._room = room.Room(time.monotonic)
+        #: Servers whose last evacuation to this host was to new disks.
+        self._on_new_disks: set[str] = set()
         self.image_backend.BACKEND['rbd'] = backend.Rbd
         # Of two boots that begin at once, each would make one of its own, and
         # share its copies with nobody.
@@ -124,6 +126,10 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
         """
         with _leaving_the_server_as_it_is():
             found = moves.goes_on_with_its_disk(instance)
+        if found:
+            self._on_new_disks.discard(instance.uuid)
+        else:
+            self._on_new_disks.add(instance.uuid)
         return found and bool(super().instance_on_disk(instance))
 
     def migrate_disk_and_power_off(
@@ -243,10 +249,23 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
         error would end the start. Whoever deletes a server gets the error: its
         disks are still there.
 
+        Nova also has all of them removed if it has made one, for swap, say,
+        and the guest does not start. One that is evacuated with its disks
+        keeps them.
+
         :raises DiskNotRemoved: if one is there all the same
         :raises HostError: if this host cannot do it now
         """
         pool, cluster = CONF.libvirt.images_rbd_pool, host.this_host().cluster
+        if _is_evacuated(instance) and instance.uuid not in self._on_new_disks:
+            LOG.warning(
+                'Not removing the disks of an evacuated server whose guest '
+                'has not started here: RBD images %(pool)s/%(server)s_* may '
+                'be those that it came with. Evacuate it again',
+                {'pool': pool, 'server': instance.uuid},
+                instance=instance,
+            )
+            return
         is_being_built = _is_being_built(instance)
         try:
             with cluster.errors(pool):
@@ -408,6 +427,14 @@ def _is_being_built(instance: 'objects.Instance') -> bool:
     return (instance.vm_state, instance.task_state) == (
         vm_states.BUILDING,
         task_states.SPAWNING,
+    )
+
+
+def _is_evacuated(instance: 'objects.Instance') -> bool:
+    """Whether it is a server of another host, to be started here."""
+    return bool(
+        instance.task_state == task_states.REBUILD_SPAWNING
+        and instance.host != CONF.host
     )
 
 

@@ -968,6 +968,45 @@ def test_nova_is_told_whether_the_server_goes_on_with_its_disk(
     assert libvirt.instance_on_disk(MOVED) is goes_on
 
 
+@pytest.fixture
+def evacuated(libvirt, library, novas, monkeypatch):
+    """Has a server come here; with which disks its guest fails to start."""
+    del novas
+
+    def arrive(*, with_its_disk):
+        monkeypatch.setattr(
+            moves, 'goes_on_with_its_disk', lambda _: with_its_disk
+        )
+        coming = server(vm_states.ACTIVE, None, 'west-2')
+        libvirt.instance_on_disk(coming)
+        # What Nova's clean-up is called with, if it has made a swap disk.
+        coming.task_state = task_states.REBUILD_SPAWNING
+        libvirt._cleanup_rbd(coming)
+        return disks_of(library, SERVER)
+
+    return arrive
+
+
+def test_an_evacuation_that_fails_to_start_keeps_the_disk_it_came_to(
+    evacuated, library, caplog
+):
+    before = disks_of(library, SERVER)
+    assert evacuated(with_its_disk=True) == before
+    (line,) = lines(caplog, logging.WARNING)
+    assert line.startswith('Not removing the disks of an evacuated server')
+    assert f'vms/{SERVER}_*' in line
+
+
+def test_one_to_a_new_disk_leaves_nothing(evacuated):
+    assert evacuated(with_its_disk=False) == set()
+
+
+def test_it_is_the_last_evacuation_that_counts(evacuated, library):
+    evacuated(with_its_disk=False)
+    library.pools['vms'][f'{SERVER}_disk'] = librados.Image()
+    assert evacuated(with_its_disk=True) == {f'{SERVER}_disk'}
+
+
 def test_a_guest_is_not_stopped_for_a_resize_that_is_refused(
     libvirt, novas, context, monkeypatch
 ):
