@@ -48,6 +48,9 @@ from nova_rbd_multistore import text
 CONF = nova.conf.CONF
 LOG = logging.getLogger(__name__)
 
+#: What is done with an image, where it lies in our cluster.
+_Use = Callable[[location.RbdLocation, image_values.ImageRecord], None]
+
 _NO_RIGHT_TO_DOWNLOAD = (
     exceptions.SecurityRefusal,
     # Or the locations that refuse an image would not be seen.
@@ -461,6 +464,42 @@ class Rbd(imagebackend.Rbd):
             # Nova's fetch_func asks once more: the answer is the same, and
             # Glance is not to be asked for a copy a second time.
             raise self._not_cloned
+        if self._use_image(
+            context, image_id_or_uri, self._make_clone, copy_to_store
+        ):
+            self._made = 'copy_and_clone'
+        else:
+            self._made = 'clone'
+
+    def prepare(
+        self, context: nova_context.RequestContext, image_id: str
+    ) -> None:
+        """Have the image where the disk will be made of it.
+
+        :raises ImageError: if the disk could not be made of it
+        :raises HostError: if this host cannot do it now
+        """
+        check = self._host.cluster.check_image
+        try:
+            self._use_image(context, image_id, lambda parent, _: check(parent))
+        except exceptions.ImageError as exc:
+            if not _may_download(exc):
+                raise
+            source.require_active(
+                self._host.access.as_user_of(context).record(image_id)
+            )
+
+    def _use_image(
+        self,
+        context: nova_context.RequestContext,
+        image_id_or_uri: str,
+        use: _Use,
+        copy_to_store: bool = True,
+    ) -> bool:
+        """Use an image where it is in our cluster, or as :meth:`clone`.
+
+        :returns: whether it had to be copied
+        """
         images = self._host.access.as_user_of(context)
         finder = self._host.finder
 
@@ -473,9 +512,8 @@ class Rbd(imagebackend.Rbd):
                 finder.wait_for_turn(waiting)
             record, sources = finder.find(images, image_id_or_uri)
             arrived = record.holds(finder.store) or not finder.store
-            if self._clone_from(sources, record, arrived=arrived):
-                self._made = 'clone'
-                return
+            if self._use_first(use, sources, record, arrived=arrived):
+                return False
             if not (copy_to_store and finder.store):
                 raise exceptions.NotInLocalStore(record.id)
             source.require_copied_on_demand(
@@ -490,34 +528,28 @@ class Rbd(imagebackend.Rbd):
             sources = finder.bring(
                 images, record, access.user_of(context), waiting
             )
-        if not self._clone_from(sources, record, arrived=True):
+        if not self._use_first(use, sources, record, arrived=True):
             raise exceptions.NotInCluster(record.id, finder.store)
-        self._made = 'copy_and_clone'
+        return True
 
-    def _clone_from(
+    def _use_first(
         self,
+        use: _Use,
         sources: list[location.RbdLocation],
         record: image_values.ImageRecord,
         *,
         arrived: bool,
     ) -> bool:
-        """Clone the first source that can be cloned, if there is one.
+        """Use the first source that can be used, if there is one.
 
         :param arrived: whether the image is where a copy would bring it
-        :returns: whether the disk is there now
+        :returns: whether one was used
         :raises PoolUnreadable: if it is, but we may not read it there
         """
         denied: str | None = None
         for parent in sources:
             try:
-                with self._host.meter.time(meter.Step.CLONE):
-                    self._clone_over_remains(parent)
-            except ceph.DiskExists as exc:
-                raise exceptions.DiskUnusable(
-                    self.driver.pool,
-                    self.rbd_name,
-                    'it was made during this boot',
-                ) from exc
+                use(parent, record)
             except ceph.SourceMissing as exc:
                 LOG.warning(
                     'Cannot clone image %s from %s: %s',
@@ -530,18 +562,29 @@ class Rbd(imagebackend.Rbd):
                 if isinstance(exc, ceph.SourceDenied):
                     denied = exc.pool
                 continue
-            LOG.info(
-                'Cloned disk %s from image %s in store %s',
-                self.rbd_name,
-                record.id,
-                self._host.finder.store or 'of our cluster',
-                instance=self._instance,
-            )
             return True
         if denied is not None and arrived:
             # Another copy would be no more readable.
             raise exceptions.PoolUnreadable(record.id, denied)
         return False
+
+    def _make_clone(
+        self, parent: location.RbdLocation, record: image_values.ImageRecord
+    ) -> None:
+        try:
+            with self._host.meter.time(meter.Step.CLONE):
+                self._clone_over_remains(parent)
+        except ceph.DiskExists as exc:
+            raise exceptions.DiskUnusable(
+                self.driver.pool, self.rbd_name, 'it was made during this boot'
+            ) from exc
+        LOG.info(
+            'Cloned disk %s from image %s in store %s',
+            self.rbd_name,
+            record.id,
+            self._host.finder.store or 'of our cluster',
+            instance=self._instance,
+        )
 
     def _check_wanted(self) -> None:
         """See :func:`check_wanted`."""

@@ -22,6 +22,7 @@ from nova import context as nova_context
 from nova import exception
 from nova import objects
 from nova.compute import task_states
+from nova.compute import utils as compute_utils
 from nova.compute import vm_states
 import nova.conf
 from nova.virt import configdrive
@@ -364,6 +365,35 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
                 instance.image_ref,
                 functools.partial(backend.check_wanted, instance),
             )
+
+    def rebuild(
+        self,
+        context: nova_context.RequestContext,
+        instance: 'objects.Instance',
+        image_meta: 'objects.ImageMeta',
+        *,
+        bdms: 'objects.BlockDeviceMappingList | None' = None,
+        evacuate: bool = False,
+        **others: Any,
+    ) -> None:
+        """Have the image here, before Nova removes the disk that it replaces.
+
+        The guest runs on meanwhile. Any error but the one leaves the server in
+        ERROR, with the disk that it has. It is not put back as it was: in
+        Nova's database its image is the new one already.
+
+        :raises NotImplementedError: if Nova's manager is to go on, by itself
+        :raises ImageError: if there would be no disk of the image
+        :raises HostError: if this host cannot tell now
+        """
+        del image_meta, others
+        if not (
+            evacuate
+            or compute_utils.is_volume_backed_instance(context, instance, bdms)
+        ):
+            disk = backend.Rbd(instance, 'disk')
+            disk.prepare(context, instance.image_ref)
+        raise NotImplementedError
 
     def snapshot(
         self,

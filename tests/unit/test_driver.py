@@ -896,6 +896,133 @@ def test_without_a_store_images_are_cached_as_nova_does(
     assert cached == ['an-id']
 
 
+# Rebuilds
+
+
+@pytest.fixture
+def rebuild(libvirt, this_host, cloud, context, options, monkeypatch):
+    """Has a server rebuilt from an image, as far as our driver does that.
+
+    :raises NotImplementedError: if Nova's manager would go on
+    """
+    del this_host
+    objects.register_all()
+    options.config(group='workarounds', never_download_image_if_on_rbd=True)
+    rebuilt = server(vm_states.ACTIVE, task_states.REBUILDING)
+    rebuilt.project_id = context.project_id
+    monkeypatch.setattr(
+        objects.Instance, 'get_by_uuid', lambda *_, **__: rebuilt
+    )
+
+    def begin(image, *, on_volume=False, **how):
+        cloud.west.disks['vms', f'{SERVER}_disk'] = None
+        rebuilt.image_ref = image.id
+        # As Nova's manager does.
+        libvirt.rebuild(
+            context=context,
+            instance=rebuilt,
+            image_meta='meta',
+            injected_files=[],
+            admin_password=None,
+            allocations={},
+            bdms=objects.BlockDeviceMappingList(
+                objects=[
+                    objects.BlockDeviceMapping(
+                        boot_index=0,
+                        destination_type='volume' if on_volume else 'local',
+                    )
+                ]
+            ),
+            detach_block_devices=None,
+            attach_block_devices=None,
+            **{'evacuate': False, 'reimage_boot_volume': False, **how},
+        )
+
+    return begin
+
+
+@pytest.mark.parametrize(
+    ('fields', 'failures', 'error'),
+    [
+        ({'disk_format': 'qcow2'}, [], exceptions.NotRaw),
+        ({'container_format': 'compressed'}, [], exceptions.NotBare),
+        ({'status': 'deactivated'}, [], exceptions.NotActive),
+        (
+            {'owner': 'somebody-else', 'visibility': 'community'},
+            [],
+            exceptions.NotCopiedOnDemand,
+        ),
+        ({}, [('upload', 'disk full')] * 2, exceptions.CopyFailed),
+    ],
+)
+def test_a_rebuild_from_an_image_that_cannot_come_leaves_the_disk(
+    rebuild, cloud, fields, failures, error
+):
+    """Of NotImplementedError alone, Nova goes on, and removes it."""
+    image = cloud.api.add_image('file', **fields)
+    cloud.api.failures += failures
+    with pytest.raises(error):
+        rebuild(image)
+
+
+def test_so_does_one_on_a_host_that_cannot_look(rebuild, cloud):
+    image = cloud.api.add_image('file', 'west')
+    cloud.west.away = True
+    with pytest.raises(exceptions.ClusterUnreachable):
+        rebuild(image)
+
+
+def test_an_image_is_brought_before_a_rebuild(rebuild, cloud):
+    image = cloud.api.add_image('file')
+    with pytest.raises(NotImplementedError):
+        rebuild(image)
+    assert statuses(cloud) == [202]
+    assert 'west' in image.locations
+    assert cloud.west.disks == {('vms', f'{SERVER}_disk'): None}
+
+
+def test_one_that_is_here_is_not(rebuild, cloud):
+    with pytest.raises(NotImplementedError):
+        rebuild(cloud.api.add_image('file', 'west'))
+    assert statuses(cloud) == []
+
+
+def test_one_that_glance_alone_takes_for_here_is_not_believed(rebuild, cloud):
+    image = cloud.api.add_image('file', 'west')
+    cloud.west.remove(image.id)
+    with pytest.raises(exceptions.ImageError):
+        rebuild(image)
+
+
+@pytest.mark.parametrize(
+    ('fields', 'error'),
+    [
+        ({'disk_format': 'qcow2'}, NotImplementedError),
+        (
+            {'disk_format': 'qcow2', 'status': 'deactivated'},
+            exceptions.NotActive,
+        ),
+    ],
+)
+def test_a_server_is_rebuilt_from_what_nova_may_download(
+    rebuild, cloud, options, fields, error
+):
+    options.config(group='workarounds', never_download_image_if_on_rbd=False)
+    with pytest.raises(error):
+        rebuild(cloud.api.add_image('file', **fields))
+    assert statuses(cloud) == []
+
+
+@pytest.mark.parametrize('how', [{'evacuate': True}, {'on_volume': True}])
+def test_where_no_disk_is_made_of_an_image_none_is_looked_for(
+    rebuild, cloud, how
+):
+    with pytest.raises(NotImplementedError):
+        rebuild(cloud.api.add_image('file'), **how)
+    assert statuses(cloud) == []
+    assert [endpoint.asked for endpoint in cloud.endpoints] == [[], []]
+
+
 # Servers that move
 
 
