@@ -545,6 +545,22 @@ class Cluster:
         with self._own_pool(pool) as ioctx:
             return _remains(ioctx, name)
 
+    def clients_of(self, pool: str, name: str) -> list[str]:
+        """The addresses from which a disk is open for changes.
+
+        One is shown until it has not been heard of for 30 s.
+
+        :raises PoolUnusable: if there is no such pool, or not for us
+        :raises ClusterUnreachable: if the cluster fails, or is too slow
+        """
+        with self._own_pool(pool) as ioctx:
+            try:
+                # Read-only, it is not among those who watch it.
+                with rbd.Image(ioctx, name, read_only=True) as disk:
+                    return _clients(disk)
+            except rbd.ImageNotFound:
+                return []
+
     def remove_disk(self, pool: str, name: str) -> None:
         """Remove a disk, or what there is of it.
 
@@ -813,6 +829,30 @@ def _remains(ioctx: Any, name: str) -> remains.Remains | None:
             )
     except rbd.ImageNotFound:
         return remains.Remains(opens=False, parent=False, written=False)
+
+
+def _clients(disk: Any) -> list[str]:
+    watchers = {found['id']: found['addr'] for found in disk.watchers_list()}
+    if watchers and _is_mirrored(disk) and _has_lock(disk):
+        # rbd-mirror watches it for good, without its lock. A guest has that
+        # from its first write on.
+        lockers = dict(disk.list_lockers() or {}).get('lockers', ())
+        locked_by = {client for client, *_ in lockers}
+        return [
+            address
+            for number, address in watchers.items()
+            if f'client.{number}' in locked_by
+        ]
+    return list(watchers.values())
+
+
+def _is_mirrored(disk: Any) -> bool:
+    state = disk.mirror_image_get_info()['state']
+    return bool(state != rbd.RBD_MIRROR_IMAGE_DISABLED)
+
+
+def _has_lock(disk: Any) -> bool:
+    return bool(disk.features() & rbd.RBD_FEATURE_EXCLUSIVE_LOCK)
 
 
 def _ids(ioctx: Any, name: str) -> dict[str, str]:

@@ -54,6 +54,7 @@ Failures are of two kinds, which Nova tells apart by type::
         ├── PoolUnreadable
         ├── DiskElsewhere
         ├── DiskMissing
+        ├── DiskStillOpen
         ├── DiskOfAnotherCell
         ├── DiskUnusable
         │   └── DiskNotRemoved
@@ -653,6 +654,20 @@ class DiskMissing(HostError):
 
     def __init__(self, pool: str, disk: str, fsid: str) -> None:
         super().__init__(pool=pool, disk=disk, fsid=fsid)
+
+
+class DiskStillOpen(HostError):
+    """A server is to be evacuated whose guest may still run."""
+
+    msg_fmt = (
+        'A client has disk %(disk)s in pool %(pool)s open: the guest may run '
+        'on, and two would destroy its file system. Fence its host (rbd '
+        'status shows the address, ceph osd blocklist add), and evacuate '
+        'again.'
+    )
+
+    def __init__(self, pool: str, disk: str) -> None:
+        super().__init__(pool=pool, disk=disk)
 
 
 class DiskOfAnotherCell(HostError):

@@ -45,6 +45,7 @@ class Host:
     cluster: ceph.Cluster
     access: access.GlanceAccess
     finder: finding.Finder
+    time: pace.Time
     meter: meters.Meter = meters.DEAF
     #: Set when nova-compute stops: no boot waits for a copy any longer.
     stopping: threading.Event = dataclasses.field(
@@ -67,18 +68,14 @@ def this_host() -> Host:
             way_to_glance.endpoints_are_well, cluster.connections_given_up
         )
     stopping = threading.Event()
+    own_time = pace.Time(
+        time.monotonic, functools.partial(_sleep, stopping), random.uniform
+    )
     return Host(
         cluster,
         way_to_glance,
-        make_finder(
-            cluster,
-            pace.Time(
-                time.monotonic,
-                functools.partial(_sleep, stopping),
-                random.uniform,
-            ),
-            meter,
-        ),
+        make_finder(cluster, own_time, meter),
+        own_time,
         meter,
         stopping,
     )

@@ -39,6 +39,13 @@ LOG = logging.getLogger(__name__)
 #: as Nova makes it of the flavor alone.
 _EPHEMERAL = ('disk.eph0', 'disk.local')
 
+#: Seconds after which a client that Ceph shows is alive: one that has died is
+#: shown for 30 (its osd_client_watch_timeout).
+_ALIVE_AFTER = 45.0
+
+#: Seconds until the next look at a client.
+_LOOK_INTERVAL = 3.0
+
 
 def check_arrival(instance: 'objects.Instance') -> None:
     """Check that the disks of a server on another host are in our cluster.
@@ -65,7 +72,7 @@ def check_live_arrival(instance: 'objects.Instance') -> None:
     """
     if _has_data(instance):
         check_arrival(instance)
-    elif instance.flavor.swap or configdrive.required_by(instance):
+    elif _has_made_anew(instance):
         _check_cluster(instance)
 
 
@@ -201,6 +208,7 @@ def goes_on_with_its_disk(instance: 'objects.Instance') -> bool:
 
     :raises DiskElsewhere: if it has not, and is not
     :raises DiskMissing: likewise
+    :raises DiskStillOpen: if its guest may still run
     """
     try:
         check_arrival(instance)
@@ -215,7 +223,39 @@ def goes_on_with_its_disk(instance: 'objects.Instance') -> bool:
         )
         set_aside_disks(instance)
         return False
+    if _has_data(instance) or _has_made_anew(instance):
+        _require_closed(instance)
     return True
+
+
+def _require_closed(instance: 'objects.Instance') -> None:
+    """Check that no guest has the disks of an evacuated server open.
+
+    Its old host may have lost its network to Nova alone. Nothing would keep
+    two guests apart: Ceph's lock of a disk goes to whoever asks for it.
+
+    :raises DiskStillOpen: if one has, and is alive
+    """
+    this_host, pool = host.this_host(), CONF.libvirt.images_rbd_pool
+    ends_at = this_host.time.clock() + _ALIVE_AFTER
+    for name in disks.RBDDriver(this_host.cluster).of_server(instance.uuid):
+        waits = False
+        while clients := this_host.cluster.clients_of(pool, name):
+            if not waits:
+                waits = True
+                LOG.info(
+                    'Disk %s in pool %s is open at %s: waiting for up to %d '
+                    's, for Ceph shows a client that has died a while longer',
+                    name,
+                    pool,
+                    ', '.join(clients),
+                    _ALIVE_AFTER,
+                    instance=instance,
+                )
+            left = ends_at - this_host.time.clock()
+            if left <= 0:
+                raise exceptions.DiskStillOpen(pool, name)
+            this_host.time.sleep(min(_LOOK_INTERVAL, left))
 
 
 def set_aside_disks(instance: 'objects.Instance') -> None:
@@ -245,6 +285,11 @@ def _has_data(instance: 'objects.Instance') -> bool:
         instance.launched_at is not None
         and (instance.flavor.ephemeral_gb or not _is_volume_backed(instance))
     )
+
+
+def _has_made_anew(instance: 'objects.Instance') -> bool:
+    """Whether it has disks that Nova makes anew."""
+    return bool(instance.flavor.swap or configdrive.required_by(instance))
 
 
 def _is_volume_backed(instance: 'objects.Instance') -> bool:

@@ -50,6 +50,7 @@ class Cluster:
         Glance's images
     :ivar clones: of which version they are
     :ivar while_cloning: called in the middle of each clone
+    :ivar clients: addresses from which disks are open, by pool and name
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Cluster:
         self.unreadable: set[str] = set()
         self.clones = 2
         self.while_cloning: Callable[[], None] = lambda: None
+        self.clients: dict[tuple[str, str], list[str]] = {}
 
     def write(self, name: str, size: int, pool: str = 'images') -> None:
         """Note that so many bytes of an image have arrived."""
@@ -155,6 +157,10 @@ class Cluster:
         if (pool, name) in self.disks:
             return remains.Remains(parent=bool(self.disks[pool, name]))
         return self.left.get((pool, name))
+
+    def clients_of(self, pool: str, name: str) -> list[str]:
+        self._answer()
+        return self.clients.get((pool, name), [])
 
     def remove_disk(self, pool: str, name: str) -> None:
         self._answer()

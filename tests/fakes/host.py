@@ -61,6 +61,7 @@ class Host:
         self.access = Access(cloud)
         self._cloud = cloud
         self.meter: meters.Meter = meters.DEAF
+        self.time = cloud.clock.time()
 
     @functools.cached_property
     def finder(self) -> finding.Finder:

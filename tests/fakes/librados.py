@@ -39,6 +39,8 @@ class Image:
         the pool, its header
     :ivar orphan: whether its parent is gone
     :ivar watchers: addresses of the clients that have it open for changes
+    :ivar lockers: those of them that have its lock
+    :ivar mirrored: whether it is one of a pair
     """
 
     snapshots: dict[str, bool] = dataclasses.field(default_factory=dict)
@@ -56,6 +58,8 @@ class Image:
     )
     orphan: bool = False
     watchers: list[str] = dataclasses.field(default_factory=list)
+    lockers: list[str] = dataclasses.field(default_factory=list)
+    mirrored: bool = False
 
 
 class Librados:
@@ -574,7 +578,35 @@ class OpenImage(_Closed):
 
     def watchers_list(self) -> Iterator[dict[str, Any]]:
         assert self._read_only, 'its own watch would be among them'
-        return iter([{'addr': address} for address in self._image.watchers])
+        return iter(
+            [
+                {'addr': address, 'id': _client(address), 'cookie': 1}
+                for address in self._image.watchers
+            ]
+        )
+
+    def features(self) -> int:
+        return self._image.features
+
+    def list_lockers(self) -> dict[str, Any] | list[Any]:
+        if not self._image.lockers:
+            return []
+        return {
+            'tag': 'internal',
+            'exclusive': True,
+            'lockers': [
+                (f'client.{_client(address)}', 'auto 1', address)
+                for address in self._image.lockers
+            ],
+        }
+
+    def mirror_image_get_info(self) -> dict[str, Any]:
+        state = (
+            rbd.RBD_MIRROR_IMAGE_ENABLED
+            if self._image.mirrored
+            else rbd.RBD_MIRROR_IMAGE_DISABLED
+        )
+        return {'global_id': '', 'state': state, 'primary': True}
 
     def diff_iterate(
         self,
@@ -630,3 +662,8 @@ class OpenImage(_Closed):
     def _change(self, operation: str) -> None:
         assert not self._read_only
         self._ioctx.change(operation)
+
+
+def _client(address: str) -> int:
+    """The number that the cluster has for a client."""
+    return int(address.rpartition('/')[2])

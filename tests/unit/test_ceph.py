@@ -475,6 +475,50 @@ def test_a_client_that_has_the_disk_open_is_seen(cluster, library):
     assert cluster.remains('vms', DISK).watched
 
 
+def test_clients_that_have_the_disk_open_are_named(cluster, library):
+    leave(library, watchers=['192.0.2.7:0/1', '192.0.2.8:0/2'])
+    assert cluster.clients_of('vms', DISK) == [
+        '192.0.2.7:0/1',
+        '192.0.2.8:0/2',
+    ]
+
+
+@pytest.mark.parametrize('state', [None, {'orphan': True}, {'watchers': []}])
+def test_where_there_are_none_nobody_is_named(cluster, library, state):
+    if state is not None:
+        leave(library, **state)
+    assert cluster.clients_of('vms', DISK) == []
+
+
+MIRROR, GUEST = '198.51.100.9:0/2', '192.0.2.7:0/1'
+LOCKED = {
+    'mirrored': True,
+    'features': rbd.RBD_FEATURE_LAYERING | rbd.RBD_FEATURE_EXCLUSIVE_LOCK,
+}
+
+
+@pytest.mark.parametrize(
+    ('watchers', 'lockers', 'named'),
+    [
+        ([GUEST, MIRROR], [GUEST], [GUEST]),
+        # It has died.
+        ([MIRROR], [GUEST], []),
+        ([MIRROR], [], []),
+    ],
+)
+def test_the_watch_of_rbd_mirror_is_not_taken_for_a_guest_s(
+    cluster, library, watchers, lockers, named
+):
+    """It is there as long as the disk is one of a pair."""
+    leave(library, watchers=watchers, lockers=lockers, **LOCKED)
+    assert cluster.clients_of('vms', DISK) == named
+
+
+def test_where_they_cannot_be_told_apart_it_is(cluster, library):
+    leave(library, watchers=[MIRROR], mirrored=True)
+    assert cluster.clients_of('vms', DISK) == [MIRROR]
+
+
 def test_a_disk_whose_parent_is_gone_has_a_header(cluster, library):
     leave(library, orphan=True, objects=[1])
     seen = cluster.remains('vms', DISK)

@@ -184,6 +184,10 @@ INSTANCES = {
         lambda _text: exceptions.DiskMissing('vms', f'{IMAGE}_disk', FSID),
         f'no disk {IMAGE}_disk in pool vms of ceph cluster {FSID}',
     ),
+    'DiskStillOpen': (
+        lambda _text: exceptions.DiskStillOpen('vms', f'{IMAGE}_disk'),
+        'a client has disk .* in pool vms open',
+    ),
     'DiskOfAnotherCell': (
         lambda _text: exceptions.DiskOfAnotherCell('vms', f'{IMAGE}_disk'),
         'in pool vms is of the cell that the server comes from',

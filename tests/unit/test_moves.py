@@ -15,6 +15,7 @@
 The host of these tests is in west.
 """
 
+import dataclasses
 import datetime
 import logging
 import types
@@ -392,6 +393,109 @@ def test_a_cluster_that_does_not_answer_is_not_taken_for_one_without_the_disk(
     west.away = True
     with pytest.raises(exceptions.ClusterUnreachable):
         moves.goes_on_with_its_disk(server())
+
+
+# Evacuations of guests that still run
+
+
+GUEST = '192.0.2.7:0/1234'
+#: Seconds after which Ceph shows no client any more that has died.
+GONE = 30
+
+
+@pytest.fixture
+def open_disk(west):
+    """Opens a disk of the server, in a guest on its old host."""
+
+    def open_it(name='disk'):
+        disk = ('vms', f'{SERVER}_{name}')
+        west.disks[disk] = None
+        west.clients[disk] = [GUEST]
+
+    west.disks[DISK] = None
+    return open_it
+
+
+def test_an_evacuation_of_a_guest_that_still_runs_is_refused(
+    west, cloud, open_disk
+):
+    open_disk()
+    with pytest.raises(exceptions.DiskStillOpen, match=DISK[1]) as caught:
+        moves.goes_on_with_its_disk(server('west-2'))
+    # The owner of a server reads it.
+    assert GUEST not in str(caught.value)
+    assert sum(cloud.clock.naps) > GONE
+    assert west.disks == {DISK: None}
+
+
+def test_an_evacuation_of_a_host_that_has_just_died_waits_for_its_watch_to_end(
+    west, cloud, open_disk, caplog
+):
+    caplog.set_level(logging.INFO)
+    open_disk()
+    cloud.clock.after(GONE, west.clients.clear)
+    assert moves.goes_on_with_its_disk(server('west-2'))
+    assert GONE <= sum(cloud.clock.naps) < GONE + 5
+    (line,) = [line for line in caplog.messages if GUEST in line]
+    assert DISK[1] in line
+
+
+def test_one_whose_guest_is_gone_does_not_wait(cloud, open_disk):
+    del open_disk
+    assert moves.goes_on_with_its_disk(server('west-2'))
+    assert cloud.clock.naps == []
+
+
+@pytest.mark.parametrize(
+    'name', [*EPHEMERAL, 'disk.swap', 'disk.config', 'disk.rescue']
+)
+def test_any_disk_of_it_tells_that_its_guest_runs(open_disk, name):
+    open_disk(name)
+    with pytest.raises(exceptions.DiskStillOpen, match=name):
+        moves.goes_on_with_its_disk(server('west-2'))
+
+
+def test_so_does_the_swap_disk_of_a_server_on_volumes(database, open_disk):
+    database.volume_backed = True
+    open_disk('disk.swap')
+    with pytest.raises(exceptions.DiskStillOpen, match=r'disk\.swap'):
+        moves.goes_on_with_its_disk(server('west-2', swap=512))
+
+
+def test_a_server_on_volumes_alone_does_not_need_our_cluster(database, west):
+    database.volume_backed = True
+    west.away = True
+    assert moves.goes_on_with_its_disk(server('west-2'))
+
+
+def test_all_its_disks_together_are_waited_for_no_longer_than_one(
+    cloud, open_disk
+):
+    open_disk()
+    open_disk('disk.swap')
+    with pytest.raises(exceptions.DiskStillOpen):
+        moves.goes_on_with_its_disk(server('west-2'))
+    assert sum(cloud.clock.naps) < 2 * GONE
+
+
+def test_a_host_that_stops_ends_the_wait(this_host, open_disk):
+    def stop(_seconds):
+        raise exceptions.HostStopping()
+
+    this_host.time = dataclasses.replace(this_host.time, sleep=stop)
+    open_disk()
+    with pytest.raises(exceptions.HostStopping):
+        moves.goes_on_with_its_disk(server('west-2'))
+
+
+@pytest.mark.usefixtures('to_new_disk')
+def test_a_disk_that_is_open_is_not_taken_for_one_that_is_lost(
+    west, open_disk
+):
+    open_disk()
+    with pytest.raises(exceptions.DiskStillOpen):
+        moves.goes_on_with_its_disk(server('west-2'))
+    assert west.disks == {DISK: None}
 
 
 # Disks that are made
