@@ -287,6 +287,17 @@ class Rbd(imagebackend.Rbd):
             and self.rbd_name.endswith('.rescue')
         )
 
+    def require_gone(self) -> None:
+        """Remove the config drive that an earlier rescue has left.
+
+        Nova makes one where there is none; that one has another password.
+
+        :raises DiskNotRemoved: if a client has it open, or it has a snapshot
+        :raises HostError: if this host cannot do it now
+        """
+        with self._host.cluster.errors(self.driver.pool):
+            self._require_gone()
+
     def _require_gone(self) -> None:
         """Check that no guest would get the disk that was to be removed.
 

@@ -302,6 +302,21 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
             else:
                 raise
 
+    def rescue(
+        self,
+        context: nova_context.RequestContext,
+        instance: 'objects.Instance',
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        """Start the server from another disk, which is made of an image.
+
+        :raises DiskNotRemoved: if it would get what an earlier rescue has left
+        :raises HostError: if this host cannot do it now
+        """
+        backend.Rbd(instance, 'disk.config.rescue').require_gone()
+        super().rescue(context, instance, *args, **kwargs)
+
     def unrescue(
         self,
         context: nova_context.RequestContext,

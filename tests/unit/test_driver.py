@@ -39,9 +39,11 @@ from nova_rbd_multistore import driver
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import host
 from nova_rbd_multistore import moves
+from nova_rbd_multistore import remains
 from nova_rbd_multistore import site
 from nova_rbd_multistore import snapshots
 from nova_rbd_multistore import surroundings
+from tests.fakes import disks as fake_disks
 from tests.fakes import librados
 
 INTERVAL = 'images_rbd_glance_copy_poll_interval'
@@ -562,6 +564,49 @@ def test_nova_makes_the_config_drive_of_an_unshelved_server_anew(
     of_volumes.config_drive = config_drive
     libvirt.spawn('context', of_volumes, 'meta', [], None, {})
     assert steps == [*made_way, 'spawn']
+
+
+@pytest.fixture
+def rescue(libvirt, this_host, monkeypatch):
+    """Rescues a server; Nova makes what it finds no config drive."""
+    seen = []
+
+    def of_nova(_self, context, instance, *_args, **_kwargs):
+        drive = backend.Rbd(instance, 'disk.config.rescue')
+        drive.driver = fake_disks.Disks(this_host.cluster)
+        seen.append(drive.exists())
+
+    def do():
+        rescued = server(vm_states.ACTIVE, task_states.RESCUING)
+        libvirt.rescue(
+            'context', rescued, 'network', 'meta', 'new password', {}, []
+        )
+        return seen
+
+    monkeypatch.setattr(libvirt_driver.LibvirtDriver, 'rescue', of_nova)
+    return do
+
+
+RESCUE_DRIVE = ('vms', f'{SERVER}_disk.config.rescue')
+
+
+def test_a_rescue_makes_its_own_config_drive_though_one_is_left(
+    rescue, cloud, caplog
+):
+    """With its own password."""
+    cloud.west.left[RESCUE_DRIVE] = remains.Remains(parent=False)
+    assert rescue() == [False]
+    (line,) = lines(caplog, logging.WARNING)
+    assert line.startswith(f'Removed disk {RESCUE_DRIVE[1]} in pool vms')
+    assert 'left by an earlier rescue' in line
+
+
+def test_no_rescue_gets_a_config_drive_that_is_held(rescue, cloud):
+    cloud.west.left[RESCUE_DRIVE] = remains.Remains(snapshots=('backup',))
+    with pytest.raises(
+        exceptions.DiskNotRemoved, match=f'{RESCUE_DRIVE[1]} .*backup'
+    ):
+        rescue()
 
 
 def test_a_snapshot_that_fails_is_not_copied(libvirt, monkeypatch):
