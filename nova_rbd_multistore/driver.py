@@ -195,6 +195,45 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
             return False
         return bool(guest.is_active())
 
+    def finish_migration(
+        self,
+        context: nova_context.RequestContext,
+        migration: 'objects.Migration',
+        instance: 'objects.Instance',
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        """Start a server that was resized or migrated to this host.
+
+        :raises DiskNotRemoved: if it would get what it has left here once
+        :raises HostError: if this host cannot do it now
+        """
+        moves.make_way(instance, migration)
+        super().finish_migration(context, migration, instance, *args, **kwargs)
+
+    def confirm_migration(
+        self,
+        context: nova_context.RequestContext,
+        migration: 'objects.Migration',
+        instance: 'objects.Instance',
+        network_info: Any,
+    ) -> None:
+        """Remove what a server that has moved from this host has left."""
+        super().confirm_migration(context, migration, instance, network_info)
+        _clean_up_after(instance, migration)
+
+    def destroy(
+        self,
+        context: nova_context.RequestContext,
+        instance: 'objects.Instance',
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        """End the guest, and remove its disks if that is asked for."""
+        super().destroy(context, instance, *args, **kwargs)
+        if instance.task_state == task_states.RESIZE_REVERTING:
+            _clean_up_after(instance, moves.migration_of(instance))
+
     def check_can_live_migrate_destination(
         self,
         context: nova_context.RequestContext,
@@ -465,6 +504,26 @@ def _leaving_the_server_as_it_is() -> Iterator[None]:
         yield
     except Exception as exc:
         raise exception.InstanceFaultRollback(exc) from exc
+
+
+def _clean_up_after(
+    instance: 'objects.Instance', migration: 'objects.Migration'
+) -> None:
+    """Remove what a move leaves here; an error would show it in ERROR."""
+    try:
+        moves.clean_up_after(instance, migration)
+    except exceptions.HostError as exc:
+        LOG.warning(
+            'Left by a server that has moved: %(reason)s Nova does not try '
+            'again to remove RBD images %(pool)s/%(server)s_* of its config '
+            'drive and swap disk',
+            {
+                'reason': exc,
+                'pool': CONF.libvirt.images_rbd_pool,
+                'server': instance.uuid,
+            },
+            instance=instance,
+        )
 
 
 def _is_being_built(instance: 'objects.Instance') -> bool:

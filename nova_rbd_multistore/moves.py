@@ -39,6 +39,9 @@ LOG = logging.getLogger(__name__)
 #: as Nova makes it of the flavor alone.
 _EPHEMERAL = ('disk.eph0', 'disk.local')
 
+#: What Nova makes anew wherever a server comes to, unless its guest runs on.
+_MADE_ANEW = ('disk.config', 'disk.swap')
+
 #: Seconds after which a client that Ceph shows is alive: one that has died is
 #: shown for 30 (its osd_client_watch_timeout).
 _ALIVE_AFTER = 45.0
@@ -82,9 +85,7 @@ def _check_cluster(instance: 'objects.Instance') -> None:
     :raises DiskElsewhere: if it has another
     """
     here = host.this_host().finder.fsid
-    there = server.cluster_of(
-        nova_context.get_admin_context(), instance.host, instance.node
-    )
+    there = _cluster_of(instance.host, instance.node)
     # By the name alone, it could be a disk that the server was evacuated from.
     if there not in ('', here):
         raise exceptions.DiskElsewhere(there, here)
@@ -109,19 +110,83 @@ def check_departure(instance: 'objects.Instance') -> None:
     """
     if not _has_data(instance):
         return
-    migration = objects.Migration.get_by_id_and_instance(
+    migration = migration_of(instance)
+    here = host.this_host().finder.fsid
+    there = _cluster_of(migration.dest_compute, migration.dest_node)
+    if there not in ('', here):
+        raise exceptions.DiskElsewhere(here, there)
+
+
+def migration_of(instance: 'objects.Instance') -> 'objects.Migration':
+    """The move that a server is in."""
+    return objects.Migration.get_by_id_and_instance(
         nova_context.get_admin_context(),
         instance.migration_context.migration_id,
         instance.uuid,
     )
+
+
+def make_way(
+    instance: 'objects.Instance', migration: 'objects.Migration'
+) -> None:
+    """Keep a server that has come from what it has left here once.
+
+    Nova would go on with a config drive, and a swap disk, of then.
+
+    :raises DiskNotRemoved: if a client has one open
+    :raises HostError: if this host cannot do it now
+    """
+    if (
+        not _has_data(instance)
+        and _has_made_anew(instance)
+        and _is_elsewhere(migration.source_compute, migration.source_node)
+    ):
+        _remove_made_anew(instance)
+
+
+def clean_up_after(
+    instance: 'objects.Instance', migration: 'objects.Migration'
+) -> None:
+    """Remove what a server has left here that is in another cluster now.
+
+    Its move was confirmed, and this is its old host; or it was reverted, and
+    this is its new one. Nova removes nothing, as if the clusters were one; in
+    a move to another cell, an ephemeral disk alone.
+
+    :raises DiskNotRemoved: if a client has one open
+    :raises HostError: if this host cannot do it now
+    """
+    if migration.source_compute == CONF.host:
+        is_left = _is_elsewhere(migration.dest_compute, migration.dest_node)
+    else:
+        # See check_new_cell: what is here was made here.
+        is_left = migration.cross_cell_move or _is_elsewhere(
+            migration.source_compute, migration.source_node
+        )
+    if is_left:
+        _remove_made_anew(instance)
+
+
+def _remove_made_anew(instance: 'objects.Instance') -> None:
+    """Remove config drives and swap disks: nobody's data is on them."""
+    cluster, pool = host.this_host().cluster, CONF.libvirt.images_rbd_pool
+    # With what was broken off while it was made, and that of a rescue.
+    begin = tuple(f'{instance.uuid}_{name}' for name in _MADE_ANEW)
+    with cluster.errors(pool):
+        disks.RBDDriver(cluster).cleanup_volumes(
+            lambda name: name.startswith(begin)
+        )
+
+
+def _cluster_of(name: str, node: str) -> str:
+    """The fsid of the cluster that a host has told, '' if none."""
+    return server.cluster_of(nova_context.get_admin_context(), name, node)
+
+
+def _is_elsewhere(name: str, node: str) -> bool:
+    """Whether a host has told that it has another cluster."""
     here = host.this_host().finder.fsid
-    there = server.cluster_of(
-        nova_context.get_admin_context(),
-        migration.dest_compute,
-        migration.dest_node,
-    )
-    if there not in ('', here):
-        raise exceptions.DiskElsewhere(here, there)
+    return _cluster_of(name, node) not in ('', here)
 
 
 def forget_earlier_resize(instance: 'objects.Instance') -> None:
@@ -209,6 +274,7 @@ def goes_on_with_its_disk(instance: 'objects.Instance') -> bool:
     :raises DiskElsewhere: if it has not, and is not
     :raises DiskMissing: likewise
     :raises DiskStillOpen: if its guest may still run
+    :raises DiskNotRemoved: if one does with what it has left here once
     """
     try:
         check_arrival(instance)
@@ -223,8 +289,13 @@ def goes_on_with_its_disk(instance: 'objects.Instance') -> bool:
         )
         set_aside_disks(instance)
         return False
-    if _has_data(instance) or _has_made_anew(instance):
+    if _has_data(instance):
         _require_closed(instance)
+    elif _has_made_anew(instance):
+        if _is_elsewhere(instance.host, instance.node):
+            _remove_made_anew(instance)
+        else:
+            _require_closed(instance)
     return True
 
 

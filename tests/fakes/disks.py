@@ -14,6 +14,7 @@
 
 from collections.abc import Callable
 
+from nova_rbd_multistore import exceptions
 from tests.fakes import cluster as clusters
 
 GIB = 1024**3
@@ -92,6 +93,15 @@ class Disks:
         for name, aside in found.items():
             disks[self.pool, aside] = disks.pop((self.pool, name))
         return found
+
+    def cleanup_volumes(self, filter_fn: Callable[[str], bool]) -> None:
+        for pool, name in [*self._cluster.disks]:
+            if pool == self.pool and filter_fn(name):
+                if self._cluster.clients_of(pool, name):
+                    raise exceptions.DiskNotRemoved(
+                        pool, name, 'a client has it open'
+                    )
+                del self._cluster.disks[pool, name]
 
     def import_image(self, base: str, name: str) -> None:
         del base

@@ -1092,6 +1092,9 @@ def novas(libvirt, monkeypatch):
     note('check_can_live_migrate_destination', 'data')
     note('finish_revert_migration')
     note('spawn')
+    note('finish_migration')
+    note('confirm_migration')
+    note('destroy')
     return called
 
 
@@ -1296,6 +1299,85 @@ def test_one_that_is_built_has_no_disk_in_another_cell(
     monkeypatch.setattr(moves, 'check_new_cell', refused)
     libvirt.spawn('context', server(*BEING_BUILT), 'meta', [], None, {})
     assert novas == ['spawn']
+
+
+MIGRATION = object()
+
+
+@pytest.fixture
+def swept(monkeypatch):
+    """The moves after which what is left is removed."""
+    swept = []
+    monkeypatch.setattr(moves, 'migration_of', lambda _instance: MIGRATION)
+    monkeypatch.setattr(
+        moves, 'clean_up_after', lambda *args: swept.append(args)
+    )
+    return swept
+
+
+def confirm(libvirt, moved=MOVED):
+    libvirt.confirm_migration('context', MIGRATION, moved, 'network')
+
+
+def revert(libvirt, moved):
+    libvirt.destroy('context', moved, 'network', {}, destroy_disks=False)
+
+
+REVERTED = server(vm_states.RESIZED, task_states.RESIZE_REVERTING)
+
+
+def test_what_a_server_leaves_goes_when_its_move_is_confirmed(
+    libvirt, novas, swept
+):
+    confirm(libvirt)
+    assert novas == ['confirm_migration']
+    assert swept == [(MOVED, MIGRATION)]
+
+
+def test_it_goes_where_the_move_is_reverted(libvirt, novas, swept):
+    revert(libvirt, REVERTED)
+    assert novas == ['destroy']
+    assert swept == [(REVERTED, MIGRATION)]
+
+
+def test_a_guest_that_ends_for_another_reason_is_no_move(
+    libvirt, novas, swept
+):
+    revert(libvirt, MOVED)
+    assert novas == ['destroy']
+    assert swept == []
+
+
+@pytest.mark.parametrize(
+    ('end', 'moved'), [(confirm, MOVED), (revert, REVERTED)]
+)
+@pytest.mark.usefixtures('novas', 'swept')
+def test_a_move_ends_though_something_is_left(
+    libvirt, monkeypatch, caplog, end, moved
+):
+    """The guest runs elsewhere by then: Nova would show it in ERROR."""
+
+    def fail(*_args):
+        raise exceptions.DiskNotRemoved('vms', 'a_disk.swap', 'it is open')
+
+    monkeypatch.setattr(moves, 'clean_up_after', fail)
+    end(libvirt, moved)
+    (line,) = lines(caplog, logging.WARNING)
+    assert line.startswith('Left by a server that has moved')
+    assert 'a_disk.swap' in line
+    assert f'vms/{SERVER}_*' in line
+
+
+def test_a_server_gets_no_disk_that_it_has_left_here_once(
+    libvirt, novas, monkeypatch
+):
+    steps = []
+    monkeypatch.setattr(
+        moves, 'make_way', lambda *args: steps.append((*args, *novas))
+    )
+    libvirt.finish_migration('context', MIGRATION, MOVED, '[]', 'network')
+    assert steps == [(MOVED, MIGRATION)]
+    assert novas == ['finish_migration']
 
 
 def test_a_live_migration_is_refused_in_words_that_the_conductor_knows(

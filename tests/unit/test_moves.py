@@ -20,6 +20,7 @@ import datetime
 import logging
 import types
 
+from nova import context
 from nova import exception
 from nova import objects
 from nova.compute import task_states
@@ -46,12 +47,16 @@ class Database:
     :ivar clusters: which each host has told, by its name
     :ivar volume_backed: whether the server's root disk is a volume
     :ivar destination: the host that the server is resized to
+    :ivar source: the one that it is resized from
+    :ivar across_cells: whether that one is in another cell
     """
 
     def __init__(self):
         self.clusters = {'east-1': 'fsid-east', 'west-2': 'fsid-west'}
         self.volume_backed = False
         self.destination = 'east-1'
+        self.source = 'west-1'
+        self.across_cells = False
 
     def node(self, context, name, node):
         assert context.is_admin
@@ -67,8 +72,11 @@ class Database:
         assert context.is_admin
         assert (number, server) == (7, SERVER)
         return types.SimpleNamespace(
+            source_compute=self.source,
+            source_node=f'node-of-{self.source}',
             dest_compute=self.destination,
             dest_node=f'node-of-{self.destination}',
+            cross_cell_move=self.across_cells,
         )
 
     def is_volume_backed(self, context, instance):
@@ -342,6 +350,119 @@ def test_a_cell_that_shares_the_cluster_of_another_takes_no_disk_of_it(
 def test_a_cell_of_another_cluster_has_none(west):
     west.disks['vms', '00000001-0000-4000-8000-000000000000_disk'] = None
     moves.check_new_cell(server(task=task_states.RESIZE_FINISH))
+
+
+# What a server on volumes leaves behind
+
+
+VOLUMES = {'swap': 512, 'config_drive': 'True'}
+ANEW = ['disk.config', 'disk.swap']
+LEFT = [*ANEW, 'disk.config.rescue', 'disk.swap.import-0123abcd']
+OTHER = ('vms', '00000001-0000-4000-8000-000000000000_disk.config')
+
+
+@pytest.fixture
+def on_volumes(database, west):
+    """Disks of a server on volumes, with a config drive and a swap disk."""
+    database.volume_backed = True
+    west.disks.update({('vms', f'{SERVER}_{name}'): None for name in LEFT})
+    west.disks[OTHER] = None
+
+
+def test_a_server_on_volumes_leaves_nothing_in_the_cluster_it_came_from(
+    database, west, on_volumes
+):
+    migration = database.migration(context.get_admin_context(), 7, SERVER)
+    moves.clean_up_after(server(**VOLUMES), migration)
+    assert list(west.disks) == [OTHER]
+
+
+@pytest.mark.parametrize('host', ['west-1', 'west-2', 'unknown', 'silent'])
+def test_it_leaves_its_disks_where_it_may_go_on_with_them(
+    database, west, on_volumes, host
+):
+    database.clusters.update({'silent': '', 'west-1': 'fsid-west'})
+    database.destination = host
+    migration = database.migration(context.get_admin_context(), 7, SERVER)
+    moves.clean_up_after(server('west-2', **VOLUMES), migration)
+    assert len(west.disks) == 1 + len(LEFT)
+
+
+def test_a_move_that_is_reverted_leaves_nothing_here_either(
+    database, west, on_volumes
+):
+    database.source, database.destination = 'east-1', 'west-1'
+    migration = database.migration(context.get_admin_context(), 7, SERVER)
+    moves.clean_up_after(server('west-1', **VOLUMES), migration)
+    assert list(west.disks) == [OTHER]
+
+
+def test_nor_does_one_from_another_cell_that_is_reverted(
+    database, west, on_volumes
+):
+    """Of whose nodes this cell knows nothing."""
+    database.source, database.destination = 'unknown', 'west-1'
+    database.across_cells = True
+    migration = database.migration(context.get_admin_context(), 7, SERVER)
+    moves.clean_up_after(server('west-1', **VOLUMES), migration)
+    assert list(west.disks) == [OTHER]
+
+
+@pytest.mark.parametrize('name', ['disk', *EPHEMERAL])
+def test_what_may_have_data_is_never_removed(database, west, on_volumes, name):
+    kept = ('vms', f'{SERVER}_{name}')
+    west.disks[kept] = None
+    migration = database.migration(context.get_admin_context(), 7, SERVER)
+    moves.clean_up_after(server(**VOLUMES), migration)
+    assert set(west.disks) == {OTHER, kept}
+
+
+def test_it_does_not_go_on_with_what_it_has_left_here_once(
+    database, west, on_volumes
+):
+    database.source, database.destination = 'east-1', 'west-1'
+    migration = database.migration(context.get_admin_context(), 7, SERVER)
+    moves.make_way(server('west-1', **VOLUMES), migration)
+    assert list(west.disks) == [OTHER]
+
+
+@pytest.mark.parametrize('host', ['west-2', 'unknown', 'silent'])
+def test_from_its_own_cluster_it_comes_with_its_disks(
+    database, west, on_volumes, host
+):
+    database.clusters['silent'] = ''
+    database.source, database.destination = host, 'west-1'
+    migration = database.migration(context.get_admin_context(), 7, SERVER)
+    moves.make_way(server('west-1', **VOLUMES), migration)
+    assert len(west.disks) == 1 + len(LEFT)
+
+
+def test_on_volumes_alone_it_does_not_need_our_cluster(database, west):
+    database.volume_backed = True
+    database.source, database.destination = 'east-1', 'west-1'
+    west.away = True
+    migration = database.migration(context.get_admin_context(), 7, SERVER)
+    moves.make_way(server('west-1'), migration)
+
+
+def test_an_evacuation_does_not_go_on_with_them_either(west, on_volumes):
+    assert moves.goes_on_with_its_disk(server(**VOLUMES))
+    assert list(west.disks) == [OTHER]
+
+
+def test_within_the_cluster_it_does(west, on_volumes):
+    assert moves.goes_on_with_its_disk(server('west-2', **VOLUMES))
+    assert len(west.disks) == 1 + len(LEFT)
+
+
+def test_a_guest_that_still_has_one_of_them_open_is_left_alone(
+    west, on_volumes
+):
+    swap = ('vms', f'{SERVER}_disk.swap')
+    west.clients[swap] = ['192.0.2.7:0/1']
+    with pytest.raises(exceptions.DiskNotRemoved, match='has it open'):
+        moves.goes_on_with_its_disk(server(**VOLUMES))
+    assert swap in west.disks
 
 
 # Evacuations
