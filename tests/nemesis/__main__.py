@@ -17,6 +17,7 @@ sites once more. What happened goes to a file of JSON lines, and is judged.
 """
 
 import argparse
+from collections.abc import Iterable
 from concurrent import futures
 import contextlib
 import itertools
@@ -112,6 +113,8 @@ class Run:
         self._before = self._rbd_images()
         self._over = threading.Event()
         self._broken: set[str] = set()
+        #: What could not be mended in its time.
+        self._open: list[tuple[faults.Fault, faults.Trouble]] = []
         self._lock = threading.Lock()
 
     def _chance(self, name: str) -> random.Random:
@@ -199,7 +202,7 @@ class Run:
         while not self._over.wait(UPLOADED):
             try:
                 self._images.upload()
-            except servers.BROKEN as exc:
+            except faults.BROKEN as exc:
                 self._journal.note('hitch', 'upload', said=str(exc)[:300])
 
     def _sample(self, made: list[members.Member]) -> None:
@@ -234,13 +237,17 @@ class Run:
             begun = [
                 pool.submit(
                     self._break,
-                    faults.Draw(possible, self._given.seed + number),
+                    faults.Draw(
+                        possible, f'{self._given.seed} faults {number}'
+                    ),
                     until,
                 )
                 for number in range(AT_A_TIME)
             ]
         for work in begun:
             work.result()
+        for fault, trouble in self._open:
+            self._mend(fault, trouble)
         for api in self._where.glance_apis:
             apis.wait_for(api.url)
 
@@ -270,16 +277,31 @@ class Run:
         except Exception as exc:
             # What it would take may be what is broken just now.
             LOG.warning('Cannot break %s: %s', fault.name, exc)
-        finally:
-            self._journal.note('ending', fault.name, felt_by=felt_by)
+            if not faults.has_reached(exc):
+                self._journal.note('mended', fault.name, felt_by=felt_by)
+                return
+        self._journal.note('ending', fault.name, felt_by=felt_by)
+        if not self._mend(fault, trouble):
+            self._open.append((fault, trouble))
+
+    def _mend(self, fault: faults.Fault, trouble: faults.Trouble) -> bool:
+        """End a fault: whether that could be done, as is noted."""
+        try:
             polling.until(
                 lambda: _is_done(trouble.end),
                 f'{fault.name} is over',
                 seconds=MENDED_IN,
                 pause=2.0,
             )
-            if fault.name != 'deleted':
-                self._journal.note('mended', fault.name, felt_by=felt_by)
+        except AssertionError as exc:
+            # It goes on, and is judged as what goes on.
+            self._journal.note('hitch', 'not mended', said=str(exc))
+            return False
+        if fault.name != 'deleted':
+            self._journal.note(
+                'mended', fault.name, felt_by=dict(trouble.felt_by)
+            )
+        return True
 
     def _claim(self, victim: str) -> bool:
         """Whether it is well, so that this fault is its only one."""
@@ -312,8 +334,13 @@ class Run:
         known = {image.id for image in self._images.all}
         with clusters.Cluster(site) as cluster:
             for name in cluster.images('images') & known:
-                if site.name not in self._images.stores(name):
+                if site.name in self._images.stores(name):
+                    continue
+                try:
                     cluster.remove('images', name)
+                except rbd.Error as exc:
+                    # A disk may be a clone of it: what is left is judged.
+                    self._journal.note('hitch', 'removing', said=str(exc))
 
     def _look_into_glance(self) -> None:
         for image in self._images.all:
@@ -383,15 +410,32 @@ def main() -> int:
     parser.add_argument(
         '--history', type=pathlib.Path, default='nemesis.jsonl'
     )
+    parser.add_argument(
+        '--judge',
+        type=pathlib.Path,
+        metavar='FILE',
+        help='judge the history of a run again, and do nothing else',
+    )
     given = parser.parse_args()
+    if given.judge:
+        return _judge(events.read(given.judge))
     if given.seed is None:
         given.seed = random.SystemRandom().randrange(1_000_000)
     print(f'seed {given.seed}, history {given.history}', flush=True)
     journal = events.Journal(given.history)
-    Run(given, journal).go()
-    found = journal.events()
-    print(json.dumps(_figures(found), indent=1))
-    wrong = judging.broken(found)
+    try:
+        Run(given, journal).go()
+    finally:
+        # What there is, though the run itself may have failed.
+        broken = _judge(journal.events())
+    return broken
+
+
+def _judge(found: Iterable[events.Event]) -> bool:
+    """Print what became of a run: whether something is broken."""
+    in_order = sorted(found, key=lambda event: event.at)
+    print(json.dumps(_figures(in_order), indent=1))
+    wrong = judging.broken(in_order)
     print(*wrong or ['Nothing is broken.'], sep='\n')
     return bool(wrong)
 

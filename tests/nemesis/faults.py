@@ -16,12 +16,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import contextlib
 import dataclasses
 import functools
+import os
 import pathlib
 import random
 import signal
 import subprocess
 
+from keystoneauth1 import exceptions as ksa_exc
 from openstack import connection
+from openstack import exceptions as sdk_exceptions
+import requests
 
 from lab import cloud
 from lab import layout
@@ -40,6 +44,18 @@ RECONNECTED = 60.0
 #: Seconds for an answer of an API. It may never come: of a connection that was
 #: broken while no packet got through, only one end knows.
 ANSWERED = 120.0
+
+#: The same, for a request that undoes a fault, and is made again.
+UNDONE = 20.0
+
+#: What Nova, Glance or Keystone may answer while one of them is broken.
+BROKEN = (
+    *(sdk_exceptions.SDKException, ksa_exc.ClientException),
+    *(requests.RequestException, AssertionError),
+)
+
+#: What is said of a request that no service has got.
+_NOT_SENT = 'Failed to establish a new connection'
 
 
 def connect(user: str, where: layout.Layout) -> connection.Connection:
@@ -76,6 +92,11 @@ class Fault:
     @property
     def victim(self) -> str:
         return self.name.split()[0]
+
+
+def has_reached(exc: Exception) -> bool:
+    """Whether what ended in this error may have been done all the same."""
+    return _NOT_SENT not in str(exc)
 
 
 def always(
@@ -215,14 +236,19 @@ def _full_staging(api: layout.GlanceApi) -> Fault:
     def run(*words: str | pathlib.Path) -> None:
         subprocess.run(words, check=True, timeout=60)
 
+    def end() -> None:
+        # It may not have begun.
+        if os.path.ismount(api.staging):
+            # What writes there still keeps it until it is done.
+            run('umount', '--lazy', api.staging)
+
     return always(
         f'{api.name} staging full',
         lambda: run(
             *('mount', '-t', 'tmpfs', '-o', 'size=64k'),
             *('nemesis', api.staging),
         ),
-        # What writes there still keeps it until it is done.
-        lambda: run('umount', '--lazy', api.staging),
+        end,
         60.0,
     )
 
@@ -305,7 +331,7 @@ def _other_key(site: layout.Site) -> Fault:
 class Draw:
     """Which fault comes next, and for how long, by a seed."""
 
-    def __init__(self, faults: Sequence[Fault], seed: int) -> None:
+    def __init__(self, faults: Sequence[Fault], seed: str) -> None:
         self._by_victim: dict[str, list[Fault]] = {}
         for fault in faults:
             self._by_victim.setdefault(fault.victim, []).append(fault)

@@ -15,6 +15,7 @@
 from collections.abc import Callable
 import dataclasses
 import hashlib
+import logging
 import pathlib
 import random
 from typing import Any
@@ -27,6 +28,7 @@ from tests.nemesis import events
 from tests.nemesis import faults
 from tests.rig import database
 from tests.rig import image_files
+from tests.rig import polling
 
 STORES = ('file', 'east', 'west')
 SIZES_MIB = (4, 16, 48)
@@ -44,6 +46,11 @@ CONVERTED = 12
 AGED = 125
 
 LOCK = 'os_glance_import_task'
+
+#: Answers of HTTP to what there is nothing left to do for.
+_GONE, _IS_MEMBER = 404, 409
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,18 +140,40 @@ class Images:
 
     def record(self, image: str) -> dict[str, Any]:
         """What Glance tells an administrator of one, {} if it is gone."""
-        answer = self._users['admin'].image.get(f'/images/{image}')
-        found: dict[str, Any] = answer.json() if answer.ok else {}
-        return found
+        return self._tells(f'/images/{image}')
 
     def stores(self, image: str) -> set[str]:
-        return set(str(self.record(image).get('stores', '')).split(','))
+        """Those that Glance lists, once it answers."""
+        found = self._told(f'/images/{image}')
+        return set(str(found.get('stores', '')).split(','))
 
     def tasks(self, image: str) -> list[dict[str, Any]]:
-        answer = self._users['admin'].image.get(f'/images/{image}/tasks')
-        found: list[dict[str, Any]] = (
-            answer.json()['tasks'] if answer.ok else []
+        """Those of an image, once Glance answers."""
+        found: list[dict[str, Any]] = self._told(f'/images/{image}/tasks').get(
+            'tasks', []
         )
+        return found
+
+    def _tells(self, path: str) -> dict[str, Any]:
+        """What Glance tells an administrator, {} if there is no such thing."""
+        answer = self._users['admin'].image.get(path, timeout=faults.UNDONE)
+        if answer.status_code == _GONE:
+            return {}
+        answer.raise_for_status()
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def _told(self, path: str) -> dict[str, Any]:
+        """The same, of a Glance that may fail for a moment."""
+
+        def look() -> tuple[dict[str, Any], ...]:
+            try:
+                return (self._tells(path),)
+            except faults.BROKEN as exc:
+                LOG.warning('No answer yet: %s', exc)
+                return ()
+
+        (found,) = polling.until(look, f'Glance answers to {path}', pause=2.0)
         return found
 
     # What befalls them
@@ -212,16 +241,22 @@ class Images:
 
     def _act(self, image: Image, action: str) -> None:
         answer = self._users['admin'].image.post(
-            f'/images/{image.id}/actions/{action}'
+            f'/images/{image.id}/actions/{action}', timeout=faults.UNDONE
         )
-        answer.raise_for_status()
+        # It may be deleted meanwhile.
+        if answer.status_code != _GONE:
+            answer.raise_for_status()
 
     def _share(self, image: str) -> None:
         project = self._users['other'].current_project_id
         answer = self._users['demo'].image.post(
-            f'/images/{image}/members', json={'member': project}
+            f'/images/{image}/members',
+            json={'member': project},
+            timeout=faults.UNDONE,
         )
-        answer.raise_for_status()
+        # It may be shared still, or deleted meanwhile.
+        if answer.status_code not in (_GONE, _IS_MEMBER):
+            answer.raise_for_status()
 
     def _withdraw(self, image: str) -> None:
         project = self._users['other'].current_project_id

@@ -17,10 +17,6 @@ import random
 import time
 from typing import Any
 
-from keystoneauth1 import exceptions as ksa_exc
-from openstack import exceptions as sdk_exceptions
-import requests
-
 from lab import layout
 from tests.nemesis import events
 from tests.nemesis import faults
@@ -35,12 +31,6 @@ APART = 5.0
 
 #: Of so many servers, one is followed by "openstack aggregate cache image".
 CACHED = 3
-
-#: What Nova, Glance or Keystone may answer while one of them is broken.
-BROKEN = (
-    *(sdk_exceptions.SDKException, ksa_exc.ClientException),
-    *(requests.RequestException, AssertionError),
-)
 
 
 class Servers:
@@ -68,7 +58,7 @@ class Servers:
         while time.time() < until:
             try:
                 self._live_one()
-            except BROKEN as exc:
+            except faults.BROKEN as exc:
                 # Log in anew: the token may be what was broken.
                 self._compute = None
                 self._note_hitch(exc)
@@ -153,15 +143,31 @@ class Servers:
     def end(self) -> None:
         """Delete what is left, once nothing is broken any more."""
         compute = faults.connect('demo', self._where).compute
-        for server in self._made:
-            compute.delete_server(server, ignore_missing=True)
-        for server in self._made:
-            found = compute.find_server(server, ignore_missing=True)
-            if found is None:
-                continue
+        # The answer that told of one may have been lost.
+        listed = polling.until(
+            lambda: self._listed(compute), 'servers', pause=2.0
+        )
+        ids = sorted({*self._made, *listed} - {''})
+        for server in ids:
             try:
-                compute.wait_for_delete(found, wait=STEP)
-            except sdk_exceptions.SDKException as exc:
+                compute.delete_server(server, ignore_missing=True)
+            except faults.BROKEN as exc:
+                self._note_hitch(exc)
+        for server in ids:
+            try:
+                found = compute.find_server(server, ignore_missing=True)
+                if found is not None:
+                    compute.wait_for_delete(found, wait=STEP)
+            except faults.BROKEN as exc:
                 # Nova loses it for good where its message was lost.
                 self._note_hitch(exc)
-        self._journal.note('servers', 'deleted', ids=self._made)
+        self._journal.note('servers', 'deleted', ids=ids)
+
+    def _listed(self, compute: Any) -> list[str]:
+        """The ids of all servers of a run, and '' at the end."""
+        try:
+            found = compute.servers(details=False, name='nemesis-')
+            return [*(server.id for server in found), '']
+        except faults.BROKEN as exc:
+            self._note_hitch(exc)
+            return []

@@ -47,8 +47,8 @@ def drawn(possible, seed, count=50):
 
 def test_a_seed_draws_the_same_each_time(proxy):
     possible = faults.of_proxies([('glance-api-1', proxy)])
-    assert drawn(possible, 7) == drawn(possible, 7)
-    assert drawn(possible, 7) != drawn(possible, 8)
+    assert drawn(possible, '7') == drawn(possible, '7')
+    assert drawn(possible, '7') != drawn(possible, '8')
 
 
 def test_each_victim_is_drawn_as_often_however_many_faults_it_has(proxy):
@@ -59,6 +59,18 @@ def test_each_victim_is_drawn_as_often_however_many_faults_it_has(proxy):
     count = 1000
     hosts = sum(
         fault.victim == 'host-0'
-        for fault, _, _ in drawn(possible, 1, count=count)
+        for fault, _, _ in drawn(possible, '1', count=count)
     )
     assert count / 3 < hosts < 2 * count / 3
+
+
+@pytest.mark.parametrize(
+    ('said', 'reached'),
+    [
+        ('Failed to establish a new connection: refused', False),
+        ('Request to http://127.0.0.1:17013 timed out', True),
+        ('Connection aborted', True),
+    ],
+)
+def test_what_did_not_reach_its_service_is_known(said, reached):
+    assert faults.has_reached(RuntimeError(said)) is reached
