@@ -14,7 +14,7 @@
 # tools/own-lab.sh [--OPTION=VALUE...] COMMAND...
 # Runs a command with a lab of its own, .lab-own, beside the one in .lab: in a
 # network namespace with nothing but a loopback, where the ports are free. Looks
-# for leaks when the command has succeeded, and destroys that lab in the end; of
+# for leaks, whatever came of the command, and destroys that lab in the end; of
 # one that has failed, the lab is only stopped: its logs tell why. The options
 # are those of "tools/lab up".
 
@@ -46,5 +46,7 @@ ip link set lo up
 tools/lab destroy
 trap end EXIT
 tools/lab up --driver multistore --threading native "${options[@]}"
-"$@"
-tools/lab leaks
+code=0
+"$@" || code=$?
+tools/lab leaks || code=$((code ? code : 1))
+exit "$code"

@@ -172,8 +172,12 @@ class Causes:
                 left=error in OF_LOCKS or _matches(REVOKED, spell.name),
             )
         }
-        slow = self._slow_apis(boot) if error in OF_TIME else set()
-        if '' in slow or (slow and error not in OF_EACH):
+        slow = self._slow_names(boot)
+        if KEYSTONE in CAUSES.get(error, ()) and 'keystone' in slow:
+            return True
+        if error not in OF_TIME:
+            slow = set()
+        if 'sleep' in slow or (slow and error not in OF_EACH):
             return True
         site, host = boot.details['site'], boot.details['host']
         wanted = [
@@ -187,10 +191,10 @@ class Causes:
             for api in APIS
         )
 
-    def _slow_apis(self, boot: Event) -> set[str]:
-        """Which glance-apis were late by themselves, '' for all there is."""
+    def _slow_names(self, boot: Event) -> set[str]:
+        """What was late by itself, 'sleep' for the machine."""
         return {
-            '' if spell.name == 'sleep' else spell.name
+            spell.name
             for spell in self._slow
             if spell.at <= ended(boot) and boot.at <= spell.mended + SLOW_FELT
         }
@@ -198,15 +202,12 @@ class Causes:
     def idle(self, boot: Event, until: float) -> float:
         """Seconds, until a moment, in which a boot could not go on."""
         host = f'{boot.details["host"]} frozen'
-        found = [each for each in self.spells if each.name == host]
-        return sum(
-            max(min(each.mended, until) - max(each.at, boot.at), 0.0)
-            for each in (*found, *self._slow)
-        )
+        frozen = [each for each in self.spells if each.name == host]
+        return _length([*frozen, *self._slow], boot.at, until)
 
     def slow(self) -> float:
         """Seconds in which the machine was slow by itself."""
-        return sum(spell.mended - spell.at for spell in self._slow)
+        return _length(self._slow, 0.0, math.inf)
 
     def had(
         self, patterns: Sequence[str], start: float, end: float, image: str
@@ -222,6 +223,17 @@ class Causes:
             and start <= spell.mended + AFTERMATH
             for spell in self.spells
         )
+
+
+def _length(found: Sequence[Spell], start: float, end: float) -> float:
+    """Seconds between two moments that are in any of some spells."""
+    length = 0.0
+    for spell in sorted(found, key=lambda spell: spell.at):
+        start = max(start, spell.at)
+        until = min(spell.mended, end)
+        if until > start:
+            length, start = length + until - start, until
+    return length
 
 
 def spells(events: Sequence[Event]) -> list[Spell]:
@@ -271,7 +283,9 @@ def _slow(
             continue
         end = event.at + event.details['seconds']
         pattern = rf'{event.about}(-network)? |glance-api: all |network '
-        if not any(
+        if event.about == 'keystone':
+            pattern = KEYSTONE
+        if event.about == 'sleep' or not any(
             _matches(pattern, spell.name)
             and spell.at <= end
             and event.at <= spell.mended + AFTERMATH

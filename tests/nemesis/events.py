@@ -28,8 +28,9 @@ class Event:
 
     :ivar at: seconds since the epoch
     :ivar what: ``fault``, ``begun``, ``ending``, ``mended``, ``boot``,
-        ``crash``, ``disk``, ``copy``, ``task``, ``image``, ``gone``,
-        ``server``, ``servers``, ``cached``, ``hitch``, ``sample``, ``left`` or
+        ``crash``, ``hang``, ``disk``, ``copy``, ``task``, ``image``, ``gone``,
+        ``snapshot``, ``server``, ``server deleted``, ``servers``, ``cached``,
+        ``hitch``, ``sample``, ``slow``, ``cure``, ``left``, ``removed`` or
         ``end``
     :ivar about: what it happened to
     """

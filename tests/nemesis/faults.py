@@ -19,6 +19,7 @@ import functools
 import os
 import pathlib
 import random
+import re
 import signal
 import subprocess
 
@@ -36,6 +37,9 @@ from tests.rig import clusters
 
 #: Seconds for which Glance keeps the lock of a copy that was broken off.
 LOCK = 3600.0
+
+#: How many sites there are, whose hosts take turns.
+SITES = 2
 
 #: Seconds until a connection that was shut out is made anew.
 RECONNECTED = 60.0
@@ -140,9 +144,9 @@ def of_lab(where: layout.Layout) -> list[Fault]:
         always('glance-api: no marker', marker.unlink, marker.touch, 60.0),
         *(_full_staging(api) for api in where.glance_apis),
         *(
-            _without(supervisor, api, site.store)
+            _without(supervisor, api, store)
             for api in where.glance_apis
-            for site in where.sites
+            for store in ('file', *(site.store for site in where.sites))
         ),
         *(
             fault
@@ -212,11 +216,23 @@ def of_proxies(made: Sequence[tuple[str, proxies.Proxy]]) -> list[Fault]:
 
 
 def of_hosts(made: Sequence[members.Member]) -> list[Fault]:
-    """Those of host processes."""
-    return [fault for member in made for fault in _of_host(member)]
+    """Those of host processes.
+
+    The first of each site lives through the run, so that it can be seen to
+    level off: it is only frozen.
+    """
+    return [
+        *(_frozen(member) for member in made),
+        *(fault for member in made[SITES:] for fault in _ended(member)),
+    ]
 
 
-def _of_host(member: members.Member) -> tuple[Fault, ...]:
+def _frozen(member: members.Member) -> Fault:
+    host = member.host
+    return always(f'{member.name} frozen', host.freeze, host.thaw, 60.0)
+
+
+def _ended(member: members.Member) -> tuple[Fault, ...]:
     host = member.host
 
     def end_by(end: Callable[[], None]) -> Callable[[], None]:
@@ -224,7 +240,6 @@ def _of_host(member: members.Member) -> tuple[Fault, ...]:
 
     # One that has led its site's copies has left its lease, and polls no more.
     return (
-        always(f'{member.name} frozen', host.freeze, host.thaw, 60.0),
         always(f'{member.name} killed', end_by(host.kill), member.start, 60.0),
         always(f'{member.name} stopped', end_by(host.end), member.start, 60.0),
     )
@@ -259,9 +274,7 @@ def _without(
     """A glance-api that is configured with fewer stores than the others."""
     path = api.directory / 'glance-api.conf'
     with_all = path.read_text()
-    # Of a list with store file at its head.
-    without = with_all.replace(f', {store}:rbd', '', 1)
-    assert without != with_all, path
+    without = without_store(with_all, store)
 
     def go_on(conf: str) -> None:
         path.write_text(conf)
@@ -273,6 +286,21 @@ def _without(
         lambda: go_on(with_all),
         LOCK,
     )
+
+
+def without_store(conf: str, store: str) -> str:
+    """A glance-api.conf that has a store, without it."""
+    # Of a list with store file at its head, which is the default.
+    if store == 'file':
+        without = conf.replace('file:file, ', '', 1)
+        (other,) = re.findall('^enabled_backends = (\\w+):', without, re.M)
+        without = without.replace(
+            'default_backend = file', f'default_backend = {other}'
+        )
+    else:
+        without = conf.replace(f', {store}:rbd', '', 1)
+    assert without != conf, store
+    return without
 
 
 def _full_cluster(site: layout.Site) -> Fault:

@@ -18,6 +18,7 @@ import hashlib
 import logging
 import pathlib
 import random
+import time
 from typing import Any
 import uuid
 
@@ -32,6 +33,12 @@ from tests.rig import polling
 
 STORES = ('file', 'east', 'west')
 SIZES_MIB = (4, 16, 48)
+
+#: One of so many is big, so that a fault is likely to meet its copy. It comes
+#: so many seconds after the last at the earliest: a cluster holds 10 GiB.
+BIG = 8
+BIG_MIB = 512
+BIG_APART = 480.0
 
 #: Whose images are seen how; the first kind is the most frequent.
 KINDS = (
@@ -89,6 +96,7 @@ class Images:
         self.log_in()
         self.all: list[Image] = []
         self._deleted: set[str] = set()
+        self._last_big = 0.0
 
     def log_in(self) -> None:
         """Log in, again where that was long ago."""
@@ -116,7 +124,7 @@ class Images:
         answer.raise_for_status()
         image = Image(answer.json()['id'], owner, visibility, disk_format)
         path = self._folder / 'image'
-        image_files.write(path, disk_format, self._rng.choice(SIZES_MIB))
+        image_files.write(path, disk_format, self._size())
         store = self._rng.choice(STORES)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         image_files.upload(user, image.id, path, store)
@@ -132,6 +140,13 @@ class Images:
             visibility=visibility,
             disk_format=disk_format,
         )
+
+    def _size(self) -> int:
+        size, is_big = self._rng.choice(SIZES_MIB), not self._rng.randrange(BIG)
+        if is_big and time.time() > self._last_big + BIG_APART:
+            self._last_big = time.time()
+            return BIG_MIB
+        return size
 
     @property
     def left(self) -> list[Image]:
@@ -190,6 +205,7 @@ class Images:
             end: Callable[[Image], None],
             *,
             aftermath: float = 0.0,
+            user: str = '',
             fit: Callable[[Image], bool] = lambda _: True,
         ) -> faults.Fault:
             def draw() -> faults.Trouble | None:
@@ -204,7 +220,7 @@ class Images:
                 return faults.Trouble(
                     lambda: begin(image),
                     lambda: end(image),
-                    {'image': image.id},
+                    {'image': image.id, **({'user': user} if user else {})},
                 )
 
             return faults.Fault(name, draw, aftermath)
@@ -216,6 +232,7 @@ class Images:
                 'withdrawn',
                 lambda image: self._withdraw(image.id),
                 lambda image: self._share(image.id),
+                user='other',
                 fit=lambda image: image.visibility == 'shared',
             ),
             of_one(
@@ -223,6 +240,7 @@ class Images:
                 self._age_lock,
                 _leave,
                 aftermath=faults.LOCK,
+                fit=self._is_locked,
             ),
         ]
 
@@ -230,8 +248,17 @@ class Images:
         answer = self._users[image.owner].image.delete(f'/images/{image.id}')
         # Where a disk is a clone, Glance refuses it, perhaps half-way.
         if answer.ok:
-            self._deleted.add(image.id)
-            self._journal.note('gone', image.id)
+            self._is_gone(image.id)
+
+    def _is_gone(self, image: str) -> None:
+        self._deleted.add(image)
+        self._journal.note('gone', image)
+
+    def look_for_gone(self) -> None:
+        """Note which were deleted though no answer said so."""
+        for image in self.left:
+            if not self._told(f'/images/{image.id}'):
+                self._is_gone(image.id)
 
     def _deactivate(self, image: Image) -> None:
         self._act(image, 'deactivate')
@@ -265,15 +292,28 @@ class Images:
         )
         answer.raise_for_status()
 
-    def _age_lock(self, image: Image) -> None:
-        task = self.record(image.id).get(LOCK)
-        if task:
-            database.age_task(self._where, str(task), AGED)
+    def _is_locked(self, image: Image) -> bool:
+        try:
+            return bool(self.record(image.id).get(LOCK))
+        except faults.BROKEN:
+            return False
 
-    def age_locks(self) -> None:
-        """Have hours pass for all locks that broken copies have left."""
-        for image in self.left:
-            self._age_lock(image)
+    def _age_lock(self, image: Image) -> None:
+        self.age_lock(image.id, AGED)
+
+    def age_lock(self, image: str, minutes: int) -> None:
+        """Have time pass for the lock of an image, if it has one."""
+        task = self.record(image).get(LOCK)
+        if task:
+            database.age_task(self._where, str(task), minutes)
+
+    def delete_from(self, store: str, image: str) -> None:
+        """Have Glance delete one of several copies."""
+        answer = self._users['admin'].image.delete(
+            f'/stores/{store}/{image}', timeout=faults.UNDONE
+        )
+        if answer.status_code != _GONE:
+            answer.raise_for_status()
 
 
 def _leave(_image: Image) -> None:

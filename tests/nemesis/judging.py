@@ -66,6 +66,9 @@ SERVERS = (
     *(r'ceph-', 'deleted', 'deactivated'),
 )
 
+#: What a server is in when it has failed, or could not be unshelved.
+FAILED = ('ERROR', 'SHELVED_OFFLOADED')
+
 #: The errors that say when Glance lets a copy be taken over, and how.
 HELD = {'CopyStalled', 'CopyQueued', 'ImageHeld'}
 _TAKEN_OVER = re.compile(r'taken over at (once|[\d-]+ [\d:]+) ?(UTC)?')
@@ -157,12 +160,12 @@ def servers_settle(events: Sequence[Event]) -> Iterator[str]:
         # Nova may have lost a message, and only then does a server hang.
         patterns = [
             pattern.replace('{site}', site)
-            for pattern in (SERVERS if status == 'ERROR' else NOVA)
+            for pattern in (SERVERS if status in FAILED else NOVA)
         ]
         # Where Glance's lock is why, whatever has left that is.
         uploaded = images[image].at if image in images else server.at
         since = server.at
-        if status == 'ERROR' and 'opy' in _message(server):
+        if status in FAILED and 'opy' in _message(server):
             since = min(uploaded, since)
         if not causes.had(patterns, since, causes_.ended(server), image):
             yield f'server {server.about} is {status}: {_message(server)}'
@@ -280,7 +283,8 @@ def _deleted_servers(
     for server in _of(events, 'server'):
         began.setdefault(server.about, server.at)
         asked[server.about] = causes_.ended(server)
-    for deleted in _of(events, 'server deleted'):
+    # In the end all are deleted, again.
+    for deleted in reversed(_of(events, 'server deleted')):
         asked[deleted.about] = deleted.at
     for deleted in _of(events, 'servers'):
         for server in deleted.details['ids']:

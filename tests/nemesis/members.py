@@ -42,6 +42,7 @@ class Member:
     :param host: with a process that is not running yet
     :param last: whether it is of those that boot when all faults are over
     :ivar name: of the host
+    :ivar site: name of its site
     :ivar user: in whose name it boots: the name of a project of the lab
     """
 
@@ -58,7 +59,7 @@ class Member:
         self.name = name
         self.host = host
         self.user = user
-        self._site = site
+        self.site = site
         self._journal = journal
         self._last = last
         self._begun: dict[str, Begun] = {}
@@ -97,9 +98,14 @@ class Member:
     def end_by(self, end: Callable[[], None]) -> None:
         """Have its process ended, and note what has become of its boots."""
         with self._lock:
-            if not self._down:
+            if self._down:
+                return
+            try:
                 end()
-                self._note_boots()
+            except subprocess.TimeoutExpired:
+                self._journal.note('hang', self.name)
+                self.host.kill()
+            self._note_boots()
 
     def look(self) -> None:
         """See whether its process has died by itself."""
@@ -141,7 +147,7 @@ class Member:
                 outcome.began if outcome else begun.at,
                 image=begun.image,
                 host=self.name,
-                site=self._site,
+                site=self.site,
                 user=self.user,
                 seconds=outcome and outcome.seconds,
                 error=outcome and outcome.error,

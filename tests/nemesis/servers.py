@@ -26,11 +26,18 @@ from tests.rig import polling
 #: Seconds for one step of a server's life, while things are broken.
 STEP = 240.0
 
+#: Of so many servers, one is deleted in the middle, after so many seconds.
+DELETED = 4
+IN_THE_MIDDLE = 20.0
+
 #: Seconds between two servers.
 APART = 5.0
 
 #: Of so many servers, one is followed by "openstack aggregate cache image".
 CACHED = 3
+
+#: What a server is in when Nova is done with it.
+SETTLED = ('ACTIVE', 'ERROR', 'SHUTOFF', 'SHELVED', 'SHELVED_OFFLOADED')
 
 
 class Servers:
@@ -52,6 +59,8 @@ class Servers:
         self._journal = journal
         self._compute: Any = None
         self._made: list[str] = []
+        #: What is noted of those that have not settled in their time.
+        self._late: list[tuple[str, float, dict[str, Any]]] = []
 
     def live(self, until: float) -> None:
         """Have servers until a moment."""
@@ -87,23 +96,42 @@ class Servers:
             availability_zone=zone,
         )
         self._made.append(server.id)
-        status = self._settled(server.id)
-        fault = self._compute.get_server(server.id).fault or {}
-        self._journal.note(
-            'server',
-            server.id,
-            began,
-            image=image.id,
-            site=zone,
-            status=status,
-            seconds=time.time() - began,
-            message=str(fault.get('message', ''))[:300],
-        )
-        if status == 'ACTIVE':
-            self._do_something(server.id)
-        self._compute.delete_server(server.id)
+        said = {'image': image.id, 'site': zone}
+        if not self._rng.randrange(DELETED):
+            time.sleep(self._rng.uniform(0.0, IN_THE_MIDDLE))
+            self._delete(server.id)
+            return
+        if self._note(server.id, began, **said) == 'ACTIVE':
+            began = time.time()
+            did = self._do_something(server.id)
+            if did:
+                self._note(server.id, began, **said, did=did)
+        if not self._late or self._late[-1][0] != server.id:
+            self._delete(server.id)
         if not self._rng.randrange(CACHED):
             self._cache(self._rng.choice(mine).id, zone)
+
+    def _delete(self, server: str) -> None:
+        self._journal.note('server deleted', server)
+        self._compute.delete_server(server)
+
+    def _note(self, server: str, began: float, **said: Any) -> str:
+        """Note what has become of a server, or in the end, if it is late."""
+        status = self._settled(server)
+        if status not in SETTLED:
+            self._late.append((server, began, said))
+            return status
+        found = self._compute.get_server(server)
+        self._journal.note(
+            'server',
+            server,
+            began,
+            status=status,
+            seconds=time.time() - began,
+            message=str((found.fault or {}).get('message', ''))[:300],
+            **said,
+        )
+        return status
 
     def _cache(self, image: str, zone: str) -> None:
         """Have an image brought to all hosts of a site, before its boots."""
@@ -112,43 +140,72 @@ class Servers:
         compute.aggregate_precache_images(aggregate, image)
         self._journal.note('cached', image, site=zone)
 
-    def _do_something(self, server: str) -> None:
+    def _do_something(self, server: str) -> str:
+        """Do something to a server, and say what; it has not settled yet."""
         match self._rng.randrange(4):
             case 0:
                 self._compute.shelve_server(server)
                 if self._settled(server) == 'SHELVED_OFFLOADED':
                     self._compute.unshelve_server(server)
-                    self._settled(server)
+                return 'shelved'
             case 1:
-                self._compute.create_server_image(
+                image = self._compute.create_server_image(
                     server, f'nemesis-snapshot-of-{server}'
                 )
-                self._settled(server)
+                self._journal.note('snapshot', image.id, of=server)
+                return 'snapshotted'
             case 2:
                 self._compute.reboot_server(server, 'HARD')
-                self._settled(server)
+                return 'rebooted'
+        return ''
 
     def _settled(self, server: str) -> str:
-        """The status of a server that nothing is done to any more."""
+        """The status of a server that nothing is done to any more.
+
+        Or what it is in when its time is over, BUILD or that of a task.
+        """
+        last = ''
 
         def status() -> str:
+            nonlocal last
             now = self._compute.get_server(server)
+            last = str(now.task_state or now.status)
             done = now.task_state is None and now.status != 'BUILD'
             return str(now.status) if done else ''
 
-        return polling.until(
-            status, f'server {server} settles', seconds=STEP, pause=1.0
-        )
+        try:
+            return polling.until(
+                status, f'server {server} settles', seconds=STEP, pause=1.0
+            )
+        except AssertionError:
+            return last
 
     def end(self) -> None:
         """Delete what is left, once nothing is broken any more."""
         compute = faults.connect('demo', self._where).compute
+        self._compute = compute
+        for server, began, said in self._late:
+            try:
+                status = self._settled(server)
+            except faults.BROKEN as exc:
+                self._note_hitch(exc)
+                continue
+            self._journal.note(
+                'server',
+                server,
+                began,
+                status=status,
+                seconds=time.time() - began,
+                message='it was late',
+                **said,
+            )
         # The answer that told of one may have been lost.
         listed = polling.until(
             lambda: self._listed(compute), 'servers', pause=2.0
         )
         ids = sorted({*self._made, *listed} - {''})
         for server in ids:
+            self._journal.note('server deleted', server)
             try:
                 compute.delete_server(server, ignore_missing=True)
             except faults.BROKEN as exc:

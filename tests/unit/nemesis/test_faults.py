@@ -13,6 +13,7 @@
 """Which faults the nemesis draws, and that each is undone."""
 
 import itertools
+import types
 
 import pytest
 
@@ -74,3 +75,42 @@ def test_each_victim_is_drawn_as_often_however_many_faults_it_has(proxy):
 )
 def test_what_did_not_reach_its_service_is_known(said, reached):
     assert faults.has_reached(RuntimeError(said)) is reached
+
+
+def test_the_first_host_of_each_site_is_only_frozen():
+    made = [
+        types.SimpleNamespace(
+            name=f'host-{number}',
+            host=types.SimpleNamespace(
+                freeze=list, thaw=list, kill=list, end=list
+            ),
+            start=list,
+        )
+        for number in range(3)
+    ]
+    names = [fault.name for fault in faults.of_hosts(made)]
+    assert names == [
+        *(f'host-{number} frozen' for number in range(3)),
+        *('host-2 killed', 'host-2 stopped'),
+    ]
+
+
+CONF = """
+enabled_backends = file:file, east:rbd, west:rbd
+default_backend = file
+"""
+
+
+@pytest.mark.parametrize(
+    ('store', 'backends', 'default'),
+    [
+        ('file', 'east:rbd, west:rbd', 'east'),
+        ('east', 'file:file, west:rbd', 'file'),
+        ('west', 'file:file, east:rbd', 'file'),
+    ],
+)
+def test_a_glance_api_may_lack_any_store(store, backends, default):
+    assert faults.without_store(CONF, store) == f"""
+enabled_backends = {backends}
+default_backend = {default}
+"""

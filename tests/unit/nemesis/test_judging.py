@@ -238,7 +238,12 @@ def test_what_answers_is_not_unavailable(name, found):
         ('CopyTimedOut', 'glance-api-1', 0),
         ('GlanceUnavailable', 'sleep', 0),
         ('GlanceUnavailable', 'glance-api-1', 1),
+        ('GlanceUnavailable', 'keystone', 0),
+        ('TokenRefused', 'keystone', 0),
+        ('TokenRefused', 'glance-api-1', 1),
+        ('CopyFailed', 'keystone', 0),
         ('CopyFailed', 'sleep', 1),
+        ('ClusterRefused', 'sleep', 1),
         ('RequestFailed', 'sleep', 1),
     ],
 )
@@ -258,6 +263,22 @@ def test_a_glance_api_is_not_slow_by_itself_while_it_is_broken():
 
 def test_a_boot_may_take_longer_by_what_the_machine_was_slow():
     run = [slow('sleep', 110.0, 50.0), boot(seconds=300.0), disk()]
+    assert broken(*run) == set()
+
+
+def test_but_not_by_the_same_seconds_twice():
+    twice = [slow('sleep', 110.0, 20.0), slow('keystone', 110.0, 20.0)]
+    run = [*twice, boot(seconds=300.0), disk()]
+    assert broken(*run) == {'every_boot_ends'}
+    assert causes.Causes(run).slow() == 20.0
+
+
+def test_the_machine_is_slow_whatever_else_is_broken():
+    run = [
+        *fault('network narrow'),
+        slow('sleep', 300.0),
+        boot(at=300.0, error='ClusterUnreachable'),
+    ]
     assert broken(*run) == set()
 
 

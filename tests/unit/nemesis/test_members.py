@@ -117,6 +117,16 @@ def test_the_boots_of_one_that_is_killed_went_with_it(member, host, journal):
     assert crashes(journal) == []
 
 
+def test_one_that_does_not_end_is_noted_and_killed(member, host, journal):
+    def end():
+        raise subprocess.TimeoutExpired('host_process', 300)
+
+    member.boot(None, 'an-image')
+    member.end_by(end)
+    assert host.code == -9
+    assert {event.what for event in journal.events()} == {'hang', 'boot'}
+
+
 def test_one_that_is_down_boots_nothing_and_is_not_ended(
     member, host, journal
 ):
