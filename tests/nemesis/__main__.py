@@ -76,6 +76,11 @@ SAMPLE = 10.0
 #: Faults that there are at a time.
 AT_A_TIME = 3
 
+#: Of so many seconds, these are without a fault at the end: whatever fails
+#: then, once what is left of faults was felt, no fault explains.
+EVERY = 600.0
+CALM = 150.0
+
 #: How many images, the newest of them, are booted at a time.
 RECENT = 4
 
@@ -274,10 +279,12 @@ class Run:
             apis.wait_for(api.url)
 
     def _break(self, draw: faults.Draw, until: float) -> None:
+        began = time.time()
         for fault, pause, seconds in draw:
             if time.time() + pause >= until:
                 return
             time.sleep(pause)
+            _wait_out_calm(began, seconds, until)
             if self._claim(fault.victim):
                 try:
                     self._have(fault, seconds)
@@ -461,6 +468,15 @@ class Run:
                             store=site.name,
                             digest=cluster.digest('images', image, 'snap'),
                         )
+
+
+def _wait_out_calm(began: float, seconds: float, until: float) -> None:
+    """Wait until a fault may last so many seconds, or to the end of a run."""
+    while (
+        time.time() < until
+        and (time.time() - began) % EVERY + seconds > EVERY - CALM
+    ):
+        time.sleep(1.0)
 
 
 def _is_done(end: Any) -> bool:

@@ -48,9 +48,11 @@ WITHOUT = r'{api} without '
 #: What has a copy fail or stand still. Nova's clients are not Glance's.
 COPYING = (
     KEYSTONE,
-    r'glance-api-\d+(-proxy|-network)? |glance-api: all |glance-api lock aged',
+    r'glance-api-\d+(-network)? |glance-api: all |glance-api lock aged',
     r'ceph-(mon|osd)-\w+(-network)? (?!blocklists|rotates)',
 )
+#: What has a boot see a copy late, or ask for it twice.
+ASKING = (*COPYING, r'glance-api-\d+-proxy ')
 #: What a host has of its own site's cluster.
 CLUSTER = (r'ceph-(mon|osd)-{site}\b', r'network ')
 REVOKED = r'token-of-\w+ revoked'
@@ -67,10 +69,10 @@ CAUSES: dict[str, tuple[str, ...]] = {
     'CopyForbidden': (KEYSTONE,),
     'CopyFailed': COPYING,
     'CopyStalled': COPYING,
-    'CopyTimedOut': (*COPYING, r'{host} frozen'),
-    'CopyQueued': COPYING,
-    'CopyRefused': COPYING,
-    'ImageHeld': COPYING,
+    'CopyTimedOut': (*ASKING, r'{host} frozen'),
+    'CopyQueued': ASKING,
+    'CopyRefused': ASKING,
+    'ImageHeld': ASKING,
     'NotInCluster': ('deleted', 'glance-api lock aged'),
     'ClusterUnreachable': CLUSTER,
     'ClusterRefused': CLUSTER,

@@ -14,6 +14,8 @@
 """How a run has its faults, and mends them."""
 
 import threading
+import time
+import types
 
 import pytest
 
@@ -102,3 +104,102 @@ def test_a_history_is_judged_again(monkeypatch, journal, tmp_path, capsys):
     assert nemesis.main()
     assert 'no_host_dies: host-0 ended with -11' in capsys.readouterr().out
     assert noted(journal) == [('crash', 'host-0')]
+
+
+@pytest.mark.parametrize(
+    ('seconds_ago', 'lasts', 'waits'),
+    [
+        (0.0, 60.0, False),
+        (400.0, 60.0, True),
+        (500.0, 1.0, True),
+        (600.0, 60.0, False),
+    ],
+)
+def test_no_fault_lasts_into_a_calm_spell(
+    monkeypatch, seconds_ago, lasts, waits
+):
+    slept = []
+
+    def sleep(seconds):
+        slept.append(seconds)
+        monkeypatch.setattr(nemesis, 'CALM', -600.0)
+
+    monkeypatch.setattr(nemesis.time, 'sleep', sleep)
+    now = time.time()
+    nemesis._wait_out_calm(now - seconds_ago, lasts, now + 1000.0)
+    assert bool(slept) is waits
+
+
+class Images:
+    """Keeps what is done to images."""
+
+    def __init__(self):
+        self.done = []
+
+    def stores(self, _image):
+        return {'file'}
+
+    def age_lock(self, image, minutes):
+        self.done.append((image, minutes))
+
+    def delete_from(self, store, image):
+        self.done.append((image, store))
+
+
+def failed(error, message=''):
+    details = {
+        'image': 'an-image',
+        'site': 'west',
+        'error': error,
+        'message': message,
+    }
+    return events.Event(1.0, 'boot', 'disk', details)
+
+
+def in_minutes(minutes):
+    moment = time.gmtime(time.time() + 60 * minutes)
+    return f'taken over at {time.strftime("%Y-%m-%d %H:%M:%S", moment)} UTC'
+
+
+@pytest.mark.parametrize(
+    ('boot', 'done'),
+    [
+        (failed('ImageHeld', in_minutes(30)), ('an-image', 30)),
+        (failed('CopyStalled', 'be taken over at once'), ('an-image', 0)),
+        (failed('NotInCluster'), ('an-image', 'west')),
+        (failed('CopyTimedOut'), None),
+    ],
+)
+def test_what_an_error_says_is_done(run, journal, boot, done):
+    run._images = Images()
+    run._do_what_is_said(boot)
+    assert run._images.done == ([done] if done else [])
+    assert noted(journal) == [('cure', 'an-image')]
+
+
+def test_what_is_removed_after_a_copy_failed_is_noted(
+    run, journal, monkeypatch
+):
+    class Cluster:
+        def __init__(self, _site):
+            self.left = {'an-image'}
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_exc):
+            """Do nothing."""
+
+        def images(self, _pool):
+            return self.left
+
+        def remove(self, _pool, image):
+            self.left.remove(image)
+
+    monkeypatch.setattr(nemesis.clusters, 'Cluster', Cluster)
+    run._images = Images()
+    run._where = types.SimpleNamespace(
+        sites=[types.SimpleNamespace(name='west')]
+    )
+    run._do_what_is_said(failed('CopyFailed'))
+    assert noted(journal) == [('cure', 'an-image'), ('removed', 'an-image')]
