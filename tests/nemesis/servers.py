@@ -149,10 +149,10 @@ class Servers:
                     self._compute.unshelve_server(server)
                 return 'shelved'
             case 1:
-                image = self._compute.create_server_image(
-                    server, f'nemesis-snapshot-of-{server}'
+                image = self._compute.get_server(server).create_image(
+                    self._compute, f'nemesis-snapshot-of-{server}'
                 )
-                self._journal.note('snapshot', image.id, of=server)
+                self._journal.note('snapshot', image, of=server)
                 return 'snapshotted'
             case 2:
                 self._compute.reboot_server(server, 'HARD')
