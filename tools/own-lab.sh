@@ -49,4 +49,4 @@ tools/lab up --driver multistore --threading native "${options[@]}"
 code=0
 "$@" || code=$?
 tools/lab leaks || code=$((code ? code : 1))
-exit "$code"
+(exit "$code")

@@ -248,9 +248,7 @@ def certain(events: Sequence[Event]) -> list[Spell]:
     return _between(events, 'begun', 'ending')
 
 
-def _between(
-    events: Sequence[Event], beginning: str, end: str
-) -> list[Spell]:
+def _between(events: Sequence[Event], beginning: str, end: str) -> list[Spell]:
     ends = [event for event in events if event.what == end]
     found = []
     for event in events:
@@ -276,9 +274,7 @@ def _between(
     return found
 
 
-def _slow(
-    events: Sequence[Event], broken: Sequence[Spell]
-) -> Iterator[Spell]:
+def _slow(events: Sequence[Event], broken: Sequence[Spell]) -> Iterator[Spell]:
     """When the machine was slow, though what answered late was well."""
     for event in events:
         if event.what != 'slow':

@@ -142,7 +142,8 @@ class Images:
         )
 
     def _size(self) -> int:
-        size, is_big = self._rng.choice(SIZES_MIB), not self._rng.randrange(BIG)
+        size = self._rng.choice(SIZES_MIB)
+        is_big = not self._rng.randrange(BIG)
         if is_big and time.time() > self._last_big + BIG_APART:
             self._last_big = time.time()
             return BIG_MIB

@@ -40,8 +40,8 @@ GROWTH = 1.5
 #: to each of two glance-apis and Keystone, beside those to Ceph.
 NO_GROWTH = {'rss': 32 << 20, 'fds': 64, 'threads': 24}
 
-#: What no host needs for good, however it came to that: 1.7 times the most that
-#: was seen of any that had lived for half an hour.
+#: What no host needs for good, however it came to that: 1.7 times the most
+#: that was seen of any that had lived for half an hour.
 MOST = {'rss': 384 << 20, 'fds': 72, 'threads': 54}
 
 #: Boots under way at a time at which it is known what a host keeps.
@@ -324,7 +324,7 @@ def hosts_level_off(events: Sequence[Event]) -> Iterator[str]:
 def all_is_well_at_the_end(events: Sequence[Event]) -> Iterator[str]:
     """Once all faults are mended, each image boots on both sites.
 
-    Once what an error has said was done, that is: it says what to do, and when.
+    Once what an error has said was done: it says what to do, and when.
     """
     for boot in failed_at_last(events):
         where = f'{boot.details["image"]} does not boot in'

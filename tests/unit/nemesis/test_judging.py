@@ -207,9 +207,7 @@ def test_an_error_with_another_cause_is_found(error, name):
 
 @pytest.mark.parametrize('error', sorted(causes.OF_EACH))
 def test_one_failed_glance_api_of_two_is_no_reason_and_both_are(error):
-    one, other = (
-        fault(f'{api} without west', 90.0) for api in causes.APIS
-    )
+    one, other = (fault(f'{api} without west', 90.0) for api in causes.APIS)
     assert broken(*one, boot(error=error)) == {'errors_are_true'}
     assert broken(*one, *other, boot(error=error)) == set()
 
