@@ -20,6 +20,7 @@ import argparse
 from collections.abc import Iterable, Sequence
 from concurrent import futures
 import contextlib
+import functools
 import itertools
 import json
 import logging
@@ -370,7 +371,12 @@ class Run:
 
     def _boot_the_last(self, time_: int, wanted: Sequence['Wanted']) -> None:
         for project in logins.PROJECTS:
-            self._logins.renew(project)
+            renew = functools.partial(self._logins.renew, project)
+            polling.until(
+                functools.partial(_is_done, renew),
+                f'{project} is logged in',
+                pause=2.0,
+            )
         made: dict[tuple[str, str], members.Member] = {}
         for user in logins.PROJECTS:
             for number in range(faults.SITES):
@@ -483,7 +489,7 @@ def _is_done(end: Any) -> bool:
     try:
         end()
     except Exception as exc:
-        LOG.warning('Not mended yet: %s', exc)
+        LOG.warning('Not done yet: %s', exc)
         return False
     return True
 

@@ -62,9 +62,11 @@ BROKEN = (
 _NOT_SENT = 'Failed to establish a new connection'
 
 
-def connect(user: str, where: layout.Layout) -> connection.Connection:
+def connect(
+    user: str, where: layout.Layout, seconds: float = ANSWERED
+) -> connection.Connection:
     """Log in as 'admin', 'demo' or 'other', to services that may hang."""
-    return cloud.connect(user, where, ANSWERED)
+    return cloud.connect(user, where, seconds)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,7 +18,6 @@ import logging
 import pathlib
 import time
 
-from keystoneauth1 import exceptions as ksa_exc
 from keystoneauth1.identity import v3
 
 from lab import cloud
@@ -69,14 +68,15 @@ class Logins:
         if age > (SHORT / 2 if project in self._short else RENEWED):
             try:
                 self.renew(project)
-            except ksa_exc.ClientException as exc:
+            except faults.BROKEN as exc:
                 LOG.warning('Cannot log %s in: %s', project, exc)
         return self._users[project]
 
     def renew(self, project: str) -> None:
         """Log in again: the token of before is used no more."""
         now = time.time()
-        who = faults.connect(project, self._where)
+        # Boots wait for it.
+        who = faults.connect(project, self._where, faults.UNDONE)
         user = hosts.user_of(who)
         if project in self._short:
             account = dataclasses.asdict(cloud.account(project, self._where))
