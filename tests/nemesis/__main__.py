@@ -472,8 +472,16 @@ class Run:
                             'copy',
                             image,
                             store=site.name,
-                            digest=cluster.digest('images', image, 'snap'),
+                            digest=_digest(cluster, image),
                         )
+
+
+def _digest(cluster: clusters.Cluster, image: str) -> str:
+    """Of a copy's bytes, '' if it has none that a clone could be made of."""
+    try:
+        return cluster.digest('images', image, 'snap')
+    except rbd.ImageNotFound:
+        return ''
 
 
 def _wait_out_calm(began: float, seconds: float, until: float) -> None:

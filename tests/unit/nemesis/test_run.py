@@ -203,3 +203,81 @@ def test_what_is_removed_after_a_copy_failed_is_noted(
     )
     run._do_what_is_said(failed('CopyFailed'))
     assert noted(journal) == [('cure', 'an-image'), ('removed', 'an-image')]
+
+
+class Host:
+    """Boots what it is told to: the first time with an error, then a disk."""
+
+    pid = 1
+
+    def __init__(self, _compute, where, _options):
+        self.name = where.name
+        self._boots = []
+
+    def live(self):
+        """Do nothing."""
+
+    def also_boot(self, user, image):
+        self._boots.append((f'{self.name}-{image}', user))
+        return self._boots[-1][0]
+
+    def outcomes(self):
+        """Do nothing."""
+
+    def ended(self):
+        first = self.name.startswith('last-0-demo-1')
+        return {
+            disk: types.SimpleNamespace(
+                began=100.0,
+                seconds=1.0,
+                error='CopyTimedOut' if first else None,
+                message='boot again',
+            )
+            for disk, _ in self._boots
+        }
+
+    def kill(self):
+        """Do nothing."""
+
+
+class Logins:
+    def renew(self, _project):
+        """Do nothing."""
+
+    def user(self, project):
+        return project
+
+
+def test_what_fails_at_the_end_boots_again(
+    run, journal, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(nemesis.hosts, 'Host', Host)
+    monkeypatch.setattr(nemesis, 'LAST_APART', 0.0)
+    run._folder = tmp_path
+    run._logins = Logins()
+    run._proxies = []
+    sites = [types.SimpleNamespace(name=name) for name in ('east', 'west')]
+    computes = [types.SimpleNamespace(site=site) for site in sites]
+    run._where = types.SimpleNamespace(sites=sites, computes=computes)
+    run._images = types.SimpleNamespace(
+        look_for_gone=list,
+        left=[
+            types.SimpleNamespace(id='ours', visibility='private'),
+            types.SimpleNamespace(id='of-all', visibility='public'),
+        ],
+    )
+    run._boot_all_once_more()
+    boots = [event for event in journal.events() if event.what == 'boot']
+    assert sorted(
+        (boot.details['image'], boot.details['user'], boot.details['site'])
+        for boot in boots
+    ) == [
+        *[('of-all', 'demo', 'east')],
+        *[('of-all', 'demo', 'west')] * 2,
+        *[('of-all', 'other', 'east'), ('of-all', 'other', 'west')],
+        *[('ours', 'demo', 'east')],
+        *[('ours', 'demo', 'west')] * 2,
+    ]
+    assert all(boot.details['last'] for boot in boots)
+    cures = [event for event in journal.events() if event.what == 'cure']
+    assert {cure.about for cure in cures} == {'ours', 'of-all'}
