@@ -212,7 +212,10 @@ class Copy:
             raise self._failure() from None
         except exceptions.CopyForbidden as exc:
             # Perhaps for a moment: while Keystone does not answer it, Glance
-            # takes Nova's service token for none.
+            # takes Nova's service token for none. Or by no policy: whoever
+            # takes over the lock of a dead task has to remove its flags, which
+            # Glance forbids all but the image's owner. The lock is of no task
+            # then, and free.
             self._meet(exc)
             return
         except exceptions.TokenRefused:
@@ -593,7 +596,10 @@ class Copy:
 
     def _timed_out(
         self, holder: holders.Holder | None
-    ) -> exceptions.CopyTimedOut | exceptions.HostError:
+    ) -> exceptions.CopyError | exceptions.HostError:
+        if isinstance(self._obstacle, exceptions.CopyForbidden):
+            # The end of what holds the image would not help this user.
+            return self._obstacle
         limit, so_far = self._limits.timeout, str(self._watch.progress)
         if holder is not None:
             return holder.timed_out(limit, so_far)
@@ -608,6 +614,8 @@ class Copy:
     ) -> exceptions.CopyError | exceptions.HostError | None:
         """What stands in the way, None if Glance shows nothing."""
         limit = self._limits.stall_timeout
+        if isinstance(self._obstacle, exceptions.CopyForbidden):
+            return self._obstacle
         if holder is not None:
             return holder.stalled(limit)
         if not self._request.accepted:

@@ -240,11 +240,6 @@ class Glance:
         forbidden = exceptions.CopyForbidden(image, store)
         try:
             with _refusals(image, forbidden=forbidden):
-                with contextlib.suppress(asking.Forbidden):
-                    return ask(doubted=(asking.Unauthorized,))
-                # Perhaps by no policy: whoever takes over the lock of a dead
-                # task has to remove its flags, which Glance forbids all but
-                # the image's owner. The lock is of no task then, and free.
                 return ask(doubted=(asking.Unauthorized, asking.Forbidden))
         except rounds.SourcesMissing as exc:
             raise exceptions.SourceOutOfReach(

@@ -29,7 +29,6 @@ from unittest import mock
 from nova_rbd_multistore import copying
 from nova_rbd_multistore import endpoints
 from nova_rbd_multistore import finding
-from nova_rbd_multistore import glance
 from nova_rbd_multistore import holder
 from nova_rbd_multistore import lead
 from nova_rbd_multistore import pace
@@ -162,10 +161,10 @@ MUTANTS = (
     ),
     Mutant(
         "a dead lock of another project's image ends the boot",
-        glance.Glance,
-        'request_copy',
-        'with contextlib.suppress(asking.Forbidden):',
-        'if ask:',
+        copying.Copy,
+        '_request_copy',
+        'self._meet(exc)\n        return\n    except exceptions.TokenRefused:',
+        'raise\n    except exceptions.TokenRefused:',
     ),
     Mutant(
         'one failed endpoint of two ends the boot',

@@ -1561,6 +1561,20 @@ def test_who_is_refused_for_longer_is(site, question):
     assert site.clock.now - began - waited <= 2 * pace.SETTLES_IN
 
 
+@pytest.mark.parametrize('holder', ['something else', 'a copy'])
+def test_a_dead_holder_is_not_blamed_where_the_copy_is_forbidden(site, holder):
+    site.west.hidden = holder == 'something else'
+    if holder == 'a copy':
+        site.somebody_copies()
+        site.clock.advance(1)
+    else:
+        site.api.hold(site.image, 10_000, owner='somebody-else')
+    site.api.kill()
+    refuse(site, 'request_copy', 10_000)
+    with pytest.raises(exceptions.CopyForbidden):
+        site.copy()
+
+
 def test_at_the_timeout_it_is_said_when_a_dead_holder_can_be_replaced(site):
     site.api.hold(site.image, 10_000)
     site.api.kill()

@@ -222,6 +222,7 @@ def test_a_copy_without_a_service_token_is_forbidden_by_policy(cloud, image):
 
 
 def test_a_dead_lock_of_another_projects_image_is_taken_over(cloud):
+    # By the second glance-api: the first one is left with the old flags.
     image = cloud.api.add_image('file', owner='somebody-else')
     cloud.api.import_image(
         glance_api.Requester('somebody-else', service=True),

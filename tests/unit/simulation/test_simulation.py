@@ -22,6 +22,7 @@ import sys
 import pytest
 
 from tests.simulation import checks
+from tests.simulation import made
 from tests.simulation import mutants
 from tests.simulation import shrinking
 from tests.simulation import stories
@@ -110,62 +111,9 @@ def test_a_run_that_goes_round_in_circles_is_ended(monkeypatch):
         world.run(stories.draw(SEED))
 
 
-Kind = stories.Kind
-
-SMALL = stories.Story(
-    seed=1,
-    apis=('api-1', 'api-2'),
-    sites=('west', 'east'),
-    hosts=(stories.Host('west-1', 'west'), stories.Host('east-1', 'east')),
-    images=(stories.Image('image-1', ('file',)),),
-    boots=(stories.Boot('vm-1', 0.0, 'west-1', 'image-1', 'other'),),
-    faults=(),
-    limits=stories.LIMITS[0],
-    upload=60.0,
-)
-
-
-def second(at, host='west-1'):
-    return stories.Boot('vm-2', at, host, 'image-1', 'demo')
-
-
-@pytest.mark.parametrize(
-    ('fault', 'boots', 'faults'),
-    [
-        (
-            'a right that one user lacks ends the boots of others',
-            [second(0.05)],
-            [stories.Fault(Kind.OVER_QUOTA, 'other', 0.0, 100.0)],
-        ),
-        (
-            "another user's boot is not asked about again",
-            [second(1.0)],
-            [stories.Fault(Kind.EXPIRED, 'demo', 5.0, 200.0)],
-        ),
-        (
-            'the hashing of a new location is called stalled',
-            [second(1.0, 'east-1')],
-            [stories.Fault(Kind.HELD, 'image-1', 0.0, 400.0)],
-        ),
-        (
-            'a glance-api without the store is taken for one that is down',
-            [],
-            [
-                stories.Fault(Kind.FEWER_STORES, 'api-1', 0.0, 700.0, 'west'),
-                stories.Fault(Kind.CUT, 'api-2', 0.0, 700.0),
-            ],
-        ),
-        (
-            'where all health checks are bad, no server boots',
-            [],
-            [stories.Fault(Kind.SICK, api, 0.0, 100.0) for api in SMALL.apis],
-        ),
-    ],
-)
-def test_a_mended_fault_is_found_in_a_story_made_for_it(fault, boots, faults):
-    story = dataclasses.replace(
-        SMALL, boots=(*SMALL.boots, *boots), faults=tuple(faults)
-    )
+@pytest.mark.parametrize('fault', made.STORIES)
+def test_a_mended_fault_is_found_in_a_story_made_for_it(fault):
+    story = made.STORIES[fault]
     assert checks.broken(world.run(story)) == []
     (mutant,) = [one for one in mutants.MUTANTS if one.fault == fault]
     with mutant.at_work():
