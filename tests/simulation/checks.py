@@ -63,13 +63,21 @@ def every_boot_ends(history: History) -> Iterator[str]:
             yield f'{boot.name} never ended'
             continue
         bound = history.story.limits.timeout + SLACK
-        if history.spells_of(*HANGS, began=boot.began, ended=boot.ended):
+        hangs = [
+            spell
+            for spell in history.spells_of(
+                *HANGS, began=boot.began, ended=boot.ended
+            )
+            if spell.target in (boot.host, boot.site, *history.story.apis)
+        ]
+        if hangs:
             # A last question, and the last request, to each glance-api.
             bound += 4 * ours.REQUEST_TIMEOUT
-        frozen = history.spells_of(
-            Kind.HOST_FROZEN, began=boot.began, ended=boot.ended
+        bound += sum(
+            spell.ended - spell.began
+            for spell in hangs
+            if spell.kind is Kind.HOST_FROZEN
         )
-        bound += sum(spell.ended - spell.began for spell in frozen)
         if boot.took > bound:
             yield f'{boot.name} took {boot.took:.0f} s, bound {bound:.0f} s'
 
@@ -146,21 +154,13 @@ def a_local_image_boots_promptly(history: History) -> Iterator[str]:
 
 def an_image_that_has_come_is_noticed(history: History) -> Iterator[str]:
     """A boot ends soon once the image is here, where nothing goes wrong."""
-    longest = pace.LONGEST_PAUSE * history.story.limits.poll_interval
-    bound = longest * (1 + pace.JITTER) + SLACK
     for boot in history.boots:
-        if boot.ended is None or boot.outcome != histories.DISK:
+        if boot.outcome in (histories.KILLED, histories.UNWANTED):
             continue
-        came = _here_since(history, boot, boot.ended)
-        since = max(came, boot.began)
-        if any(
-            spell.overlaps(boot.began - ours.REQUEST_TIMEOUT, boot.ended)
-            for spell in history.spells
-        ):
-            continue
-        if boot.ended - since > bound:
+        late = _noticed_after(history, boot)
+        if late is not None:
             yield (
-                f'{boot.name} ended {boot.ended - since:.0f} s after '
+                f'{boot.name} ended with {boot.outcome} {late:.0f} s after '
                 f'{boot.image} had come'
             )
 
@@ -454,8 +454,31 @@ def _watched_since(history: History, boot: histories.Boot) -> float:
     )
 
 
+def _noticed_after(history: History, boot: histories.Boot) -> float | None:
+    """For how long an image was here, and no fault was, if that is too long.
+
+    None if it is not.
+    """
+    longest = pace.LONGEST_PAUSE * history.story.limits.poll_interval
+    bound = longest * (1 + pace.JITTER) + SLACK
+    since = max(_here_since(history, boot, _ended(boot)), boot.began)
+    for spell in history.spells:
+        after = spell.ended + ours.REQUEST_TIMEOUT
+        if spell.began <= _ended(boot) and after >= since:
+            since = after
+    late = _ended(boot) - since
+    return late if late > bound else None
+
+
 def _has_waited(history: History, boot: histories.Boot) -> bool:
     return boot.took >= history.story.limits.timeout - 0.1
+
+
+def _has_timed_out(history: History, boot: histories.Boot) -> bool:
+    """Whether the boot has waited, and not beside an image that was here."""
+    return (
+        _has_waited(history, boot) and _noticed_after(history, boot) is None
+    )
 
 
 def _is_queued(history: History, boot: histories.Boot) -> bool:
@@ -469,16 +492,31 @@ def _is_queued(history: History, boot: histories.Boot) -> bool:
 
 
 def _is_held(history: History, boot: histories.Boot) -> bool:
-    """Whether something else than a copy to here had the lock."""
+    """Whether something else than a copy to here had the lock at the end."""
+    lag = stories.LONGEST_LAG + history.story.limits.poll_interval
+    since = _ended(boot) - lag
     return _has_waited(history, boot) and (
-        _had(Kind.HELD)(history, boot)
-        or any(copy.image == boot.image for copy in history.copies)
+        any(
+            spell.target == boot.image
+            for spell in history.spells_of(
+                Kind.HELD, began=since, ended=_ended(boot)
+            )
+        )
+        or any(
+            copy.image == boot.image
+            and copy.began <= _ended(boot)
+            and (copy.ended is None or copy.ended >= since)
+            for copy in history.copies
+        )
     )
 
 
 def _is_refused(history: History, boot: histories.Boot) -> bool:
+    """Whether Glance has refused a request of this host for the image."""
     return boot.took >= history.story.limits.stall_timeout - SLACK and any(
         request.status == 409
+        and request.host == boot.host
+        and f'/{boot.image}/' in request.question
         for request in history.requests
         if boot.began <= request.at <= _ended(boot)
     )
@@ -491,10 +529,55 @@ def _is_anothers(history: History, boot: histories.Boot) -> bool:
 
 def _data_is_missing(history: History, boot: histories.Boot) -> bool:
     return any(
-        change.what in ('gone', 'deleted')
+        change.what == 'deleted'
+        or (change.what == 'gone' and change.store == boot.site)
         for change in history.changes
         if change.image == boot.image and change.at <= _ended(boot)
     )
+
+
+def _none_has_the_store(history: History, boot: histories.Boot) -> bool:
+    return all(
+        boot.site in _lacked(history, boot, api) for api in history.story.apis
+    )
+
+
+def _none_has_a_source(history: History, boot: histories.Boot) -> bool:
+    """Whether each glance-api lacks the store, or all that have the image."""
+    sources = _stores(history, boot.image, boot.began)
+    sources &= _stores(history, boot.image, _ended(boot))
+    return all(
+        boot.site in lacked or (sources and sources <= lacked)
+        for lacked in (
+            _lacked(history, boot, api) for api in history.story.apis
+        )
+    )
+
+
+def _lacked(history: History, boot: histories.Boot, api: str) -> set[str]:
+    """The stores that a glance-api lacked during a boot, or right before."""
+    return {
+        spell.detail
+        for spell in history.spells_of(
+            Kind.FEWER_STORES,
+            began=boot.began - stories.LONGEST_LAG,
+            ended=_ended(boot),
+        )
+        if spell.target == api
+    }
+
+
+def _stores(history: History, image: str, at: float) -> set[str]:
+    """The stores that Glance's record has an image in."""
+    found: set[str] = set()
+    for change in history.changes:
+        if change.image != image or change.at > at:
+            continue
+        if change.what == 'listed':
+            found.add(change.store)
+        elif change.what in ('gone', 'unlisted'):
+            found.discard(change.store)
+    return found
 
 
 #: The errors that a boot may end with, and whether their causes were there.
@@ -506,7 +589,7 @@ CAUSES: dict[str, Callable[[History, histories.Boot], bool]] = {
     'CopyOverQuota': _had(Kind.OVER_QUOTA),
     'CopyFailed': _failed,
     'CopyStalled': _has_stalled,
-    'CopyTimedOut': _has_waited,
+    'CopyTimedOut': _has_timed_out,
     'CopyQueued': _is_queued,
     'ImageHeld': _is_held,
     'CopyRefused': _is_refused,
@@ -514,8 +597,8 @@ CAUSES: dict[str, Callable[[History, histories.Boot], bool]] = {
     'GlanceUnavailable': _none_answers,
     'StoreUnavailable': _none_is_fit,
     'RequestFailed': _all_fail,
-    'StoreUnknown': _had(Kind.FEWER_STORES),
-    'SourceOutOfReach': _had(Kind.FEWER_STORES),
+    'StoreUnknown': _none_has_the_store,
+    'SourceOutOfReach': _none_has_a_source,
     'ClusterUnreachable': _had(Kind.AWAY),
     'PoolUnreadable': _had(Kind.HIDDEN),
 }

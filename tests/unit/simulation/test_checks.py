@@ -56,25 +56,33 @@ class Told:
         }
         self.history.boots.append(histories.Boot(**fields))
 
-    def copy(self, *said, api='api-1', began=1001.0):
+    def copy(self, *said, api='api-1', began=1001.0, store='west'):
         self.history.copies.append(
             histories.Copy(
-                'task', 'image', 'west', api, 'demo', began, list(said)
+                'task', 'image', store, api, 'demo', began, list(said)
             )
         )
 
-    def spell(self, kind, target, began=1000.0, ended=1010.0):
-        self.history.spells.append(histories.Spell(kind, target, began, ended))
-
-    def change(self, what, at=0.0):
-        self.history.changes.append(
-            histories.Change(at, 'image', 'west', what)
+    def spell(self, kind, target, began=1000.0, ended=1010.0, detail=''):
+        self.history.spells.append(
+            histories.Spell(kind, target, began, ended, detail)
         )
 
-    def request(self, at, status, api='api-1'):
+    def change(self, what, at=0.0, store='west'):
+        self.history.changes.append(histories.Change(at, 'image', store, what))
+
+    def request(
+        self, at, status, api='api-1', host='west-1', question='GET /image/'
+    ):
         self.history.requests.append(
-            histories.Request(at, at, 'west-1', api, 'GET image', status)
+            histories.Request(at, at, host, api, question, status)
         )
+
+    def lacks(self, *stores):
+        """Each glance-api lacks one store."""
+        self.change('listed', store='file')
+        for api, store in zip(STORY.apis, stores, strict=True):
+            self.spell(Kind.FEWER_STORES, api, detail=store)
 
     @property
     def broken(self):
@@ -109,6 +117,14 @@ def test_a_boot_may_take_longer_where_a_glance_api_hangs(told):
     told.boot(ended=1700.0)
     told.spell(Kind.FROZEN, 'api-1')
     assert 'every_boot_ends' not in told.broken
+
+
+@pytest.mark.parametrize('target', ['east-1', 'east'])
+@pytest.mark.parametrize('kind', [Kind.HOST_FROZEN, Kind.SLUGGISH])
+def test_a_boot_may_not_where_another_host_or_site_does(told, target, kind):
+    told.boot(ended=1700.0)
+    told.spell(kind, target, ended=1600.0)
+    assert 'every_boot_ends' in told.broken
 
 
 @pytest.mark.parametrize('error', ['KeyError', 'StoreNotLocal'])
@@ -170,8 +186,8 @@ TRUE = {
     'RequestFailed': lambda told: [
         told.spell(Kind.DEADLOCKED, api) for api in STORY.apis
     ],
-    'StoreUnknown': lambda told: told.spell(Kind.FEWER_STORES, 'api-1'),
-    'SourceOutOfReach': lambda told: told.spell(Kind.FEWER_STORES, 'api-1'),
+    'StoreUnknown': lambda told: told.lacks('west', 'west'),
+    'SourceOutOfReach': lambda told: told.lacks('west', 'file'),
     'ClusterUnreachable': lambda told: told.spell(Kind.AWAY, 'west'),
     'PoolUnreadable': lambda told: told.spell(Kind.HIDDEN, 'west'),
 }
@@ -182,6 +198,63 @@ def test_an_error_with_its_cause_is_true(told, error):
     told.boot(error)
     TRUE[error](told)
     assert told.broken == set()
+
+
+NOT_QUITE = {
+    'NotInCluster': lambda told: told.change('gone', store='east'),
+    'StoreUnknown': lambda told: told.lacks('west', 'file'),
+    'SourceOutOfReach': lambda told: told.lacks('east', 'file'),
+    'CopyRefused': lambda told: [
+        told.request(1005.0, 409, host='west-2'),
+        told.request(1005.0, 409, question='POST /other/import'),
+    ],
+    'ImageHeld': lambda told: [
+        told.copy((1100.0, 'failure', ''), store='east'),
+        told.spell(Kind.HELD, 'image'),
+    ],
+}
+
+
+@pytest.mark.parametrize('error', sorted(NOT_QUITE))
+def test_an_error_with_something_like_its_cause_is_found(told, error):
+    told.boot(error, ended=1600.0)
+    NOT_QUITE[error](told)
+    assert told.broken == {'an_error_is_true'}
+
+
+@pytest.mark.parametrize(
+    ('error', 'cause'),
+    [
+        ('CopyRefused', lambda told: told.request(1005.0, 409)),
+        ('ImageHeld', lambda told: told.copy(store='east')),
+        (
+            'ImageHeld',
+            lambda told: told.spell(Kind.HELD, 'image', ended=1700.0),
+        ),
+        ('CopyTimedOut', lambda told: told.copy()),
+    ],
+)
+def test_an_error_of_who_has_waited_is_true_with_its_cause(told, error, cause):
+    told.boot(error, ended=1600.0)
+    cause(told)
+    assert told.broken == set()
+
+
+def test_a_time_out_beside_an_image_that_is_here_is_found(told):
+    told.boot('CopyTimedOut', ended=1600.0)
+    told.change('listed', 1100.0)
+    assert told.broken == {
+        'an_error_is_true',
+        'an_image_that_has_come_is_noticed',
+    }
+
+
+@pytest.mark.parametrize(('ended', 'found'), [(1030.0, 2), (1550.0, 0)])
+def test_a_fault_excuses_for_as_long_as_it_is_felt(told, ended, found):
+    told.boot('CopyTimedOut', ended=1600.0)
+    told.change('listed', 1100.0)
+    told.spell(Kind.DOWN, 'api-1', 1020.0, ended)
+    assert len(told.broken) == found
 
 
 def test_a_failed_copy_is_no_reason_while_another_glance_api_is_left(told):
