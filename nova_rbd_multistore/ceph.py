@@ -165,6 +165,7 @@ class Cluster:
         )
         #: What was seen to be allowed: connection by its number, and what.
         self._proven: set[_Proof] = set()
+        self._monitors: list[tuple[str, str]] = []
 
     @property
     def options(self) -> dict[str, str]:
@@ -234,9 +235,33 @@ class Cluster:
         :raises ClusterUnreachable: if it does not answer
         """
         try:
-            return monmap.monitors(self._ask_monitors('mon dump'))
+            found = monmap.monitors(self._ask_monitors('mon dump'))
         except ValueError as exc:
             raise exceptions.ClusterUnreachable(exc) from exc
+        self._monitors = found
+        return found
+
+    def known_monitors(self) -> list[tuple[str, str]]:
+        """The same, or what they were when the cluster last answered.
+
+        :raises ClusterUnreachable: if it does not, and never has
+        :raises ClusterRefused: if it does, and not to us
+        """
+        try:
+            return self.monitors()
+        except exceptions.ClusterRefused:
+            raise
+        except exceptions.ClusterUnreachable as exc:
+            if not self._monitors:
+                raise
+            reason = str(exc)
+        # Not in the handler: oslo.log would say it twice.
+        LOG.warning(
+            'Cannot ask where the monitors are: %s A disk gets the addresses '
+            'that they had last',
+            reason,
+        )
+        return self._monitors
 
     def space(self, pool: str) -> Space:
         """How much fits into the cluster, and into ``pool``.
@@ -275,7 +300,12 @@ class Cluster:
                 json.dumps({'prefix': prefix, 'format': 'json'}), b''
             )
             if code:
-                raise rados.OSError(error or prefix, errno=-code)
+                kind = (
+                    rados.PermissionDeniedError
+                    if -code in _REFUSED
+                    else rados.OSError
+                )
+                raise kind(error or prefix, errno=-code)
         return bytes(answer)
 
     def has_image(self, pool: str, name: str) -> bool:

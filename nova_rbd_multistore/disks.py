@@ -162,7 +162,7 @@ class RBDDriver(_Calls):
 
         :param strip_brackets: whether IPv6 addresses come without brackets
         """
-        monitors = self._cluster.monitors()
+        monitors = self._cluster.known_monitors()
         hosts = [
             name.strip('[]') if strip_brackets else name
             for name, _ in monitors

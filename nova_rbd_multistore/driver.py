@@ -38,6 +38,7 @@ from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import host
 from nova_rbd_multistore import image as image_values
 from nova_rbd_multistore import moves
+from nova_rbd_multistore import outage
 from nova_rbd_multistore import room
 from nova_rbd_multistore import site
 from nova_rbd_multistore import snapshots
@@ -72,6 +73,7 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
         # Of two boots that begin at once, each would make one of its own, and
         # share its copies with nobody.
         this_host = host.this_host()
+        self._outage = outage.Outage(this_host.time)
         disks.take_the_place_of_novas(this_host.cluster)
         access.refuse_novas_redirects()
         self._image_api = (
@@ -265,6 +267,45 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
             )
         )
         return found
+
+    def resume_state_on_host_boot(
+        self,
+        context: nova_context.RequestContext,
+        instance: 'objects.Instance',
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        """Start the guest of a server that ran when the host went down.
+
+        From an error, Nova would conclude that it cannot be started.
+        """
+        try:
+            super().resume_state_on_host_boot(
+                context, instance, *args, **kwargs
+            )
+        except exceptions.HostStopping as exc:
+            LOG.warning('Not started yet: %s', exc, instance=instance)
+
+    def _hard_reboot(
+        self,
+        context: nova_context.RequestContext,
+        instance: 'objects.Instance',
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        """Start the guest of a server anew; called by Nova's driver.
+
+        Nova destroys it, then asks the cluster. An error there would leave a
+        server without its guest, which may have run on with its OSDs alone.
+
+        :raises ClusterUnreachable: if the cluster is away. The guest is as it
+            was
+        """
+        if moves.needs_cluster(instance):
+            self._outage.outlast(
+                functools.partial(_look_as_nova_will, instance), instance.uuid
+            )
+        super()._hard_reboot(context, instance, *args, **kwargs)
 
     # Nova gives it by this name, which is that of a module here.
     def cleanup_host(self, host: str) -> None:
@@ -523,6 +564,19 @@ def _clean_up_after(
                 'server': instance.uuid,
             },
             instance=instance,
+        )
+
+
+def _look_as_nova_will(instance: 'objects.Instance') -> None:
+    """Ask what Nova will, to start a guest.
+
+    :raises HostError: if the cluster does not answer that
+    """
+    cluster = host.this_host().cluster
+    cluster.monitors()
+    if configdrive.required_by(instance):
+        cluster.has_image(
+            CONF.libvirt.images_rbd_pool, f'{instance.uuid}_disk.config'
         )
 
 

@@ -45,6 +45,7 @@ class Host:
     cluster: ceph.Cluster
     access: access.GlanceAccess
     finder: finding.Finder
+    #: Whose sleep ends when nova-compute stops.
     time: pace.Time
     meter: meters.Meter = meters.DEAF
     #: Set when nova-compute stops: no boot waits for a copy any longer.
@@ -68,14 +69,14 @@ def this_host() -> Host:
             way_to_glance.endpoints_are_well, cluster.connections_given_up
         )
     stopping = threading.Event()
-    own_time = pace.Time(
+    hosts_time = pace.Time(
         time.monotonic, functools.partial(_sleep, stopping), random.uniform
     )
     return Host(
         cluster,
         way_to_glance,
-        make_finder(cluster, own_time, meter),
-        own_time,
+        make_finder(cluster, hosts_time, meter),
+        hosts_time,
         meter,
         stopping,
     )

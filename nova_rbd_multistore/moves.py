@@ -347,6 +347,16 @@ def set_aside_disks(instance: 'objects.Instance') -> None:
         )
 
 
+def needs_cluster(instance: 'objects.Instance') -> bool:
+    """Whether its guest has any disk of Nova's, be it made anew or not."""
+    return bool(
+        instance.flavor.ephemeral_gb
+        or instance.flavor.swap
+        or configdrive.required_by(instance)
+        or not _is_volume_backed(instance)
+    )
+
+
 def _has_data(instance: 'objects.Instance') -> bool:
     """Whether it has disks of Nova's whose content counts.
 

@@ -99,6 +99,10 @@ class Cluster:
         self._answer()
         return self._fsid
 
+    def monitors(self) -> list[tuple[str, str]]:
+        self._answer()
+        return [('192.0.2.1', '6789')]
+
     def arrival(self, pool: str, image: str) -> arrival.Arrival:
         self.looks += 1
         self._answer()

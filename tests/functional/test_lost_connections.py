@@ -186,16 +186,16 @@ def test_nova_s_call_after_one_that_met_a_blocklist_works(
 
 
 def test_a_key_that_was_rotated_is_read_anew(as_user, west, supervisor):
-    cluster, driver, user, conf = as_user()
-    driver.get_mon_addrs()
+    cluster, _, user, conf = as_user()
+    cluster.monitors()
     west.remove_user(user)
     clusters.write_key(conf, user, west.make_user(user, ALL_RIGHTS))
     # It asks all who had connected who they are.
     supervisor.restart('ceph-mon-west')
 
     with pytest.raises(exceptions.ClusterUnreachable):
-        driver.get_mon_addrs()
-    driver.get_mon_addrs()
+        cluster.monitors()
+    cluster.monitors()
     assert not cluster.has_image('vms', 'no disk')
 
 

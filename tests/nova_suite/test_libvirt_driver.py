@@ -128,6 +128,7 @@ def fakes():
         (moves, 'check_arrival', lambda _: None),
         (moves, 'check_departure', lambda _: None),
         (moves, 'goes_on_with_its_disk', lambda _: True),
+        (moves, 'needs_cluster', lambda _: False),
     ]
     with contextlib.ExitStack() as stack:
         for module, name, fake in replaced:

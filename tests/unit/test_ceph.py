@@ -1159,7 +1159,7 @@ def test_monitors_that_do_not_answer_are_unreachable(cluster, library, fault):
 
 def test_monitors_that_refuse_say_why(cluster, library):
     library.faults['monitors say'] = Exception('access denied')
-    with pytest.raises(exceptions.ClusterUnreachable, match='access denied'):
+    with pytest.raises(exceptions.ClusterRefused, match='access denied'):
         cluster.monitors()
 
 

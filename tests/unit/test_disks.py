@@ -184,6 +184,34 @@ def test_brackets_of_ipv6_addresses_stay_for_those_who_want_them(
     )
 
 
+def test_while_no_monitor_answers_they_are_where_they_were(
+    driver, library, caplog
+):
+    before = driver.get_mon_addrs()
+    library.faults['monitors'] = rados.TimedOut('error', errno=110)
+    # Nova makes another for each disk.
+    another = disks.RBDDriver(host.this_host().cluster)
+    assert another.get_mon_addrs() == before
+    (line,) = caplog.messages
+    assert 'Cannot ask where the monitors are' in line
+    assert 'timed out' in line or 'error' in line
+
+
+def test_monitors_that_never_answered_are_nowhere(driver, library):
+    library.faults['monitors'] = rados.TimedOut('error', errno=110)
+    with pytest.raises(exceptions.ClusterUnreachable):
+        driver.get_mon_addrs()
+
+
+def test_a_cluster_that_refuses_us_is_not_away(driver, library):
+    driver.get_mon_addrs()
+    library.faults['monitors'] = rados.PermissionDeniedError(
+        'error', errno=13
+    )
+    with pytest.raises(exceptions.ClusterRefused):
+        driver.get_mon_addrs()
+
+
 def test_the_space_comes_from_the_cluster_without_a_subprocess(driver):
     assert driver.get_pool_info() == {
         'total': 3 << 40,

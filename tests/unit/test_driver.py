@@ -12,6 +12,7 @@
 
 """The driver: what it refuses, what it says, what it puts where."""
 
+import contextlib
 import logging
 import pathlib
 import re
@@ -23,6 +24,7 @@ from nova import objects
 from nova.compute import task_states
 from nova.compute import vm_states
 from nova.image import glance as nova_glance
+from nova.objects import flavor as flavor_objects
 from nova.storage import rbd_utils
 import nova.virt
 from nova.virt.libvirt import driver as libvirt_driver
@@ -94,6 +96,7 @@ def test_novas_own_client_of_glance_follows_no_redirect(libvirt):
 
 SERVER = '00000000-0000-4000-8000-000000000000'
 OTHER = '00000001-0000-4000-8000-000000000000'
+IMAGE = '00000002-0000-4000-8000-000000000000'
 
 
 @pytest.fixture
@@ -432,6 +435,151 @@ def test_a_live_migration_gets_monitors_over_the_connection_of_the_host(
         ['6789'],
     )
     assert len(library.connections) == 1
+
+
+# Guests that are started
+
+
+@pytest.fixture
+def started_guests(this_host, libvirt, options, monkeypatch):
+    """Those that Nova has destroyed, to start them anew."""
+    del this_host
+    options.config(host='west-1')
+    guests = []
+
+    def hard_reboot(self, context, instance, *args):
+        guests.append((instance.uuid, *args))
+        # What it asks the cluster for after that.
+        host.this_host().cluster.monitors()
+
+    monkeypatch.setattr(
+        libvirt_driver.LibvirtDriver, '_hard_reboot', hard_reboot
+    )
+
+    def resume(self, context, instance, *args):
+        self._hard_reboot(context, instance, *args)
+
+    monkeypatch.setattr(
+        libvirt_driver.LibvirtDriver, 'resume_state_on_host_boot', resume
+    )
+    monkeypatch.setattr(
+        moves, '_is_volume_backed', lambda instance: not instance.image_ref
+    )
+    return guests
+
+
+def to_be_started(uuid=SERVER, image=IMAGE, config_drive='', **flavor):
+    return objects.Instance(
+        uuid=uuid,
+        image_ref=image,
+        config_drive=config_drive,
+        system_metadata={},
+        flavor=flavor_objects.Flavor(
+            **{'ephemeral_gb': 0, 'swap': 0, **flavor}
+        ),
+    )
+
+
+@pytest.fixture
+def driver_on_the_clouds_clock(started_guests, this_host):
+    del started_guests
+    assert host.this_host() is this_host
+    return driver.LibvirtDriver(None)
+
+
+def test_guests_are_resumed_when_the_cluster_comes_up_late(
+    driver_on_the_clouds_clock, started_guests, cloud, caplog
+):
+    """As after a power cut of a whole site."""
+    cloud.west.away = True
+    began = cloud.clock.now
+    cloud.clock.after(120, lambda: setattr(cloud.west, 'away', False))
+    for uuid in (SERVER, OTHER):
+        driver_on_the_clouds_clock.resume_state_on_host_boot(
+            'context', to_be_started(uuid), 'network', 'shares', 'disks'
+        )
+    assert started_guests == [
+        (uuid, 'network', 'shares', 'disks') for uuid in (SERVER, OTHER)
+    ]
+    assert cloud.clock.now - began == pytest.approx(120, abs=2)
+    (line,) = lines(caplog, logging.WARNING)
+    assert 'Waiting for the Ceph cluster' in line
+
+
+def test_so_are_those_whose_config_drive_is_not_to_be_seen_before(
+    driver_on_the_clouds_clock, started_guests, cloud, monkeypatch
+):
+    # Monitors are up before OSDs are. Nova looks whether it is there.
+    asked, there = [], cloud.west.has_image
+
+    def has_image(pool, name):
+        asked.append((pool, name))
+        if len(asked) < 3:
+            raise exceptions.ClusterUnreachable('[errno 110] timed out')
+        return there(pool, name)
+
+    monkeypatch.setattr(cloud.west, 'has_image', has_image)
+    driver_on_the_clouds_clock.resume_state_on_host_boot(
+        'context', to_be_started(config_drive='True')
+    )
+    assert asked == [('vms', f'{SERVER}_disk.config')] * 3
+    assert len(started_guests) == 1
+
+
+def test_a_hard_reboot_without_monitors_leaves_the_guest(
+    driver_on_the_clouds_clock, started_guests, cloud
+):
+    cloud.west.away = True
+    for _ in range(2):
+        with pytest.raises(exceptions.ClusterUnreachable):
+            driver_on_the_clouds_clock._hard_reboot('context', to_be_started())
+    assert started_guests == []
+
+
+@pytest.mark.parametrize(
+    ('has', 'waits'),
+    [
+        ({}, False),
+        ({'config_drive': 'True'}, True),
+        ({'swap': 1}, True),
+        ({'ephemeral_gb': 1}, True),
+    ],
+    ids=['nothing else', 'config drive', 'swap', 'ephemeral'],
+)
+def test_a_server_of_volumes_alone_needs_no_cluster(
+    driver_on_the_clouds_clock, started_guests, cloud, monkeypatch, has, waits
+):
+    monkeypatch.setattr(
+        libvirt_driver.LibvirtDriver,
+        '_hard_reboot',
+        lambda _self, _context, instance: started_guests.append(instance),
+    )
+    cloud.west.away = True
+    outcome = (
+        pytest.raises(exceptions.ClusterUnreachable)
+        if waits
+        else contextlib.nullcontext()
+    )
+    with outcome:
+        driver_on_the_clouds_clock._hard_reboot(
+            'context', to_be_started(image='', **has)
+        )
+    assert len(started_guests) == (0 if waits else 1)
+
+
+def test_a_guest_is_not_in_error_when_nova_compute_stops_before_its_start(
+    driver_on_the_clouds_clock, started_guests, cloud, monkeypatch, caplog
+):
+    def monitors():
+        raise exceptions.HostStopping
+
+    monkeypatch.setattr(cloud.west, 'monitors', monitors)
+    driver_on_the_clouds_clock.resume_state_on_host_boot(
+        'context', to_be_started()
+    )
+    assert started_guests == []
+    (line,) = lines(caplog, logging.WARNING)
+    assert 'Not started yet' in line
 
 
 # What Nova's scheduler is told

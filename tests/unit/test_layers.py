@@ -30,8 +30,8 @@ LAYERS = [
         'glue to Nova',
         (
             *('shim', 'driver', 'backend', 'host', 'access', 'disks'),
-            *('moves', 'snapshots', 'room', 'surroundings', 'compat'),
-            *('cluster_filter', 'store_weigher', 'server'),
+            *('moves', 'snapshots', 'room', 'outage', 'surroundings'),
+            *('cluster_filter', 'store_weigher', 'server', 'compat'),
             *('status', 'readiness', 'host_readiness'),
             *('cluster_readiness', 'glance_readiness'),
         ),
