@@ -150,11 +150,11 @@ def only_answers(
     try:
         yield
     except _NO_ANSWER as exc:
-        kind = _REFUSALS.get(type(exc))
-        if kind is not None and issubclass(kind, refusals):
-            raise kind(text.printable(exc)) from exc
         # In this order: a cut could hide where the credentials end.
         said = text.printable(text.without_credentials(str(exc)))
+        kind = _REFUSALS.get(type(exc))
+        if kind is not None and issubclass(kind, refusals):
+            raise kind(said) from exc
         status = getattr(exc, 'code', None)
         if isinstance(status, int) and status >= 500:
             words = said.removeprefix('HTTP ').removeprefix(str(status))

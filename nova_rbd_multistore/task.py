@@ -133,7 +133,10 @@ class CopyTask:
         return cls(
             id=answers.identifier(fields, 'id'),
             status=status,
-            message=text.printable(fields.get('message') or ''),
+            # In this order: a cut could hide where the credentials end.
+            message=text.printable(
+                text.without_credentials(str(fields.get('message') or ''))
+            ),
             stores=frozenset(queue),
             request_id=answers.optional_words(fields, 'request_id'),
             updated_at=answers.moment(fields, 'updated_at', _LATEST),

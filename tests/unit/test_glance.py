@@ -20,6 +20,7 @@ import json
 import logging
 import threading
 
+from glanceclient import exc as glance_exc
 import greenlet
 from keystoneauth1 import exceptions as ksa_exc
 from keystoneauth1 import plugin
@@ -1571,6 +1572,15 @@ def test_no_credential_of_an_endpoints_url_reaches_our_log_or_an_error(
     ]
     assert ours
     assert 'secret' not in '\n'.join(ours)
+    assert 'secret' not in str(caught.value)
+
+
+@pytest.mark.parametrize('before', [0, 380])
+def test_no_credential_in_a_refusal_is_told(before):
+    said = 'x' * before + ' at http://glance:secret@swift.example/v1'
+    with pytest.raises(asking.Forbidden) as caught, asking.only_answers():
+        raise glance_exc.HTTPForbidden(said)
+    assert 'glance:' not in str(caught.value)
     assert 'secret' not in str(caught.value)
 
 

@@ -463,6 +463,15 @@ def test_a_tasks_message_is_made_fit_for_the_log():
     assert len(task.message) <= 400
 
 
+@pytest.mark.parametrize('before', [0, 380])
+def test_a_tasks_message_has_no_credentials(before):
+    # Nor half of one, where it is cut.
+    message = 'x' * before + ' at http://glance:secret@swift.example/v1'
+    task = task_values.CopyTask.from_answer({**TASK, 'message': message})
+    assert 'secret' not in task.message
+    assert 'glance:' not in task.message
+
+
 def test_a_time_with_a_zone_is_read_as_utc():
     task = task_values.CopyTask.from_answer(
         {**TASK, 'updated_at': '2026-01-01T02:00:00+02:00'}
