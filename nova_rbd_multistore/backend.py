@@ -89,6 +89,27 @@ class Rbd(imagebackend.Rbd):
             found: bool = super().exists()
             return found
 
+    def get_disk_size(self, name: str) -> int:
+        """Bytes of the disk.
+
+        :raises HostError: if they cannot be seen
+        """
+        with self._errors():
+            size: int = super().get_disk_size(name)
+            return size
+
+    def flatten(self) -> None:
+        """Make the disk independent of its image.
+
+        :raises HostError: if that cannot be
+        """
+        with self._errors():
+            super().flatten()
+
+    def _errors(self) -> contextlib.AbstractContextManager[None]:
+        """Nova's own calls to RBD, about this disk, raise what librbd does."""
+        return self._host.cluster.errors(self.driver.pool, self.rbd_name)
+
     def cache(
         self,
         fetch_func: Callable[..., None],
@@ -346,6 +367,55 @@ class Rbd(imagebackend.Rbd):
                 reason=f'{exc} ([rbd_multistore] glance_rbd_pool)',
             ) from exc
         return pool
+
+    def direct_snapshot(
+        self,
+        context: nova_context.RequestContext,
+        snapshot_name: str,
+        image_format: str,
+        image_id: str,
+        base_image_id: str,
+    ) -> str:
+        """Make an image of this disk in Glance's pool; its location.
+
+        What breaks off leaves no RBD image there that Glance does not know.
+
+        :raises nova.exception.ImageUnacceptable: if there is no such pool;
+            Nova then makes the other kind of snapshot
+        :raises nova.exception.Forbidden: if we may not write to it; likewise
+        :raises HostError: if this host cannot do it now
+        """
+        try:
+            with self._errors():
+                url: str = super().direct_snapshot(
+                    context,
+                    snapshot_name,
+                    image_format,
+                    image_id,
+                    base_image_id,
+                )
+        except Exception as exc:
+            self._take_back()
+            denied = _denied(exc)
+            if denied is None:
+                raise
+            raise exception.Forbidden(
+                f'pool {denied.kwargs["pool"]}, or that of its data, cannot '
+                f'be written to: {denied.kwargs["reason"]}'
+            ) from exc
+        return url
+
+    def _take_back(self) -> None:
+        """Remove what a direct snapshot has begun."""
+        for undo in reversed(list(self.driver.undo)):
+            try:
+                undo()
+            except exceptions.HostError as exc:
+                LOG.warning(
+                    'Left by a direct snapshot that broke off: %s',
+                    exc,
+                    instance=self._instance,
+                )
 
     def create_snap(self, name: str) -> None:
         """Make a snapshot; called on the host that a server is resized to.
@@ -651,6 +721,16 @@ def check_wanted(instance: 'objects.Instance') -> None:
             expected={'task_state': [instance.task_state]},
             actual={'task_state': now.task_state},
         )
+
+
+def _denied(exc: BaseException | None) -> exceptions.PoolUnusable | None:
+    """That a right is missing, if an error comes from that.
+
+    :param exc: Nova's cleaning up may have raised it after the first one
+    """
+    while exc is not None and not isinstance(exc, exceptions.PoolUnusable):
+        exc = exc.__context__
+    return exc
 
 
 def _outcome(exc: BaseException) -> str:

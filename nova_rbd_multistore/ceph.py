@@ -63,6 +63,15 @@ _LOST = {errno.ETIMEDOUT, errno.ESHUTDOWN, errno.ENOTCONN}
 #: was opened with.
 _REFUSED = {errno.EPERM, errno.EACCES}
 
+#: What an operation on a disk meets in the disk, with the cluster well.
+_OF_THE_DISK = (
+    rbd.ImageBusy,
+    rbd.ImageExists,
+    rbd.ImageHasSnapshots,
+    rbd.ImageNotFound,
+    rbd.InvalidArgument,
+)
+
 _DATA_POOL_OPTION = 'rbd_default_data_pool'
 
 #: There is none of that name, for all of an image's are longer.
@@ -93,7 +102,7 @@ class SourceDenied(SourceMissing):
 
 
 class DiskExists(Exception):
-    """The boot disk is there already."""
+    """There is a disk of that name already."""
 
 
 class DiskInUse(Exception):
@@ -370,6 +379,7 @@ class Cluster:
     def check_disk(self, pool: str, name: str) -> None:
         """Check that a guest could use the data of a disk that is there.
 
+        :raises DiskUnusable: if it cannot be opened
         :raises PoolUnreadable: if it is a clone of what we may not read
         :raises PoolUnusable: if ``pool`` is not for us; DataPoolUnusable if
             the pool of the disk's data is not
@@ -386,6 +396,11 @@ class Cluster:
                 )
             except rbd.PermissionError as exc:
                 raise exceptions.PoolUnusable(pool, exc) from exc
+            except rbd.ImageNotFound as exc:
+                # Or what it is a clone of is gone.
+                raise exceptions.DiskUnusable(
+                    pool, name, remains.UNOPENABLE
+                ) from exc
             data_pool = connection.pool_reverse_lookup(disk.data_pool_id())
             self._check_writable(connection, data_pool, pool)
             try:
@@ -613,11 +628,15 @@ class Cluster:
     def rename_disk(self, pool: str, name: str, new_name: str) -> None:
         """Give a disk another name.
 
+        :raises DiskExists: if there is one of that name
         :raises PoolUnusable: if there is no such pool, or not for us
         :raises ClusterUnreachable: if the cluster fails, or is too slow
         """
         with self._own_pool(pool) as ioctx:
-            rbd.RBD().rename(ioctx, name, new_name)
+            try:
+                rbd.RBD().rename(ioctx, name, new_name)
+            except rbd.ImageExists as exc:
+                raise DiskExists(f'{pool}/{new_name}') from exc
 
     def hold_lease(
         self, pool: str, name: str, owner: str, seconds: int
@@ -717,11 +736,15 @@ class Cluster:
                 ) from exc
 
     @contextlib.contextmanager
-    def errors(self, pool: str | None = None) -> Iterator[None]:
+    def errors(
+        self, pool: str | None = None, disk: str | None = None
+    ) -> Iterator[None]:
         """The door between librados and librbd, and us.
 
         :param pool: the one that is worked on, if it is Nova's own
+        :param disk: the one in it that is worked on, if it is one
         :raises PoolUnusable: if we may not do that in ``pool``
+        :raises DiskUnusable: if ``disk`` is what is wrong
         :raises ClusterRefused: if the cluster does not admit us
         :raises ClusterUnreachable: for any other error of theirs
         :raises HostStopping: after :meth:`close`
@@ -735,6 +758,13 @@ class Cluster:
         except (rados.Error, rbd.Error) as exc:
             if pool and isinstance(exc, rbd.PermissionError):
                 raise exceptions.PoolUnusable(pool, exc) from exc
+            if pool and disk and isinstance(exc, _OF_THE_DISK):
+                reason = (
+                    remains.UNOPENABLE
+                    if isinstance(exc, rbd.ImageNotFound)
+                    else exc
+                )
+                raise exceptions.DiskUnusable(pool, disk, reason) from exc
             raise exceptions.ClusterUnreachable(exc) from exc
 
     @contextlib.contextmanager

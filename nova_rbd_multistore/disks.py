@@ -13,6 +13,8 @@
 """Nova's calls to RBD, over the connections of this host."""
 
 from collections.abc import Callable, Mapping
+import contextlib
+import functools
 import sys
 from typing import Any
 import uuid
@@ -154,6 +156,8 @@ class RBDDriver(_Calls):
         self._opening = _in_native_threads(cluster, patient=False)
         self._changes = _in_native_threads(cluster, patient=True)
         self._removals = _Removals(cluster, patient=True)
+        #: What takes back the snapshots and clones that were begun.
+        self.undo: list[Callable[[], None]] = []
 
     def get_mon_addrs(
         self, strip_brackets: bool = True
@@ -181,6 +185,7 @@ class RBDDriver(_Calls):
         take what was broken off for the disk of its server.
 
         :raises ImportFailed: if that cannot be
+        :raises DiskUnusable: if there is one of that name
         """
         # Whoever removes the server's disks finds it by the beginning.
         broken_off = f'{name}.import-{uuid.uuid4().hex[:8]}'
@@ -190,11 +195,15 @@ class RBDDriver(_Calls):
             raise exceptions.ImportFailed(
                 self.pool, name, _reason(exc)
             ) from exc
-        with (
-            self._cluster.errors(self.pool),
-            rbd_utils.RADOSClient(self, self.pool) as client,
-        ):
-            rbd_utils.RbdProxy().rename(client.ioctx, broken_off, name)
+        try:
+            self._cluster.rename_disk(self.pool, broken_off, name)
+        except ceph.DiskExists as exc:
+            # What stays of ours goes with the server.
+            with contextlib.suppress(ceph.DiskInUse, exceptions.HostError):
+                self._cluster.remove_disk(self.pool, broken_off)
+            raise exceptions.DiskUnusable(
+                self.pool, name, 'it was made meanwhile'
+            ) from exc
 
     def exists(
         self,
@@ -258,26 +267,68 @@ class RBDDriver(_Calls):
 
     # What changes a disk as a whole, by the arguments that Nova has for it
 
-    def clone(self, *args: Any, **kwargs: Any) -> None:
-        self._changes.clone(*args, **kwargs)
+    def clone(
+        self,
+        image_location: dict[str, str],
+        dest_name: str,
+        dest_pool: str | None = None,
+    ) -> None:
+        with self._errors(dest_name, dest_pool):
+            self._changes.clone(image_location, dest_name, dest_pool)
+        self.undo.append(
+            functools.partial(self.destroy_volume, dest_name, dest_pool)
+        )
 
-    def flatten(self, *args: Any, **kwargs: Any) -> None:
-        self._changes.flatten(*args, **kwargs)
+    def flatten(self, volume: str, pool: str | None = None) -> None:
+        with self._errors(volume, pool):
+            self._changes.flatten(volume, pool)
 
-    def create_snap(self, *args: Any, **kwargs: Any) -> None:
-        self._changes.create_snap(*args, **kwargs)
+    def create_snap(
+        self,
+        volume: str,
+        name: str,
+        pool: str | None = None,
+        protect: bool = False,
+    ) -> None:
+        self.undo.append(
+            functools.partial(
+                self.remove_snap,
+                volume,
+                name,
+                ignore_errors=True,
+                pool=pool,
+                force=True,
+            )
+        )
+        with self._errors(volume, pool):
+            self._changes.create_snap(volume, name, pool, protect)
 
-    def remove_snap(self, *args: Any, **kwargs: Any) -> None:
-        self._changes.remove_snap(*args, **kwargs)
+    def remove_snap(
+        self,
+        volume: str,
+        name: str,
+        ignore_errors: bool = False,
+        pool: str | None = None,
+        force: bool = False,
+    ) -> None:
+        with self._errors(volume, pool):
+            self._changes.remove_snap(volume, name, ignore_errors, pool, force)
 
-    def rollback_to_snap(self, *args: Any, **kwargs: Any) -> None:
-        self._changes.rollback_to_snap(*args, **kwargs)
+    def rollback_to_snap(self, volume: str, name: str) -> None:
+        with self._errors(volume):
+            self._changes.rollback_to_snap(volume, name)
 
     def remove_image(self, *args: Any, **kwargs: Any) -> None:
         self._removals.remove_image(*args, **kwargs)
 
-    def destroy_volume(self, *args: Any, **kwargs: Any) -> None:
-        self._removals.destroy_volume(*args, **kwargs)
+    def destroy_volume(self, volume: str, pool: str | None = None) -> None:
+        with self._errors(volume, pool):
+            self._removals.destroy_volume(volume, pool)
+
+    def _errors(
+        self, disk: str, pool: str | None = None
+    ) -> contextlib.AbstractContextManager[None]:
+        return self._cluster.errors(str(pool or self.pool), disk)
 
     def cleanup_volumes(self, filter_fn: Callable[[str], bool]) -> None:
         """Remove the disks that a filter picks by their names.

@@ -20,6 +20,9 @@ will want.
 import dataclasses
 import enum
 
+#: Of a disk that librbd does not open.
+UNOPENABLE = 'it cannot be opened'
+
 
 class Fate(enum.Enum):
     """What a boot does with the disk that it finds."""
@@ -77,7 +80,7 @@ class Remains:
     def obstacle(self) -> str:
         """What keeps it from being removed, for people."""
         if self.header and not self.opens:
-            return 'it cannot be opened'
+            return UNOPENABLE
         if self.snapshots:
             noun = 'snapshots' if self.snapshots[1:] else 'snapshot'
             return f'it has {noun} {", ".join(self.snapshots)}'
@@ -88,7 +91,7 @@ class Remains:
         if not self.header:
             return 'it has a name and no header'
         if not self.opens:
-            return 'it cannot be opened'
+            return UNOPENABLE
         if self.watched:
             return 'it is empty, and a client has it open'
         return 'it is empty, and no clone of an image'

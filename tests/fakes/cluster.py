@@ -90,9 +90,9 @@ class Cluster:
     options: Mapping[str, str] = types.MappingProxyType({})
 
     def errors(
-        self, pool: str | None = None
+        self, pool: str | None = None, disk: str | None = None
     ) -> contextlib.AbstractContextManager[None]:
-        del pool
+        del pool, disk
         return contextlib.nullcontext()
 
     def fsid(self) -> str:

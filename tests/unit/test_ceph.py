@@ -608,6 +608,15 @@ def test_to_rename_without_the_right_to_is_the_hosts_fault(cluster, library):
         cluster.rename_disk('vms', DISK, 'another')
 
 
+def test_to_a_name_that_is_taken_it_is_not_renamed(cluster, library):
+    leave(library)
+    library.pools['vms']['another'] = librados.Image()
+    before = dict(library.pools['vms'])
+    with pytest.raises(ceph.DiskExists, match='vms/another'):
+        cluster.rename_disk('vms', DISK, 'another')
+    assert library.pools['vms'] == before
+
+
 # Data pools
 
 
@@ -832,6 +841,17 @@ def test_a_disk_whose_parent_s_data_we_may_not_read_names_the_pool(
     ):
         another.check_disk('vms', DISK)
     assert data_pools.open == 0
+
+
+def test_a_disk_whose_parent_is_gone_is_not_the_clusters_fault(
+    cluster, library
+):
+    library.pools['vms'][DISK] = librados.Image(orphan=True)
+    with pytest.raises(
+        exceptions.DiskUnusable, match=f'{DISK} in pool vms .*: it cannot be'
+    ):
+        cluster.check_disk('vms', DISK)
+    assert library.open == 0
 
 
 def test_a_parent_in_the_trash_is_checked_by_its_id(
@@ -1119,6 +1139,36 @@ def test_any_other_fault_is_none_of_the_pool(cluster, fault):
     with (
         pytest.raises(exceptions.ClusterUnreachable),
         cluster.errors('vms'),
+    ):
+        raise fault
+
+
+@pytest.mark.parametrize(
+    ('fault', 'reason'),
+    [
+        (rbd.ImageNotFound('error', errno=2), 'it cannot be opened'),
+        (rbd.ImageExists('error', errno=17), 'already exists'),
+        (rbd.ImageBusy('error', errno=16), 'busy'),
+    ],
+    ids=['not found', 'exists', 'busy'],
+)
+def test_what_is_of_the_disk_names_the_disk(cluster, fault, reason):
+    with (
+        pytest.raises(
+            exceptions.DiskUnusable, match=f'a-disk in pool vms .*{reason}'
+        ),
+        cluster.errors('vms', 'a-disk'),
+    ):
+        raise fault
+
+
+@pytest.mark.parametrize(
+    'fault', [fault for name, fault in RBD_FAULTS.items() if name != 'busy']
+)
+def test_what_is_not_is_none_of_the_disk(cluster, fault):
+    with (
+        pytest.raises(exceptions.ClusterUnreachable),
+        cluster.errors('vms', 'a-disk'),
     ):
         raise fault
 
