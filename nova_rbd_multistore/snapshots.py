@@ -26,6 +26,7 @@ from nova_rbd_multistore import beside
 from nova_rbd_multistore import disks
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import host
+from nova_rbd_multistore import pace
 from nova_rbd_multistore import text
 
 CONF = nova.conf.CONF
@@ -33,6 +34,9 @@ LOG = logging.getLogger(__name__)
 
 #: Bytes.
 _SECTOR = 512
+
+#: Seconds between two looks at a disk.
+AGAIN = 1.0
 
 #: Of a server whose snapshot was made for its user. That of a resize to
 #: another cell is gone when the resize is done.
@@ -163,7 +167,8 @@ def require_whole(
 
     :raises SnapshotIncomplete: if not
     :raises ImageError: if the image is gone
-    :raises HostError: if Glance, or our cluster, does not answer
+    :raises HostError: if Glance does not answer; or our cluster, unless the
+        server goes on with its disk, whatever becomes of the image
     """
     this_host = host.this_host()
     images = this_host.access.as_user_of(context)
@@ -175,18 +180,56 @@ def require_whole(
             f'it is {record.status}, not active, after '
             f'{CONF.libvirt.images_rbd_glance_copy_timeout} s',
         )
-    pool, name = CONF.libvirt.images_rbd_pool, f'{instance.uuid}_disk'
     # What else it may have been made of, or into, has another size.
-    if record.disk_format != 'raw' or not this_host.cluster.has_image(
-        pool, name
-    ):
+    if record.disk_format != 'raw':
         return
-    with this_host.cluster.errors(pool):
-        size = disks.RBDDriver(this_host.cluster).size(name)
-    if record.size is None or _sectors(record.size) != _sectors(size):
-        raise exceptions.SnapshotIncomplete(
-            image_id, f'it has {record.size} bytes, and the disk {size}'
-        )
+    try:
+        size = _size_in_time(f'{instance.uuid}_disk')
+    except exceptions.HostError as exc:
+        if instance.task_state != task_states.IMAGE_UPLOADING:
+            # Nova is to remove the disk, or to go on with the image.
+            raise
+        reason = str(exc)
+    else:
+        if size is not None and (
+            record.size is None or _sectors(record.size) != _sectors(size)
+        ):
+            raise exceptions.SnapshotIncomplete(
+                image_id, f'it has {record.size} bytes, and the disk {size}'
+            )
+        return
+    # Not in the handler: oslo.log would say it twice.
+    LOG.warning(
+        'Cannot see whether snapshot %(image)s has the whole disk: %(reason)s '
+        'It has %(size)s bytes, and is kept',
+        {'image': image_id, 'reason': reason, 'size': record.size},
+        instance=instance,
+    )
+
+
+def _size_in_time(disk: str) -> int | None:
+    """Bytes of a disk, None if it is not in our pool.
+
+    :raises HostError: if that cannot be seen for a while
+    """
+    time = host.this_host().time
+    until = time.clock() + pace.SETTLES_IN
+    while True:
+        try:
+            return _size(disk)
+        except exceptions.ClusterUnreachable:
+            if time.clock() >= until:
+                raise
+        time.sleep(AGAIN)
+
+
+def _size(disk: str) -> int | None:
+    cluster, pool = host.this_host().cluster, CONF.libvirt.images_rbd_pool
+    if not cluster.has_image(pool, disk):
+        return None
+    with cluster.errors(pool, disk):
+        size: int = disks.RBDDriver(cluster).size(disk)
+        return size
 
 
 def _sectors(size: int) -> int:

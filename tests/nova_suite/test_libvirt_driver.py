@@ -129,6 +129,9 @@ def fakes():
         (moves, 'check_departure', lambda _: None),
         (moves, 'goes_on_with_its_disk', lambda _: True),
         (moves, 'needs_cluster', lambda _: False),
+        (moves, 'make_way', lambda *_: None),
+        (moves, 'migration_of', lambda _: None),
+        (moves, 'clean_up_after', lambda *_: None),
     ]
     with contextlib.ExitStack() as stack:
         for module, name, fake in replaced:

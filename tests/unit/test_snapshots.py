@@ -13,6 +13,7 @@
 """Snapshots, as Nova's driver hands them to Nova's image API."""
 
 import contextlib
+import dataclasses
 import http.server
 import io
 import logging
@@ -30,6 +31,7 @@ import pytest
 from nova_rbd_multistore import beside
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import glance
+from nova_rbd_multistore import pace
 from nova_rbd_multistore import snapshots
 from tests.fakes import disks
 from tests.fakes import endpoint as endpoints
@@ -334,6 +336,66 @@ def test_so_is_one_of_a_disk_that_is_not_in_the_pool(
     disk(GIB)
     del host.cluster.disks['vms', DISK]
     require_whole(cloud.api.add_image('west', size=7))
+
+
+@pytest.fixture
+def whole(cloud, disk):
+    """An image of the whole disk, when the cluster goes away."""
+    disk(GIB)
+    image = cloud.api.add_image('west', size=GIB)
+    cloud.west.away = True
+    return image
+
+
+def test_a_snapshot_is_kept_though_its_disk_cannot_be_looked_at(
+    context, cloud, whole, caplog
+):
+    # From an error, Nova would delete it.
+    began = cloud.clock.now
+    snapshots.require_whole(context, server(FOR_THE_USER[0]), whole.id)
+    assert cloud.clock.now - began == pytest.approx(pace.SETTLES_IN)
+    (said,) = warnings(caplog)
+    assert f'Cannot see whether snapshot {whole.id}' in said
+    assert 'cannot be used' in said
+    assert str(GIB) in said
+
+
+@pytest.mark.parametrize(
+    'task_state',
+    [task_states.SHELVING_IMAGE_UPLOADING, task_states.RESIZE_MIGRATING],
+)
+def test_of_a_server_that_is_to_lose_its_disk_it_is_not(
+    context, whole, task_state
+):
+    with pytest.raises(exceptions.ClusterUnreachable):
+        snapshots.require_whole(context, server(task_state), whole.id)
+
+
+@pytest.mark.parametrize('size', [GIB, GIB - 512])
+def test_a_disk_that_can_be_looked_at_a_moment_later_is(
+    context, cloud, disk, whole, size, caplog
+):
+    disk(size)
+    cloud.clock.after(5, lambda: setattr(cloud.west, 'away', False))
+    outcome = (
+        contextlib.nullcontext()
+        if size == GIB
+        else pytest.raises(exceptions.SnapshotIncomplete)
+    )
+    with outcome:
+        snapshots.require_whole(context, server(FOR_THE_USER[0]), whole.id)
+    assert warnings(caplog) == []
+
+
+def test_it_is_kept_when_nova_compute_stops_meanwhile(
+    host, context, whole, monkeypatch
+):
+    def stop(_seconds):
+        raise exceptions.HostStopping
+
+    stopping = dataclasses.replace(host.time, sleep=stop)
+    monkeypatch.setattr(host, 'time', stopping)
+    snapshots.require_whole(context, server(FOR_THE_USER[0]), whole.id)
 
 
 @pytest.mark.parametrize('away', ['glance', 'cluster'])
