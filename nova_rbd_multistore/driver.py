@@ -433,7 +433,7 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
         may be copying it at the request of :func:`snapshots.copy_on`, would
         leave the copy in the store for ever.
 
-        :raises DiskOfAnotherCell: if it comes from a cell with our cluster
+        :raises DiskOfAnotherCell: if it comes from a cell, and has a disk here
         """
         is_unshelved = instance.vm_state == vm_states.SHELVED_OFFLOADED
         if is_unshelved and configdrive.required_by(instance):

@@ -671,16 +671,18 @@ class DiskStillOpen(HostError):
 
 
 class DiskOfAnotherCell(HostError):
-    """A server comes from a cell of Nova's that has the same cluster.
+    """A server comes from another cell of Nova's, and has a disk here.
 
-    Nova takes the disks there for others than those here: in the end it
-    removes the ones, and these are the same.
+    Both cells may have the same cluster. Nova takes the disks there for others
+    than those here: in the end it removes the ones, and these are the same. Or
+    an earlier move has left it: from here, a cell cannot be seen.
     """
 
     msg_fmt = (
-        'Disk %(disk)s in pool %(pool)s is of the cell that the server comes '
-        'from, which would remove it in the end. Hard-reboot the server '
-        'there, and resize it within its cell.'
+        'Disk %(disk)s in pool %(pool)s is there already: left by an earlier '
+        'resize, or of the cell that the server comes from. Hard-reboot the '
+        'server there. If both cells have this Ceph cluster, resize it within '
+        'its cell; if not, remove the disk (rbd rm).'
     )
 
     def __init__(self, pool: str, disk: str) -> None:

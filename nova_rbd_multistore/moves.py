@@ -221,7 +221,8 @@ def check_new_cell(instance: 'objects.Instance') -> None:
     It is made here of an image. When its user confirms the resize, its old
     host removes its disks; when they revert it, this one does.
 
-    :raises DiskOfAnotherCell: if both cells have our cluster
+    :raises DiskOfAnotherCell: if both cells have our cluster, or an earlier
+        resize has left one
     """
     found = disks.RBDDriver(host.this_host().cluster).of_server(instance.uuid)
     if found:

@@ -190,7 +190,7 @@ INSTANCES = {
     ),
     'DiskOfAnotherCell': (
         lambda _text: exceptions.DiskOfAnotherCell('vms', f'{IMAGE}_disk'),
-        'in pool vms is of the cell that the server comes from',
+        'is there already: left by an earlier resize, or of the',
     ),
     'ImportFailed': (
         lambda text: exceptions.ImportFailed(
