@@ -298,7 +298,7 @@ def test_manila_may_still_use_the_manager(make):
     made = make(ENABLED_SERVICES='g-api,n-api,n-cpu,m-shr')
     made.run()
     (call,) = [call for call in made.calls if 'client.manila' in call]
-    assert "'mgr' 'allow rw' 'osd'" in call
+    assert "'mon' 'allow r' 'mgr' 'allow rw' 'osd'" in call
     assert caps(made)['ceph', 'client.manila'] == READER
 
 
