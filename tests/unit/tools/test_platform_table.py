@@ -17,8 +17,11 @@ import io
 import json
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
+
+import pytest
 
 ROOT = pathlib.Path(__file__).parents[3]
 TOOL = ROOT / 'tools' / 'platform-table'
@@ -34,6 +37,16 @@ def table(path):
         text=True,
     )
     return done.stdout
+
+
+def git(*words):
+    return subprocess.run(
+        ['git', *words],  # noqa: S607
+        check=True,
+        capture_output=True,
+        cwd=ROOT,
+        text=True,
+    ).stdout.strip()
 
 
 def lines(text):
@@ -82,6 +95,17 @@ def test_a_stage_that_there_was_not_was_not_run(tmp_path):
 def test_the_documentations_table_is_of_the_last_results():
     written = ROOT / 'doc' / 'source' / 'platforms.csv'
     assert written.read_text() == table(RESULT)
+
+
+def test_each_result_is_of_a_commit_of_this_history():
+    if not (ROOT / '.git').exists() or not shutil.which('git'):
+        pytest.skip('there is no history here')
+    if git('rev-parse', '--is-shallow-repository') == 'true':
+        pytest.skip('there is a part of the history only')
+    written = json.loads(RESULT.read_text())
+    results = [written, *written['stages']]
+    history = set(git('rev-list', 'HEAD').split())
+    assert {each['commit'] for each in results} <= history
 
 
 SCRIPTS = [ROOT / 'tools' / name for name in ('stages.sh', 'test-all.sh')]
