@@ -85,6 +85,20 @@ def test_a_stage_is_a_line_with_its_outcome_and_commit(tmp_path):
     assert found['Commit'] == '0123456'
 
 
+@pytest.mark.parametrize(
+    ('platform', 'python'),
+    [
+        (('20.2', '16.2', '34', 'functional'), '3.11'),
+        (('18.2', '18.2', '34', 'functional'), '3.13'),
+        # Its bindings are those of its own Python.
+        (('20.2', '20.2', '34', 'functional, what asks Ceph'), '3.14'),
+        (('20.2', '16.2, 20.2', '34', 'functional, cephx keys'), '3.11, 3.14'),
+    ],
+)
+def test_a_line_has_the_python_of_its_client(tmp_path, platform, python):
+    assert line(table(result(tmp_path)), *platform)['Python'] == python
+
+
 def test_a_stage_that_there_was_not_was_not_run(tmp_path):
     text = table(result(tmp_path))
 
