@@ -119,7 +119,8 @@ def python(request, tmp_path_factory):
         *('--no-python-downloads', '--python', request.param, where),
     )
     if made.returncode:
-        pytest.skip(f'this machine has no Python {request.param}')
+        said = ' '.join(made.stdout.split())
+        pytest.skip(f'no environment of Python {request.param}: {said}')
     return where / 'bin' / 'python'
 
 
