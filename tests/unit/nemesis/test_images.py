@@ -19,7 +19,6 @@ import pytest
 import requests
 
 from tests.nemesis import images
-from tests.rig import polling
 
 
 class Glance:
@@ -42,7 +41,7 @@ class Glance:
 
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch):
-    monkeypatch.setattr(polling.time, 'sleep', lambda _: None)
+    monkeypatch.setattr(images.polling.time, 'sleep', lambda _: None)
 
 
 def images_of(*statuses):

@@ -13,16 +13,16 @@
 
 """What is noted of a machine that is slow by itself."""
 
+import contextlib
 import http.server
+import socket
+import threading
 import time
 
 import pytest
 
 from tests.nemesis import events
 from tests.nemesis import slowness
-from tests.rig import polling
-from tests.rig import relays
-from tests.rig import strange_servers
 
 
 class Answers(http.server.BaseHTTPRequestHandler):
@@ -48,22 +48,43 @@ def quick(monkeypatch):
     monkeypatch.setattr(slowness, 'QUICK', 0.2)
 
 
+@contextlib.contextmanager
+def hanging():
+    """The URL of what takes connections, and says nothing."""
+    with socket.create_server(('127.0.0.1', 0)) as server:
+        yield f'http://127.0.0.1:{server.getsockname()[1]}'
+
+
+@contextlib.contextmanager
+def answering():
+    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), Answers) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f'http://127.0.0.1:{server.server_port}'
+        server.shutdown()
+        thread.join()
+
+
 def noted(journal):
     return {event.about for event in journal.events()}
 
 
+def wait_for(what, journal):
+    ends_at = time.monotonic() + 30
+    while what not in noted(journal):
+        assert time.monotonic() < ends_at
+        time.sleep(0.02)
+
+
 def test_what_hangs_is_noted_and_what_answers_or_is_down_is_not(journal):
-    with (
-        relays.hanging() as hangs,
-        strange_servers.serving(Answers) as answers,
-    ):
+    with hanging() as hangs, answering() as answers:
         urls = {
             'hangs': hangs,
             'answers': answers,
             'down': 'http://127.0.0.1:9',
         }
         with slowness.Watch(urls, journal).run():
-            polling.until(lambda: 'hangs' in noted(journal), 'it is noted')
+            wait_for('hangs', journal)
     (first, *_) = (each for each in journal.events() if each.about == 'hangs')
     assert first.what == 'slow'
     assert first.details['seconds'] > 0.2
@@ -73,6 +94,6 @@ def test_what_hangs_is_noted_and_what_answers_or_is_down_is_not(journal):
 def test_a_sleep_that_ends_late_is_noted(journal, monkeypatch):
     monkeypatch.setattr(slowness, 'LATE', -1.0)
     with slowness.Watch({}, journal).run():
-        polling.until(lambda: noted(journal), 'it is noted')
+        wait_for('sleep', journal)
     assert noted(journal) == {'sleep'}
     assert time.time() - journal.events()[0].at < 60.0
