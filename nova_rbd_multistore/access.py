@@ -25,7 +25,6 @@ import time
 from typing import Any
 
 from keystoneauth1 import access as ksa_access
-from keystoneauth1 import exceptions as ksa_exc
 from keystoneauth1 import loading as ksa_loading
 from keystoneauth1 import plugin as ksa_plugin
 from keystoneauth1 import service_token
@@ -49,7 +48,6 @@ from nova_rbd_multistore import meter as meters
 from nova_rbd_multistore import probing
 from nova_rbd_multistore import regions
 from nova_rbd_multistore import rounds
-from nova_rbd_multistore import text
 
 CONF = nova.conf.CONF
 LOG = logging.getLogger(__name__)
@@ -142,6 +140,7 @@ class GlanceAccess:
         """
         # Any, for not each kind of plugin has it.
         plugin: Any = who
+        asking.get_tokens(who, self._session, self._means.logins)
         with asking.only_answers(refusals=()):
             known: ksa_access.AccessInfo = plugin.get_access(self._session)
         return known
@@ -242,7 +241,9 @@ class GlanceAccess:
 
     def _announce(self, deputy: ksa_plugin.BaseAuthPlugin) -> None:
         try:
-            asking.log_in(deputy, self._session, asking.DEPUTY)
+            asking.log_in(
+                deputy, self._session, asking.DEPUTY, self._means.logins
+            )
         except (exceptions.IdentityUnusable, exceptions.KeystoneUnavailable):
             # Its reason has just been logged.
             LOG.warning('Boots fail until it can log in')
@@ -276,14 +277,12 @@ class GlanceAccess:
         auth = compat.get_service_user_token_auth_plugin(context)
         if not isinstance(auth, service_token.ServiceTokenAuthWrapper):
             return None
-        # Any, for not each kind of plugin has a catalog.
-        service_user: Any = auth.service_auth
         try:
-            catalog: service_catalog.ServiceCatalog = service_user.get_access(
-                self._session
+            catalog: service_catalog.ServiceCatalog = self.known_of(
+                auth.service_auth
             ).service_catalog
-        except (AttributeError, ksa_exc.ClientException) as exc:
-            reason = text.printable(text.without_credentials(str(exc)))
+        except rounds.NoAnswer as exc:
+            reason = str(exc)
         else:
             return catalog
         # Not in the handler: oslo.log would add the error as it is.

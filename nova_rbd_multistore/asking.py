@@ -43,6 +43,7 @@ from nova_rbd_multistore import answers
 from nova_rbd_multistore import endpoints
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import image as image_values
+from nova_rbd_multistore import logins
 from nova_rbd_multistore import needs as need_values
 from nova_rbd_multistore import rounds
 from nova_rbd_multistore import task as task_values
@@ -169,20 +170,40 @@ def _is_away(exc: BaseException | None) -> bool:
     return too_many or isinstance(exc, _KEYSTONE_AWAY)
 
 
+def get_tokens(
+    who: ksa_plugin.BaseAuthPlugin,
+    session: ksa_session.Session,
+    under_way: logins.Logins,
+) -> None:
+    """Have Keystone give somebody their tokens, unless they have some.
+
+    :param under_way: the log-ins of this process that are
+    :raises NoAnswer: if it does not
+    """
+
+    def get() -> None:
+        with only_answers(refusals=()):
+            who.get_headers(session)
+
+    # The token of a user is there; their service user, all users have.
+    under_way.join(getattr(who, 'service_auth', who), get)
+
+
 def log_in(
     who: ksa_plugin.BaseAuthPlugin,
     session: ksa_session.Session,
     options: str,
+    under_way: logins.Logins,
 ) -> None:
     """Have Keystone give somebody their tokens, unless they have some.
 
+    :param under_way: the log-ins of this process that are
     :param options: that say who it is, of those who need Keystone
     :raises IdentityUnusable: if it refuses
     :raises KeystoneUnavailable: if it does not answer
     """
     try:
-        with only_answers(refusals=()):
-            who.get_headers(session)
+        get_tokens(who, session, under_way)
     except rounds.NoAnswer as exc:
         reason = str(exc)
         away = _is_away(exc.__cause__)
@@ -338,10 +359,12 @@ class Asker:
         def put_in_turn() -> Answer:
             # First, or a Keystone that is slow or away, or refuses, would make
             # glance-apis look so.
-            if auth is None:
-                log_in(self._auth, self._session, SERVICE_USER)
-            else:
-                log_in(auth, self._session, DEPUTY)
+            who, options = (
+                (self._auth, SERVICE_USER)
+                if auth is None
+                else (auth, DEPUTY)
+            )
+            log_in(who, self._session, options, self._means.logins)
             return rounds.Round(self._means, self._urls, question).run()
 
         question = _Question(self, self._means, put, needs)

@@ -29,6 +29,7 @@ from nova_rbd_multistore import answers
 from nova_rbd_multistore import beside
 from nova_rbd_multistore import endpoints
 from nova_rbd_multistore import exceptions
+from nova_rbd_multistore import logins as login_values
 from nova_rbd_multistore import meter as meters
 from nova_rbd_multistore import needs as need_values
 from nova_rbd_multistore import task as task_values
@@ -99,6 +100,7 @@ class Means:
     :ivar patience: until another endpoint is asked as well
     :ivar timeout: for an answer, and for pauses that endpoints want
     :ivar meter: hears of each answer
+    :ivar logins: that are under way
     """
 
     known: endpoints.Endpoints
@@ -107,6 +109,9 @@ class Means:
     patience: float
     timeout: float
     meter: meters.Meter = meters.DEAF
+    logins: login_values.Logins = dataclasses.field(
+        default_factory=login_values.Logins
+    )
 
 
 class Question(Protocol[Given]):

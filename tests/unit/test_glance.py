@@ -12,6 +12,7 @@
 
 """Glance over HTTP: real keystoneauth, real glanceclient, no network."""
 
+from concurrent import futures
 import contextlib
 import dataclasses
 import functools
@@ -34,6 +35,7 @@ from nova_rbd_multistore import beside
 from nova_rbd_multistore import exceptions
 from nova_rbd_multistore import glance
 from nova_rbd_multistore import image as image_values
+from nova_rbd_multistore import logins
 from nova_rbd_multistore import rounds
 from nova_rbd_multistore import task as task_values
 from tests.fakes import cloud as clouds
@@ -2090,6 +2092,35 @@ def test_a_service_user_who_cannot_log_in_harms_no_endpoint(
     assert not any(endpoint.asked for endpoint in cloud.endpoints)
     assert not any(well is False for well in cloud.known.are_well().values())
     assert cloud.glance().locations(image)
+
+
+def test_boots_at_once_wait_together_for_a_keystone_that_is_away(
+    cloud, image
+):
+    others = threading.Semaphore(0)
+
+    class Silent(Stranger):
+        def get_token(self, session):
+            for _ in range(7):
+                assert others.acquire(timeout=30)
+            return super().get_token(session)
+
+    def wait(running, seconds):
+        others.release()
+        futures.wait(running, seconds)
+
+    cloud.means = dataclasses.replace(
+        cloud.means, logins=logins.Logins(wait)
+    )
+    service = Silent(ksa_exc.ConnectTimeout)
+
+    def boot(_number):
+        with pytest.raises(exceptions.KeystoneUnavailable):
+            cloud.glance(service=service).record(image)
+
+    with futures.ThreadPoolExecutor(8) as pool:
+        list(pool.map(boot, range(8)))
+    assert service.tries == 1
 
 
 def test_a_keystone_that_comes_back_lets_the_question_go_on(cloud, image):

@@ -49,7 +49,7 @@ LAYERS = [
         (
             *('glance', 'asking', 'rounds', 'beside', 'endpoints'),
             *('regions', 'connections', 'ceph', 'handle', 'probing'),
-            *('metrics', 'scrapes'),
+            *('logins', 'metrics', 'scrapes'),
         ),
     ),
     (
