@@ -25,6 +25,7 @@ import pathlib
 import re
 import shlex
 import subprocess
+import uuid
 
 import pytest
 
@@ -52,6 +53,9 @@ cluster.close()
 """
 CAPS = ('mon', 'profile rbd', 'osd', 'profile rbd pool=vms')
 
+
+#: Captions of what the page has for one of two kinds of users.
+NEW, HAS_A_KEY = '... for a new user', '... for a user who has a key already'
 
 #: The number that a key begins with.
 AES, AES256K = 1, 2
@@ -90,7 +94,7 @@ def user_of(cluster, tmp_path):
             'ceph', 'auth', 'get-or-create', f'client.{name}', *words
         )
         key = re.search(r'key = (\S+)', said)[1]
-        conf = tmp_path / f'{name}.conf'
+        conf = tmp_path / f'{uuid.uuid4()}.conf'
         clusters.write_key(conf, name, key)
         conf.write_text(
             f'{cluster.conf.read_text()}\n'
@@ -103,7 +107,7 @@ def user_of(cluster, tmp_path):
 
 @pytest.fixture
 def admit_older_clients(cluster):
-    """Enters what the page says, and nothing but that."""
+    """Enters what the page says to one reader, and nothing but that."""
 
     def is_done(step):
         program, *words = shlex.split(step.command)
@@ -114,8 +118,12 @@ def admit_older_clients(cluster):
             return False
         return True
 
-    def admit():
-        for step in pages.steps('releases'):
+    def admit(reader=NEW):
+        steps = list(pages.steps('releases'))
+        assert {NEW, HAS_A_KEY} < {step.who for step in steps}
+        for step in steps:
+            if step.who in {NEW, HAS_A_KEY} - {reader}:
+                continue
             # An option of a daemon is in force a moment after it is set.
             polling.until(
                 functools.partial(is_done, step), step.command, seconds=60
@@ -171,6 +179,24 @@ def test_with_the_page_s_commands_it_admits_both(user_of, admit_older_clients):
     assert newer_client_sees_the_disk(usual)
     with pytest.raises(exceptions.ClusterUnreachable):
         older_client_sees_the_disk(usual)
+
+
+def test_a_user_who_has_a_key_gets_another(user_of, admit_older_clients):
+    before = user_of('nova', *CAPS)
+    usual = user_of('usual', *CAPS)
+    assert before.key_type == usual.key_type == AES256K
+
+    admit_older_clients(HAS_A_KEY)
+
+    after = user_of('nova', *CAPS)
+    assert after.key_type == AES
+    assert older_client_sees_the_disk(after)
+    assert newer_client_sees_the_disk(after)
+    with pytest.raises(subprocess.CalledProcessError):
+        newer_client_sees_the_disk(before)
+    # What is said of a new user changes no key.
+    assert user_of('usual', '--key_type', 'aes', *CAPS).key_type == AES256K
+    assert newer_client_sees_the_disk(usual)
 
 
 def test_a_cluster_that_takes_it_back_refuses_older_clients(
