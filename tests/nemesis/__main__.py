@@ -20,7 +20,6 @@ import argparse
 from collections.abc import Iterable, Sequence
 from concurrent import futures
 import contextlib
-import functools
 import itertools
 import json
 import logging
@@ -371,12 +370,7 @@ class Run:
 
     def _boot_the_last(self, time_: int, wanted: Sequence['Wanted']) -> None:
         for project in logins.PROJECTS:
-            renew = functools.partial(self._logins.renew, project)
-            polling.until(
-                functools.partial(_is_done, renew),
-                f'{project} is logged in',
-                pause=2.0,
-            )
+            self._logins.renew_patiently(project)
         made: dict[tuple[str, str], members.Member] = {}
         for user in logins.PROJECTS:
             for number in range(faults.SITES):

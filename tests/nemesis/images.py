@@ -96,7 +96,8 @@ class Images:
         self.log_in()
         self.all: list[Image] = []
         self._deleted: set[str] = set()
-        self._last_big = 0.0
+        # A run begins with small ones.
+        self._last_big = time.time() - BIG_APART / 2
 
     def log_in(self) -> None:
         """Log in, again where that was long ago."""

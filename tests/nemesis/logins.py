@@ -25,6 +25,7 @@ from lab import layout
 from tests.nemesis import faults
 from tests.rig import apis
 from tests.rig import hosts
+from tests.rig import polling
 
 #: The projects in whose name hosts boot.
 PROJECTS = ('demo', 'other')
@@ -60,17 +61,28 @@ class Logins:
         self._since: dict[str, float] = {}
         self._short: set[str] = set()
         for project in PROJECTS:
-            self.renew(project)
+            self.renew_patiently(project)
 
     def user(self, project: str) -> hosts.User:
         """In whose name a host may boot now."""
         age = time.time() - self._since[project]
         if age > (SHORT / 2 if project in self._short else RENEWED):
-            try:
-                self.renew(project)
-            except faults.BROKEN as exc:
-                LOG.warning('Cannot log %s in: %s', project, exc)
+            self._try(project)
         return self._users[project]
+
+    def _try(self, project: str) -> bool:
+        try:
+            self.renew(project)
+        except faults.BROKEN as exc:
+            LOG.warning('Cannot log %s in: %s', project, exc)
+            return False
+        return True
+
+    def renew_patiently(self, project: str) -> None:
+        """Log in again, on a machine that may be slow."""
+        polling.until(
+            lambda: self._try(project), f'{project} is logged in', pause=2.0
+        )
 
     def renew(self, project: str) -> None:
         """Log in again: the token of before is used no more."""

@@ -241,7 +241,7 @@ class Host:
 
 
 class Logins:
-    def renew(self, _project):
+    def renew_patiently(self, _project):
         """Do nothing."""
 
     def user(self, project):
