@@ -125,7 +125,7 @@ class Images:
         answer.raise_for_status()
         image = Image(answer.json()['id'], owner, visibility, disk_format)
         path = self._folder / 'image'
-        image_files.write(path, disk_format, self._size())
+        image_files.write(path, disk_format, self._size(disk_format))
         store = self._rng.choice(STORES)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         image_files.upload(user, image.id, path, store)
@@ -142,9 +142,10 @@ class Images:
             disk_format=disk_format,
         )
 
-    def _size(self) -> int:
+    def _size(self, disk_format: str) -> int:
         size = self._rng.choice(SIZES_MIB)
-        is_big = not self._rng.randrange(BIG)
+        # What is to be converted first is never copied.
+        is_big = not self._rng.randrange(BIG) and disk_format == 'raw'
         if is_big and time.time() > self._last_big + BIG_APART:
             self._last_big = time.time()
             return BIG_MIB

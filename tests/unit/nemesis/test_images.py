@@ -13,6 +13,7 @@
 
 """What the nemesis asks Glance, and makes of its answers."""
 
+import time
 import types
 
 import pytest
@@ -77,3 +78,18 @@ def test_what_is_gone_meanwhile_need_not_be_active_again(status):
 def test_what_fails_is_not_done():
     with pytest.raises(requests.HTTPError):
         images_of(500)._share('an-image')
+
+
+@pytest.mark.parametrize(
+    ('disk_format', 'seconds_ago', 'size'),
+    [('raw', 500.0, 512), ('raw', 400.0, 4), ('qcow2', 500.0, 4)],
+)
+def test_a_big_image_comes_now_and_then_and_can_be_copied(
+    disk_format, seconds_ago, size
+):
+    made = images_of()
+    made._rng = types.SimpleNamespace(
+        choice=lambda sizes: sizes[0], randrange=lambda _limit: 0
+    )
+    made._last_big = time.time() - seconds_ago
+    assert made._size(disk_format) == size
