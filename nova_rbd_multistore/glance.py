@@ -175,7 +175,11 @@ class Glance:
         # each time.
         with _refusals(image, forbidden=exceptions.LocationsForbidden(image)):
             return self._ask_for_user(
-                image, _get(image, 'locations'), image_values.image_locations
+                image,
+                _get(image, 'locations'),
+                image_values.image_locations,
+                # One may be the only one that Keystone does not answer.
+                doubted=(asking.Forbidden,),
             )
 
     def tasks(self, image: str) -> tuple[task_values.CopyTask, ...]:

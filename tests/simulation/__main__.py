@@ -104,7 +104,12 @@ def _simulate(pool: futures.ProcessPoolExecutor, seed: int, runs: int) -> int:
         outcomes += counted
         spent += seconds
         for finding in findings:
-            print(f'seed {finding.seed}:', *finding.broken, sep='\n  ')
+            print(
+                f'seed {finding.seed}:',
+                *finding.broken,
+                sep='\n  ',
+                flush=True,
+            )
     took = time.monotonic() - began
     print(
         ', '.join(f'{count} {what}' for what, count in outcomes.most_common())

@@ -44,7 +44,7 @@ SILENCES = (
 #: Faults that make questions wait for a time-out.
 HANGS = (
     *(Kind.FROZEN, Kind.SLOW, Kind.LOSSY, Kind.BUSY, Kind.COLD, Kind.AWAY),
-    *(Kind.SLUGGISH, Kind.HOST_FROZEN, Kind.KILLED),
+    *(Kind.SLUGGISH, Kind.HOST_FROZEN, Kind.KILLED, Kind.DISTANT),
 )
 
 #: Faults of a glance-api that keep it from making a copy.
@@ -220,7 +220,7 @@ def nothing_is_left(history: History) -> Iterator[str]:
     unreleased = {
         f'a lease in {sites.get(spell.target, spell.target)}'
         for spell in history.spells
-        if spell.kind in (Kind.AWAY, Kind.HOST_KILLED)
+        if spell.kind in (Kind.AWAY, Kind.HOST_KILLED, Kind.DISTANT)
     }
     for what in history.left:
         if what not in unreleased:
@@ -476,9 +476,7 @@ def _has_waited(history: History, boot: histories.Boot) -> bool:
 
 def _has_timed_out(history: History, boot: histories.Boot) -> bool:
     """Whether the boot has waited, and not beside an image that was here."""
-    return (
-        _has_waited(history, boot) and _noticed_after(history, boot) is None
-    )
+    return _has_waited(history, boot) and _noticed_after(history, boot) is None
 
 
 def _is_queued(history: History, boot: histories.Boot) -> bool:
@@ -580,11 +578,40 @@ def _stores(history: History, image: str, at: float) -> set[str]:
     return found
 
 
+def _lasted(history: History, boot: histories.Boot, *kinds: Kind) -> set[str]:
+    """What had such a fault at the end of a boot, and not for a moment."""
+    at = _ended(boot) - pace.SETTLES_IN / 2
+    if at < boot.began:
+        # It has not asked again.
+        return set()
+    return {
+        spell.target for spell in history.spells_of(*kinds, began=at, ended=at)
+    }
+
+
+def _is_refused_for_long(history: History, boot: histories.Boot) -> bool:
+    return boot.project in _lasted(history, boot, Kind.EXPIRED) or bool(
+        _lasted(history, boot, Kind.TOKENLESS)
+    )
+
+
+def _is_forbidden_for_long(history: History, boot: histories.Boot) -> bool:
+    """Whether one glance-api forbade it, and no other could do better."""
+    apis = history.story.apis
+    without = _lasted(history, boot, Kind.TOKENLESS)
+    unfit = _lasted(history, boot, Kind.FEWER_STORES, *SILENCES)
+    # One that is asked second has to confirm it, if it can.
+    needed = min(2, len(apis))
+    return bool(without) and len((without | unfit) & set(apis)) >= needed
+
+
 #: The errors that a boot may end with, and whether their causes were there.
 CAUSES: dict[str, Callable[[History, histories.Boot], bool]] = {
     'ImageGone': _is_gone,
     'NotActive': _had(Kind.DEACTIVATED),
-    'TokenRefused': _had(Kind.EXPIRED),
+    'TokenRefused': _is_refused_for_long,
+    'LocationsForbidden': _is_forbidden_for_long,
+    'CopyForbidden': _is_forbidden_for_long,
     'NotCopiedOnDemand': _is_anothers,
     'CopyOverQuota': _had(Kind.OVER_QUOTA),
     'CopyFailed': _failed,
@@ -599,7 +626,7 @@ CAUSES: dict[str, Callable[[History, histories.Boot], bool]] = {
     'RequestFailed': _all_fail,
     'StoreUnknown': _none_has_the_store,
     'SourceOutOfReach': _none_has_a_source,
-    'ClusterUnreachable': _had(Kind.AWAY),
+    'ClusterUnreachable': _had(Kind.AWAY, Kind.DISTANT),
     'PoolUnreadable': _had(Kind.HIDDEN),
 }
 

@@ -29,6 +29,7 @@ from unittest import mock
 from nova_rbd_multistore import copying
 from nova_rbd_multistore import endpoints
 from nova_rbd_multistore import finding
+from nova_rbd_multistore import glance
 from nova_rbd_multistore import holder
 from nova_rbd_multistore import lead
 from nova_rbd_multistore import pace
@@ -235,5 +236,54 @@ MUTANTS = (
         'resign',
         'if not ran_out or self._lease.hold(LEASE):',
         'if not ran_out:',
+    ),
+    Mutant(
+        'locations that are forbidden for a moment end the boot',
+        finding.Finder,
+        '_ask_until',
+        'if self._time.clock() >= believe_at:',
+        'if True:',
+    ),
+    Mutant(
+        'a token that is refused for a moment ends the wait',
+        copying.Copy,
+        '_poll',
+        'if not self._pace.poll_again():',
+        'if True:',
+    ),
+    Mutant(
+        'an image deactivated between two answers is taken for a mismatch',
+        finding.Finder,
+        '_here',
+        'source.require_active(images.record(record.id))',
+        'pass',
+    ),
+    Mutant(
+        'of what holds an image, it is not said when that can be taken over',
+        holder.Holder,
+        'timed_out',
+        'self.task.lock_kept_until if self.task else None',
+        'None',
+    ),
+    Mutant(
+        'a glance-api that takes a minute to fail ends requests that fail',
+        pace.Pace,
+        'poll_again',
+        'elif self._polled_at - self._unsettled_since',
+        'elif self._time.clock() - self._unsettled_since',
+    ),
+    Mutant(
+        'a glance-api that alone denies a copy ends the boot',
+        glance.Glance,
+        'request_copy',
+        'ask(doubted=(asking.Unauthorized, asking.Forbidden))',
+        'ask()',
+    ),
+    Mutant(
+        'a glance-api that alone hides locations ends the boot',
+        glance.Glance,
+        'locations',
+        'doubted=(asking.Forbidden,)',
+        'doubted=()',
     ),
 )

@@ -62,11 +62,13 @@ class Kind(enum.StrEnum):
     BEHIND = 'reads from a replica that lags behind'
     FEWER_STORES = 'lacks a store'
     COLD = 'was just started: seconds from a lock to its task'
+    TOKENLESS = 'takes service tokens for none (Keystone does not answer it)'
     # Of a site's cluster.
     AWAY = 'does not answer'
     HIDDEN = "does not let Nova's user look into Glance's pool"
     SLUGGISH = 'takes a second for each answer'
     LEFTOVER = 'has half of an image, which nobody is writing'
+    DISTANT = 'does what it is told, and loses half of its answers'
     # Of an image.
     DELETED = 'is deleted'
     DEACTIVATED = 'is deactivated'
@@ -86,9 +88,11 @@ OF_API = (
     *(Kind.DOWN, Kind.FROZEN, Kind.KILLED, Kind.SICK, Kind.FAILING),
     *(Kind.PAGE, Kind.CUT, Kind.BUSY, Kind.SLOW, Kind.LOSSY),
     *(Kind.DEADLOCKED, Kind.STAGING_FULL, Kind.UPLOADS_FAIL, Kind.BEHIND),
-    *(Kind.FEWER_STORES, Kind.COLD),
+    *(Kind.FEWER_STORES, Kind.COLD, Kind.TOKENLESS),
 )
-OF_SITE = (Kind.AWAY, Kind.HIDDEN, Kind.SLUGGISH, Kind.LEFTOVER)
+OF_SITE = (
+    *(Kind.AWAY, Kind.HIDDEN, Kind.SLUGGISH, Kind.LEFTOVER, Kind.DISTANT),
+)
 OF_IMAGE = (
     *(Kind.DELETED, Kind.DEACTIVATED, Kind.WITHDRAWN, Kind.HELD),
     *(Kind.IMPORTED, Kind.IMPORTED_ANY),

@@ -289,6 +289,18 @@ def test_a_copy_that_one_glance_api_denies_is_asked_of_one_other(
     assert 'no, thank you' in caplog.text
 
 
+def test_locations_that_one_glance_api_denies_are_asked_of_one_other(three):
+    image = three.api.add_image('file').id
+    denial = endpoints.error_page(403, 'no, thank you')
+    three.endpoints[0].answers['/locations'] = denial
+    (found,) = three.glance().locations(image)
+    assert found.store == 'file'
+    three.endpoints[1].answers['/locations'] = denial
+    with pytest.raises(exceptions.LocationsForbidden):
+        three.glance().locations(image)
+    assert asked_of(three, '/locations') == [2, 2, 0]
+
+
 @pytest.mark.parametrize(
     ('status', 'error'),
     [(401, exceptions.TokenRefused), (403, exceptions.CopyForbidden)],
@@ -1751,9 +1763,10 @@ def test_a_refusal_of_the_record_goes_first(
 def test_a_refusal_of_the_locations_is_for_who_wants_them(
     cloud, image, ask, status, error
 ):
-    cloud.endpoints[0].answers['/locations'] = endpoints.error_page(
-        status, 'no, thank you'
-    )
+    for endpoint in cloud.endpoints:
+        endpoint.answers['/locations'] = endpoints.error_page(
+            status, 'no, thank you'
+        )
     record, locations = ask(image)
     assert record.id == image
     with pytest.raises(error):
