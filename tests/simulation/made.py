@@ -104,6 +104,21 @@ STORIES: dict[str, stories.Story] = {
         stories.Fault(Kind.COLD, 'api-1', 0.0, 156.0, '3.6'),
         apis=('api-1',),
     ),
+    'a copy that is queued is called stalled': _small(
+        stories.Boot('vm-1', 17.0, 'west-1', 'image-1', 'demo'),
+        stories.Boot('vm-2', 37.0, 'west-1', 'image-2', 'other'),
+        boots=(),
+        seed=777,
+        apis=('api-1',),
+        hosts=SMALL.hosts[:1],
+        images=(
+            stories.Image('image-1', ('east',)),
+            stories.Image('image-2', ('file',)),
+        ),
+        limits=stories.LIMITS[1],
+        upload=150.0,
+        threads=1,
+    ),
     'a copy that goes on as Glance answers is called stalled': _small(
         stories.Boot('vm-1', 0.4, 'west-1', 'image-1', 'other'),
         stories.Boot('vm-2', 1.0, 'west-2', 'image-1', 'other'),
@@ -136,6 +151,17 @@ STORIES: dict[str, stories.Story] = {
     'one failed endpoint of two ends the boot': _small(
         stories.Fault(Kind.UPLOADS_FAIL, 'api-2', 0.0, 32.0),
         seed=669,
+        upload=3.0,
+    ),
+    'locations older than their record are taken for a mismatch': _small(
+        _second(0.0, 'west-2'),
+        stories.Fault(Kind.BEHIND, 'api-2', 1.0, 119.0, '4.9'),
+        seed=329,
+        hosts=(stories.Host('west-2', 'west'),),
+        boots=(stories.Boot('vm-1', 0.0, 'west-2', 'image-1', 'other'),),
+        images=(stories.Image('image-1', ('east',), mib=16),),
+        limits=stories.LIMITS[1],
+        staging=0.2,
         upload=3.0,
     ),
     "a record older than another user's copy is taken for missing data": (
