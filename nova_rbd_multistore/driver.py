@@ -190,6 +190,24 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
             return
         super().finish_revert_migration(context, instance, *args, **kwargs)
 
+    def _finish_revert_migration_vtpm(
+        self,
+        context: nova_context.RequestContext,
+        instance: 'objects.Instance',
+    ) -> None:
+        """Put back what a guest with a TPM has; called by Nova's driver.
+
+        Nova looks at the server's flavor from before the resize, even without
+        a TPM, and has not noted that yet if the resize was broken off: it
+        would end here, and leave the guest off.
+        """
+        noted = instance.old_flavor
+        instance.old_flavor = noted or instance.flavor
+        try:
+            super()._finish_revert_migration_vtpm(context, instance)
+        finally:
+            instance.old_flavor = noted
+
     def _is_running(self, instance: 'objects.Instance') -> bool:
         try:
             guest = self._host.get_guest(instance)

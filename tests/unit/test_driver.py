@@ -1431,6 +1431,21 @@ def test_a_restart_during_a_resize_leaves_a_guest_that_runs(
     assert novas == ['finish_revert_migration'] * reverted
 
 
+@pytest.mark.parametrize('noted', [False, True])
+def test_nova_reverts_a_resize_that_has_not_noted_the_old_flavor(
+    libvirt, noted
+):
+    objects.register_all()
+    flavor = objects.Flavor(extra_specs={})
+    broken_off = server(vm_states.ACTIVE, task_states.RESIZE_MIGRATING)
+    broken_off.flavor = broken_off.new_flavor = flavor
+    broken_off.old_flavor = flavor if noted else None
+    broken_off.image_ref = ''
+    libvirt._finish_revert_migration_vtpm('context', broken_off)
+    # Nova's manager saves it.
+    assert bool(broken_off.old_flavor) == noted
+
+
 def test_a_server_of_another_cell_is_not_begun_where_its_disk_is(
     libvirt, novas, monkeypatch
 ):
