@@ -354,7 +354,20 @@ class Rbd(imagebackend.Rbd):
 
         :raises nova.exception.ImageUnacceptable: if there is none; Nova then
             makes the other kind of snapshot
+        :raises nova.exception.Forbidden: if we may not write to it, or to that
+            of its data; likewise
         """
+        pool = self._pool_for_snapshot(context, image_id, fsid)
+        try:
+            # What is begun without the right to end it cannot be removed.
+            self._host.cluster.check_new_disks(pool)
+        except exceptions.PoolUnusable as exc:
+            raise exception.Forbidden(_in_words(exc)) from exc
+        return pool
+
+    def _pool_for_snapshot(
+        self, context: nova_context.RequestContext, image_id: str, fsid: str
+    ) -> str:
         if not CONF.rbd_multistore.snapshots_to_own_store:
             pool: str = super()._get_parent_pool(context, image_id, fsid)
             return pool
@@ -399,10 +412,7 @@ class Rbd(imagebackend.Rbd):
             denied = _denied(exc)
             if denied is None:
                 raise
-            raise exception.Forbidden(
-                f'pool {denied.kwargs["pool"]}, or that of its data, cannot '
-                f'be written to: {denied.kwargs["reason"]}'
-            ) from exc
+            raise exception.Forbidden(_in_words(denied)) from exc
         return url
 
     def _take_back(self) -> None:
@@ -411,9 +421,10 @@ class Rbd(imagebackend.Rbd):
             try:
                 undo()
             except exceptions.HostError as exc:
+                denied = _denied(exc)
                 LOG.warning(
                     'Left by a direct snapshot that broke off: %s',
-                    exc,
+                    _in_words(denied) if denied else exc,
                     instance=self._instance,
                 )
 
@@ -731,6 +742,14 @@ def _denied(exc: BaseException | None) -> exceptions.PoolUnusable | None:
     while exc is not None and not isinstance(exc, exceptions.PoolUnusable):
         exc = exc.__context__
     return exc
+
+
+def _in_words(denied: exceptions.PoolUnusable) -> str:
+    """The same of a pool of Glance's, which no option of Nova's names."""
+    return (
+        f'pool {denied.kwargs["pool"]}, or that of its data, cannot be '
+        f'written to: {denied.kwargs["reason"]}'
+    )
 
 
 def _outcome(exc: BaseException) -> str:

@@ -628,6 +628,24 @@ def test_without_a_right_to_that_nova_makes_the_other_kind(
     assert library.pools['vms'][f'{SERVER}_disk'].snapshots == {}
 
 
+def test_without_it_from_the_start_nothing_is_begun(direct_snapshot, library):
+    library.read_only.add('images')
+    with pytest.raises(exception.Forbidden, match='pool images'):
+        direct_snapshot()
+    assert library.changes == []
+
+
+def test_so_it_is_without_a_right_to_the_pool_of_its_data(
+    direct_snapshot, library
+):
+    library.pools['images-data'] = {}
+    library.data_pools['images'] = 'images-data'
+    library.read_only.add('images-data')
+    with pytest.raises(exception.Forbidden, match='pool images-data'):
+        direct_snapshot()
+    assert library.changes == []
+
+
 def test_so_it_does_though_nova_cannot_clean_up_before_us(
     direct_snapshot, library, monkeypatch
 ):
