@@ -586,6 +586,8 @@ class Copy:
             self._pace.is_over
             and self._record == before
             and not told_more
+            # A request may have taken all that time, and be worth another.
+            and not self._pace.has_just_met
             and not (holder and holder.quiet)
         ):
             stalled = self._stalled(holder, tasks)

@@ -126,6 +126,7 @@ class Pace:
         self._polled_at = self._began
         self._not_before = self._began
         self._recheck = FIRST_RECHECK
+        self._met_at = self._began
         self._unsettled_since: float | None = None
 
     def watch(self) -> None:
@@ -195,7 +196,7 @@ class Pace:
         :returns: False if it has had its time, and is not to be polled again
         """
         if self._unsettled_since is None:
-            self._unsettled_since = self._time.clock()
+            self._unsettled_since = self._met_at = self._time.clock()
             self.poll_at_once()
         elif self._polled_at - self._unsettled_since < SETTLES_IN:
             # Not by the time of the answer: one glance-api may have failed at
@@ -204,6 +205,14 @@ class Pace:
         else:
             return False
         return True
+
+    @property
+    def has_just_met(self) -> bool:
+        """Whether polls for something else have only just begun."""
+        return (
+            self._unsettled_since is not None
+            and self._time.clock() - self._met_at < SETTLES_IN
+        )
 
     def settled(self) -> None:
         """Note that Glance has said something else."""

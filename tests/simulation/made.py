@@ -209,6 +209,18 @@ STORIES: dict[str, stories.Story] = {
         seed=0,
         **_WEST,
     ),
+    'a request that fails after the time of a stall is not repeated': _small(
+        stories.Boot('vm-1', 53.0, 'east-1', 'image-1', 'demo'),
+        stories.Fault(Kind.FROZEN, 'api-2', 26.0, 215.0),
+        stories.Fault(Kind.DEADLOCKED, 'api-1', 53.0, 9.0),
+        boots=(),
+        seed=2946,
+        sites=('east',),
+        hosts=(stories.Host('east-1', 'east'),),
+        limits=stories.LIMITS[1],
+        staging=0.2,
+        upload=3.0,
+    ),
     'a glance-api that alone denies a copy ends the boot': _small(
         *_ASKED_FIRST,
     ),

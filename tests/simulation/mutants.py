@@ -273,6 +273,13 @@ MUTANTS = (
         'elif self._time.clock() - self._unsettled_since',
     ),
     Mutant(
+        'a request that fails after the time of a stall is not repeated',
+        copying.Copy,
+        '_look_last',
+        'and not self._pace.has_just_met',
+        'and True',
+    ),
+    Mutant(
         'a glance-api that alone denies a copy ends the boot',
         glance.Glance,
         'request_copy',

@@ -2408,6 +2408,20 @@ def test_a_request_that_failed_after_a_minute_is_repeated_too(site):
     assert site.statuses == [202]
 
 
+def test_so_is_one_that_failed_after_the_time_of_a_stall(site):
+    asked = fail_at_requests(site, 1)
+    failing = site.glance.request_copy
+
+    def slow(*question):
+        if not asked:
+            site.clock.advance(LIMITS.stall_timeout + 20)
+        return failing(*question)
+
+    site.glance.request_copy = slow
+    site.copy()
+    assert site.statuses == [202]
+
+
 def test_requests_that_glance_always_answers_with_500_end_soon(site):
     asked = fail_at_requests(site, 1000)
     began = site.clock.now
