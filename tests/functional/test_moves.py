@@ -17,6 +17,7 @@ guest has written is where the test writes it.
 """
 
 import subprocess
+import uuid
 
 import pytest
 
@@ -227,7 +228,99 @@ def test_a_server_that_was_given_a_new_disk_never_gets_the_old_one(
     assert has_marker(west, aside)
 
 
+@pytest.fixture
+def with_swap(admin):
+    """The name of a flavor with a swap disk."""
+    flavor = admin.compute.create_flavor(
+        name=f'test-{uuid.uuid4()}', ram=128, vcpus=1, disk=1, swap=16
+    )
+    yield flavor.name
+    admin.compute.delete_flavor(flavor)
+
+
+@pytest.fixture
+def virsh(computes):
+    """Has a host's libvirt do something."""
+
+    def run(host, *words):
+        subprocess.run(
+            hypervisor.inside(computes[host], 'virsh', *words),
+            check=True,
+            timeout=30,
+        )
+
+    return run
+
+
+@pytest.mark.fault
+def test_an_evacuation_whose_guest_does_not_start_keeps_the_data(
+    boot, with_swap, virsh, lose, do, admin, host_of, log_of, west, tmp_path
+):
+    server = boot('west-1', flavor=with_swap)
+    disk = nova_servers.disk(server)
+    lose('west-1', server)
+    west.remove('vms', f'{disk}.swap')
+    # Libvirt lets no other have its name.
+    name = admin.compute.get_server(server.id).instance_name
+    namesake = tmp_path / 'namesake.xml'
+    namesake.write_text(
+        f'<domain type="qemu"><name>{name}</name><memory>65536</memory>'
+        '<os><type arch="x86_64" machine="pc">hvm</type></os></domain>'
+    )
+    virsh('west-2', 'define', str(namesake))
+    log = log_of('compute-west-2')
+
+    try:
+        do(server, 'evacuate', host='west-2')
+        log.wait_for('Not removing the disks', server.id)
+        polling.until(
+            lambda: admin.compute.get_server(server.id).status == 'ERROR',
+            'the server is in ERROR',
+        )
+    finally:
+        virsh('west-2', 'undefine', name)
+    assert host_of(server) == 'west-1'
+    assert has_marker(west, disk)
+
+    do(server, 'evacuate', host='west-2')
+    polling.until(
+        lambda: admin.compute.get_server(server.id).status == 'ACTIVE',
+        'the server is ACTIVE',
+    )
+    assert host_of(server) == 'west-2'
+    assert has_marker(west, disk)
+
+
 # Resizes and migrations
+
+
+def leave_snapshot(cluster, disk):
+    """What is left of a resize that failed on the new host."""
+    with cluster.opened(disk) as opened:
+        opened.create_snap('nova-resize')
+
+
+@pytest.mark.fault
+def test_a_snapshot_of_an_earlier_resize_does_not_fail_a_later_one(
+    boot, do, servers, host_of, log_of, west
+):
+    server = boot('west-1')
+    disk = nova_servers.disk(server)
+    leave_snapshot(west, disk)
+    west.write('vms', disk, MARKER, 2 * OFFSET - len(MARKER))
+    log = log_of('compute-west-1')
+
+    do(server, 'migrate', host='west-2')
+    servers.wait_for(server, 'VERIFY_RESIZE')
+    assert log.lines('Removing snapshot nova-resize', disk)
+    assert host_of(server) == 'west-2'
+
+    do(server, 'revertResize')
+    servers.wait_for(server)
+    assert host_of(server) == 'west-1'
+    assert west.snapshots(disk) == {}
+    # To now, and not to then.
+    assert west.read(disk, len(MARKER), 2 * OFFSET - len(MARKER)) == MARKER
 
 
 @pytest.mark.fault
