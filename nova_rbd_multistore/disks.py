@@ -268,28 +268,21 @@ class RBDDriver(_Calls):
     # What changes a disk as a whole, by the arguments that Nova has for it
 
     def clone(
-        self,
-        image_location: dict[str, str],
-        dest_name: str,
-        dest_pool: str | None = None,
+        self, image_location: dict[str, str], dest_name: str, **options: Any
     ) -> None:
-        with self._errors(dest_name, dest_pool):
-            self._changes.clone(image_location, dest_name, dest_pool)
+        pool = options.get('dest_pool')
+        with self._errors(dest_name, pool):
+            self._changes.clone(image_location, dest_name, **options)
         self.undo.append(
-            functools.partial(self.destroy_volume, dest_name, dest_pool)
+            functools.partial(self.destroy_volume, dest_name, pool)
         )
 
     def flatten(self, volume: str, pool: str | None = None) -> None:
         with self._errors(volume, pool):
-            self._changes.flatten(volume, pool)
+            self._changes.flatten(volume, pool=pool)
 
-    def create_snap(
-        self,
-        volume: str,
-        name: str,
-        pool: str | None = None,
-        protect: bool = False,
-    ) -> None:
+    def create_snap(self, volume: str, name: str, **options: Any) -> None:
+        pool = options.get('pool')
         self.undo.append(
             functools.partial(
                 self.remove_snap,
@@ -301,18 +294,13 @@ class RBDDriver(_Calls):
             )
         )
         with self._errors(volume, pool):
-            self._changes.create_snap(volume, name, pool, protect)
+            self._changes.create_snap(volume, name, **options)
 
     def remove_snap(
-        self,
-        volume: str,
-        name: str,
-        ignore_errors: bool = False,
-        pool: str | None = None,
-        force: bool = False,
+        self, volume: str, name: str, *args: Any, **options: Any
     ) -> None:
-        with self._errors(volume, pool):
-            self._changes.remove_snap(volume, name, ignore_errors, pool, force)
+        with self._errors(volume, options.get('pool')):
+            self._changes.remove_snap(volume, name, *args, **options)
 
     def rollback_to_snap(self, volume: str, name: str) -> None:
         with self._errors(volume):
@@ -323,7 +311,7 @@ class RBDDriver(_Calls):
 
     def destroy_volume(self, volume: str, pool: str | None = None) -> None:
         with self._errors(volume, pool):
-            self._removals.destroy_volume(volume, pool)
+            self._removals.destroy_volume(volume, pool=pool)
 
     def _errors(
         self, disk: str, pool: str | None = None

@@ -27,6 +27,7 @@ from nova.virt.libvirt import imagebackend
 import pytest
 
 from nova_rbd_multistore import backend
+from nova_rbd_multistore import ceph
 from nova_rbd_multistore import disks
 from nova_rbd_multistore import host
 from tests.fakes import novas_tests
@@ -74,6 +75,10 @@ class RbdTestCase(test_imagebackend.RbdTestCase):
                     rbd_utils.RBDDriver.get_mon_addrs(*args, **kwargs)
                 ),
             )
+        )
+        # Before a direct snapshot, ours asks its cluster for the right to it.
+        self.useFixture(
+            fixtures.MockPatchObject(ceph.Cluster, 'check_new_disks')
         )
         # Made from the options that each test sets.
         self.addCleanup(host.this_host.cache_clear)
