@@ -17,12 +17,14 @@ run is an error, never a skip.
 """
 
 from tests.fixtures.faults import busy_glance as busy_glance
+from tests.fixtures.faults import cut_off as cut_off
 from tests.fixtures.faults import find_again as find_again
 from tests.fixtures.faults import freeze as freeze
 from tests.fixtures.faults import freeze_glance as freeze_glance
 from tests.fixtures.faults import full_cluster as full_cluster
 from tests.fixtures.faults import hold_copy as hold_copy
 from tests.fixtures.faults import is_up as is_up
+from tests.fixtures.faults import kill_guest as kill_guest
 from tests.fixtures.faults import lose as lose
 from tests.fixtures.faults import move_monitor as move_monitor
 from tests.fixtures.faults import slow_cluster as slow_cluster

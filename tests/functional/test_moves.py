@@ -20,8 +20,10 @@ import subprocess
 import uuid
 
 import pytest
+import rbd
 
 from lab import hypervisor
+from nova_rbd_multistore import ceph
 from tests.rig import clusters
 from tests.rig import polling
 from tests.rig import servers as nova_servers
@@ -163,6 +165,88 @@ def test_stock_nova_evacuates_to_a_new_disk_without_a_word(
     assert east.parent(disk) == clusters.of_glance(image.id)
     assert not has_marker(east, disk)
     assert has_marker(west, disk)
+
+
+@pytest.mark.fault
+def test_a_guest_that_still_runs_gets_no_second_one_on_its_disk(
+    boot, cut_off, guest, do, wait_to_be_told, servers, host_of, west
+):
+    server = boot('west-1')
+    disk = nova_servers.disk(server)
+    run = guest('west-1', server)
+    cut_off('west-1')
+
+    do(server, 'evacuate', host='west-2')
+    servers.wait_for(server)
+    wait_to_be_told(server, disk, 'the guest may run on', 'osd blocklist add')
+
+    assert host_of(server) == 'west-1'
+    assert guest('west-1', server) == run
+    (address,) = west.watchers(disk)
+
+    west.command('osd blocklist', blocklistop='add', addr=address)
+    do(server, 'evacuate', host='west-2')
+    servers.wait_for(server)
+
+    assert host_of(server) == 'west-2'
+    assert has_marker(west, disk)
+    assert address not in west.watchers(disk)
+
+
+@pytest.mark.fault
+def test_an_evacuation_does_not_take_a_dead_guest_for_one_that_runs(
+    boot, cut_off, kill_guest, log_of, do, servers, host_of, west
+):
+    server = boot('west-1')
+    disk = nova_servers.disk(server)
+    cut_off('west-1')
+    log = log_of('compute-west-2')
+    kill_guest('west-1', server)
+    # Ceph shows it for another 30 s.
+    assert west.is_watched(disk)
+
+    do(server, 'evacuate', host='west-2')
+    servers.wait_for(server)
+
+    assert log.lines(f'Disk {disk} in pool vms is open at')
+    assert host_of(server) == 'west-2'
+    assert has_marker(west, disk)
+
+
+@pytest.fixture
+def mirrored(west):
+    """A disk in west that is one of a pair, for which no daemon runs."""
+    disk = f'test-{uuid.uuid4()}'
+    west.create('vms', disk, 1 << 20)
+    with west.pool('vms') as ioctx:
+        rbd.RBD().mirror_mode_set(ioctx, rbd.RBD_MIRROR_MODE_IMAGE)
+        with west.opened(disk) as image:
+            image.mirror_image_enable(rbd.RBD_MIRROR_IMAGE_MODE_SNAPSHOT)
+    yield disk
+    with west.pool('vms') as ioctx:
+        with west.opened(disk) as image:
+            image.mirror_image_disable(True)
+        rbd.RBD().mirror_mode_set(ioctx, rbd.RBD_MIRROR_MODE_DISABLED)
+    west.remove('vms', disk)
+
+
+@pytest.mark.fault
+def test_of_a_mirrored_disk_the_client_that_writes_is_seen(
+    mirrored, west, where
+):
+    conf = str(where.sites[1].ceph_conf)
+    seen = ceph.Cluster(conf, 'nova', 20, {})
+    # As rbd-mirror has it.
+    with clusters.Cluster(where.sites[1]) as another, another.opened(mirrored):
+        assert len(west.watchers(mirrored)) == 1
+        assert seen.clients_of('vms', mirrored) == []
+
+        with west.opened(mirrored) as image:
+            image.write(b'as a guest does', 0)
+            (guest,) = seen.clients_of('vms', mirrored)
+            assert len(west.watchers(mirrored)) == 2
+            assert guest in west.watchers(mirrored)
+    seen.close()
 
 
 @pytest.fixture
@@ -402,6 +486,25 @@ def test_a_server_is_not_migrated_live_to_another_cluster(
 
 
 # What lies there already
+
+
+@pytest.mark.fault
+def test_a_rescue_gets_no_config_drive_of_an_earlier_one(
+    boot, configure, config_drives, admin, servers, west
+):
+    configure('west-1', **config_drives)
+    server = boot('west-1', config_drive=True)
+    drive = f'{nova_servers.disk(server)}.config.rescue'
+    west.create('vms', drive, 1 << 20)
+    west.write('vms', drive, b'older')
+
+    admin.compute.rescue_server(server)
+    servers.wait_for(server, 'RESCUE')
+
+    assert west.read(drive, 5) != b'older'
+    admin.compute.unrescue_server(server)
+    servers.wait_for(server)
+    assert drive not in west.images('vms')
 
 
 @pytest.fixture

@@ -478,12 +478,16 @@ class Cluster:
 
     def is_watched(self, disk: str) -> bool:
         """Whether a client has a disk in Nova's pool open for changes."""
+        return bool(self.watchers(disk))
+
+    def watchers(self, disk: str) -> list[str]:
+        """The addresses of the clients that have, as ``rbd status``."""
         with self.pool('vms') as ioctx:
             try:
                 with rbd.Image(ioctx, disk, read_only=True) as image:
-                    return any(image.watchers_list())
+                    return [found['addr'] for found in image.watchers_list()]
             except rbd.ImageNotFound:
-                return False
+                return []
 
     def has_object(self, pool: str, name: str) -> bool:
         with self.pool(pool) as ioctx:
