@@ -360,9 +360,7 @@ class Asker:
             # First, or a Keystone that is slow or away, or refuses, would make
             # glance-apis look so.
             who, options = (
-                (self._auth, SERVICE_USER)
-                if auth is None
-                else (auth, DEPUTY)
+                (self._auth, SERVICE_USER) if auth is None else (auth, DEPUTY)
             )
             log_in(who, self._session, options, self._means.logins)
             return rounds.Round(self._means, self._urls, question).run()

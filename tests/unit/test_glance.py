@@ -2107,9 +2107,7 @@ def test_a_service_user_who_cannot_log_in_harms_no_endpoint(
     assert cloud.glance().locations(image)
 
 
-def test_boots_at_once_wait_together_for_a_keystone_that_is_away(
-    cloud, image
-):
+def test_boots_at_once_wait_together_for_a_keystone_that_is_away(cloud, image):
     others = threading.Semaphore(0)
 
     class Silent(Stranger):
@@ -2122,9 +2120,7 @@ def test_boots_at_once_wait_together_for_a_keystone_that_is_away(
         others.release()
         futures.wait(running, seconds)
 
-    cloud.means = dataclasses.replace(
-        cloud.means, logins=logins.Logins(wait)
-    )
+    cloud.means = dataclasses.replace(cloud.means, logins=logins.Logins(wait))
     service = Silent(ksa_exc.ConnectTimeout)
 
     def boot(_number):
