@@ -72,6 +72,12 @@ _OF_THE_DISK = (
     rbd.InvalidArgument,
 )
 
+#: Snapshots that keep no disk: librbd removes them with it.
+_IN_NO_WAY = {
+    rbd.RBD_SNAP_NAMESPACE_TYPE_MIRROR,
+    rbd.RBD_SNAP_NAMESPACE_TYPE_TRASH,
+}
+
 _DATA_POOL_OPTION = 'rbd_default_data_pool'
 
 #: There is none of that name, for all of an image's are longer.
@@ -880,12 +886,16 @@ def _remains(ioctx: Any, name: str) -> remains.Remains | None:
     try:
         # Read-only, it is not among those who watch it.
         with rbd.Image(ioctx, name, read_only=True) as disk:
-            snapshots = tuple(found['name'] for found in disk.list_snaps())
+            snapshots = list(disk.list_snaps())
             return remains.Remains(
                 parent=_has_parent(disk),
                 written=bool(snapshots) or _is_written(disk),
                 watched=any(disk.watchers_list()),
-                snapshots=snapshots,
+                snapshots=tuple(
+                    found['name']
+                    for found in snapshots
+                    if found['namespace'] not in _IN_NO_WAY
+                ),
             )
     except rbd.ImageNotFound:
         return remains.Remains(opens=False, parent=False, written=False)

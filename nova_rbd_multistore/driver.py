@@ -28,6 +28,7 @@ import nova.conf
 from nova.virt import configdrive
 from nova.virt.libvirt import driver as libvirt_driver
 from oslo_log import log as logging
+import oslo_messaging as messaging
 import pbr.version
 
 from nova_rbd_multistore import access
@@ -69,6 +70,8 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
         self._room = room.Room(time.monotonic)
         #: Servers whose last evacuation to this host was to new disks.
         self._on_new_disks: set[str] = set()
+        #: Of those whose guests are started anew at the moment.
+        self._rebooting: set[str] = set()
         self.image_backend.BACKEND['rbd'] = backend.Rbd
         # Of two boots that begin at once, each would make one of its own, and
         # share its copies with nobody.
@@ -251,8 +254,12 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
     ) -> None:
         """End the guest, and remove its disks if that is asked for."""
         super().destroy(context, instance, *args, **kwargs)
-        if instance.task_state == task_states.RESIZE_REVERTING:
-            _clean_up_after(instance, moves.migration_of(instance))
+        # Nova starts guests anew by way of this, after a power cut too.
+        if (
+            instance.task_state == task_states.RESIZE_REVERTING
+            and instance.uuid not in self._rebooting
+        ):
+            _clean_up_after(instance)
 
     def check_can_live_migrate_destination(
         self,
@@ -323,7 +330,11 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
             self._outage.outlast(
                 functools.partial(_look_as_nova_will, instance), instance.uuid
             )
-        super()._hard_reboot(context, instance, *args, **kwargs)
+        self._rebooting.add(instance.uuid)
+        try:
+            super()._hard_reboot(context, instance, *args, **kwargs)
+        finally:
+            self._rebooting.discard(instance.uuid)
 
     # Nova gives it by this name, which is that of a module here.
     def cleanup_host(self, host: str) -> None:
@@ -566,12 +577,17 @@ def _leaving_the_server_as_it_is() -> Iterator[None]:
 
 
 def _clean_up_after(
-    instance: 'objects.Instance', migration: 'objects.Migration'
+    instance: 'objects.Instance', migration: 'objects.Migration | None' = None
 ) -> None:
     """Remove what a move leaves here; an error would show it in ERROR."""
     try:
-        moves.clean_up_after(instance, migration)
-    except exceptions.HostError as exc:
+        moves.clean_up_after(
+            instance, migration or moves.migration_of(instance)
+        )
+    except (
+        exception.NovaException,
+        messaging.MessagingException,
+    ) as exc:
         LOG.warning(
             'Left by a server that has moved: %(reason)s Nova does not try '
             'again to remove RBD images %(pool)s/%(server)s_* of its config '

@@ -17,6 +17,7 @@ Nova's database, which still knows when the host is gone.
 """
 
 from nova import context as nova_context
+from nova import exception
 from nova import objects
 from nova.compute import task_states
 from nova.compute import utils as compute_utils
@@ -118,7 +119,14 @@ def check_departure(instance: 'objects.Instance') -> None:
 
 
 def migration_of(instance: 'objects.Instance') -> 'objects.Migration':
-    """The move that a server is in."""
+    """The move that a server is in.
+
+    :raises nova.exception.NotFound: if it is in none any more
+    """
+    if instance.migration_context is None:
+        raise exception.MigrationNotFoundForInstance(
+            migration_id='', instance_id=instance.uuid
+        )
     return objects.Migration.get_by_id_and_instance(
         nova_context.get_admin_context(),
         instance.migration_context.migration_id,

@@ -631,7 +631,14 @@ class OpenImage(_Closed):
         self._change('flatten')
 
     def list_snaps(self) -> list[dict[str, Any]]:
-        return [{'name': name} for name in self._image.snapshots]
+        found = [
+            {'name': name, 'namespace': rbd.RBD_SNAP_NAMESPACE_TYPE_USER}
+            for name in self._image.snapshots
+        ]
+        if self._image.mirrored:
+            mirror = rbd.RBD_SNAP_NAMESPACE_TYPE_MIRROR
+            found.append({'name': '.mirror.primary.1', 'namespace': mirror})
+        return found
 
     def is_protected_snap(self, name: str) -> bool:
         return self._image.snapshots[name]

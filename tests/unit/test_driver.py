@@ -30,6 +30,7 @@ import nova.virt
 from nova.virt.libvirt import driver as libvirt_driver
 from nova.virt.libvirt import imagebackend
 from nova.virt.libvirt import migration
+import oslo_messaging as messaging
 import pytest
 import rados
 import rbd
@@ -295,6 +296,13 @@ def test_a_server_that_stays_keeps_all_its_disks_or_none(
 def test_a_snapshot_of_nova_s_own_keeps_no_disk(libvirt, library, options):
     options.config(group='libvirt', rbd_destroy_volume_retry_interval=0)
     library.pools['vms'][f'{SERVER}_disk'].snapshots['nova-resize'] = False
+    libvirt._cleanup_rbd(server(vm_states.ACTIVE, task_states.REBUILDING))
+    assert disks_of(library, SERVER) == set()
+
+
+def test_a_snapshot_of_rbd_mirror_keeps_no_disk(libvirt, library, options):
+    options.config(group='libvirt', rbd_destroy_volume_retry_interval=0)
+    library.pools['vms'][f'{SERVER}_disk'].mirrored = True
     libvirt._cleanup_rbd(server(vm_states.ACTIVE, task_states.REBUILDING))
     assert disks_of(library, SERVER) == set()
 
@@ -1501,6 +1509,44 @@ def test_it_goes_where_the_move_is_reverted(libvirt, novas, swept):
     revert(libvirt, REVERTED)
     assert novas == ['destroy']
     assert swept == [(REVERTED, MIGRATION)]
+
+
+def test_a_guest_that_is_started_anew_keeps_what_a_revert_has_not_begun(
+    libvirt, novas, swept, monkeypatch
+):
+    """As after a power cut; Nova makes no config drive there."""
+
+    def of_nova(driver, context, instance, *_args, **_kwargs):
+        driver.destroy(context, instance, 'network', {}, destroy_disks=False)
+
+    monkeypatch.setattr(libvirt_driver.LibvirtDriver, '_hard_reboot', of_nova)
+    monkeypatch.setattr(moves, 'needs_cluster', lambda _: False)
+    libvirt._hard_reboot('context', REVERTED, 'network')
+    assert (novas, swept) == (['destroy'], [])
+    revert(libvirt, REVERTED)
+    assert swept == [(REVERTED, MIGRATION)]
+
+
+@pytest.mark.parametrize(
+    'error',
+    [
+        exception.MigrationNotFound(migration_id=7),
+        messaging.MessagingTimeout('no answer'),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_revert_goes_on_though_nobody_tells_of_its_move(
+    libvirt, novas, monkeypatch, caplog, error
+):
+    def fail(_instance):
+        raise error
+
+    monkeypatch.setattr(moves, 'migration_of', fail)
+    libvirt.destroy('context', REVERTED, 'network', {}, destroy_disks=False)
+    assert novas == ['destroy']
+    (line,) = lines(caplog, logging.WARNING)
+    assert 'Left by a server that has moved' in line
+    assert str(error) in line
 
 
 def test_a_guest_that_ends_for_another_reason_is_no_move(
