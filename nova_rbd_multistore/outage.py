@@ -39,6 +39,7 @@ class Outage:
     def __init__(self, time: pace.Time) -> None:
         self._time = time
         self._since: float | None = None
+        self._seen = 0.0
 
     def outlast(self, look: Callable[[], object], server: str) -> None:
         """Return when a look at the cluster succeeds.
@@ -60,8 +61,10 @@ class Outage:
                 # It answers.
                 raise
             except exceptions.ClusterUnreachable as exc:
-                if self._since is None:
+                if self._since is None or began - self._seen > LONGEST:
+                    # Nobody has looked for so long that it is another one.
                     self._since = began
+                self._seen = self._time.clock()
                 left = self._since + LONGEST - self._time.clock()
                 if left <= 0:
                     raise

@@ -107,6 +107,19 @@ def test_when_it_has_been_there_it_is_waited_for_again(
     assert clock.now == pytest.approx(1400, abs=2 * outage.AGAIN)
 
 
+def test_another_outage_is_waited_for_though_nobody_saw_the_first_one_end(
+    cluster, outlast, clock
+):
+    cluster.error = AWAY
+    with pytest.raises(exceptions.ClusterUnreachable):
+        outlast()
+    clock.sleep(86400)
+    began = clock.now
+    clock.after(60, cluster.come_back)
+    outlast()
+    assert clock.now == pytest.approx(began + 60, abs=outage.AGAIN)
+
+
 @pytest.mark.parametrize(
     'error',
     [
