@@ -468,6 +468,10 @@ class Cluster:
                 ioctx = stack.enter_context(connection.open_ioctx(source.pool))
             except rados.ObjectNotFound as exc:
                 raise SourceMissing(f'no pool {source.pool}') from exc
+            # What was there once may have gone.
+            self._proven.discard(
+                _proof(connection, 'read', source.pool, source.image)
+            )
             self._check_source(connection, ioctx, source)
 
     def _check_source(

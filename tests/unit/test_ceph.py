@@ -1276,6 +1276,13 @@ def test_an_image_that_is_not_there_is_missing(cluster, change):
         cluster.check_image(dataclasses.replace(SOURCE, **change))
 
 
+def test_an_image_that_has_gone_since_is_missing(cluster, library):
+    cluster.check_image(SOURCE)
+    library.pools['images'].clear()
+    with pytest.raises(ceph.SourceMissing):
+        cluster.check_image(SOURCE)
+
+
 def test_an_image_whose_data_pool_is_not_for_us_is_denied(cluster, library):
     library.pools['images-data'] = {}
     library.pools['images'][IMAGE].data_pool = 'images-data'
