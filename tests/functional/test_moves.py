@@ -16,6 +16,7 @@ They are in no zone, so that Nova's scheduler may send them anywhere. What a
 guest has written is where the test writes it.
 """
 
+import signal
 import subprocess
 import uuid
 
@@ -405,6 +406,64 @@ def test_a_snapshot_of_an_earlier_resize_does_not_fail_a_later_one(
     assert west.snapshots(disk) == {}
     # To now, and not to then.
     assert west.read(disk, len(MARKER), 2 * OFFSET - len(MARKER)) == MARKER
+
+
+@pytest.fixture
+def killed_in_a_migration(
+    upload, admin, servers, do, log_of, stop, supervisor, guest, virsh, west
+):
+    """A server of west-1, whose nova-compute was killed and started anew.
+
+    It was waiting for the guest to shut down, and the disk had a snapshot of
+    an earlier resize. Gives the server, and the run of its guest before.
+    """
+
+    def kill(*, guest_runs):
+        image = upload(
+            store='west',
+            owner=admin,
+            visibility='public',
+            os_shutdown_timeout='120',
+        )
+        server = servers.boot_on(image.id, 'west-1')
+        run = guest('west-1', server)
+        log = log_of('compute-west-1')
+        do(server, 'migrate', host='west-2')
+        log.wait_for('Shutting down instance', server.id)
+        disk = nova_servers.disk(server)
+        leave_snapshot(west, disk)
+        west.write('vms', disk, MARKER, OFFSET)
+        stop('compute-west-1', signal.SIGKILL)
+        if not guest_runs:
+            virsh('west-1', 'destroy', server.id)
+        supervisor.start('compute-west-1')
+        servers.wait_for(server)
+        return server, run
+
+    return kill
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize('guest_runs', [False, True])
+def test_a_restart_in_a_migration_takes_no_disk_back_to_an_earlier_one(
+    killed_in_a_migration, guest, host_of, west, guest_runs
+):
+    server, run = killed_in_a_migration(guest_runs=guest_runs)
+
+    assert host_of(server) == 'west-1'
+    assert has_marker(west, nova_servers.disk(server))
+    assert (guest('west-1', server) == run) == guest_runs
+
+
+@pytest.mark.fault
+def test_stock_nova_takes_it_back(
+    configure_stock, killed_in_a_migration, host_of, west
+):
+    configure_stock('west-1')
+    server, _ = killed_in_a_migration(guest_runs=False)
+
+    assert host_of(server) == 'west-1'
+    assert not has_marker(west, nova_servers.disk(server))
 
 
 @pytest.mark.fault
