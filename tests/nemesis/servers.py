@@ -122,16 +122,22 @@ class Servers:
             self._late.append((server, began, said))
             return status
         found = self._compute.get_server(server)
+        message = str((found.fault or {}).get('message', ''))[:300]
+        self._note_status(server, began, status, message, **said)
+        return status
+
+    def _note_status(
+        self, server: str, began: float, status: str, message: str, **said: Any
+    ) -> None:
         self._journal.note(
             'server',
             server,
             began,
             status=status,
             seconds=time.time() - began,
-            message=str((found.fault or {}).get('message', ''))[:300],
+            message=message,
             **said,
         )
-        return status
 
     def _cache(self, image: str, zone: str) -> None:
         """Have an image brought to all hosts of a site, before its boots."""
@@ -190,15 +196,7 @@ class Servers:
             except faults.BROKEN as exc:
                 self._note_hitch(exc)
                 continue
-            self._journal.note(
-                'server',
-                server,
-                began,
-                status=status,
-                seconds=time.time() - began,
-                message='it was late',
-                **said,
-            )
+            self._note_status(server, began, status, 'it was late', **said)
         # The answer that told of one may have been lost.
         listed = polling.until(
             lambda: self._listed(compute), 'servers', pause=2.0
