@@ -22,7 +22,7 @@ Boots ask good endpoints. What has become of the others is found out beside
 the boots.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from concurrent import futures
 import contextlib
 import dataclasses
@@ -57,6 +57,9 @@ Answer = TypeVar('Answer')
 
 #: Seconds between two rounds over all endpoints, when none has answered.
 PAUSE = 1.0
+
+#: Seconds for which a refusal is believed while others are asked in vain.
+FRESH = 5.0
 
 #: Seconds for an answer of /healthcheck, which nobody waits for so long. One
 #: that hangs has taken a thread of its glance-api, and so would a second one.
@@ -383,14 +386,27 @@ class Asker:
             if needs.store is None:
                 self._try_others(question)
             return answer
-        avoid = needs.avoid | refused.keys()
+        first = frozenset(refused)
         _warn_of(refused)
-        if isinstance(refusal, doubted):
-            others = dataclasses.replace(needs, avoid=avoid)
-            question = _Question(self, self._means, put, others)
-            with contextlib.suppress(Refused, *_NOBODY_ELSE):
+        if not isinstance(refusal, doubted):
+            raise refusal
+
+        def ask_again(avoid: Set[str]) -> Answer:
+            own = dataclasses.replace(needs, avoid=needs.avoid | avoid)
+            question = _Question(self, self._means, put, own)
+            try:
                 return rounds.Round(self._means, self._urls, question).run()
-            _warn_of(refused)
+            finally:
+                _warn_of(refused)
+
+        began = self._means.clock()
+        try:
+            return ask_again(first)
+        except (Refused, *_NOBODY_ELSE) as exc:
+            hung = not isinstance(exc, Refused)
+        if hung and self._means.clock() - began > FRESH:
+            # What was refused before that may be granted by now.
+            return ask_again({rounds.shown(url) for url in self._urls} - first)
         raise refusal
 
     def _try_others(self, question: '_Question[Any]') -> None:

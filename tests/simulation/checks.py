@@ -595,14 +595,23 @@ def _is_refused_for_long(history: History, boot: histories.Boot) -> bool:
     )
 
 
-def _is_forbidden_for_long(history: History, boot: histories.Boot) -> bool:
-    """Whether one glance-api forbade it, and no other could do better."""
-    apis = history.story.apis
-    without = _lasted(history, boot, Kind.TOKENLESS)
-    unfit = _lasted(history, boot, Kind.FEWER_STORES, *SILENCES)
-    # One that is asked second has to confirm it, if it can.
-    needed = min(2, len(apis))
-    return bool(without) and len((without | unfit) & set(apis)) >= needed
+def _forbidden_for_long(
+    *others: Kind,
+) -> Callable[[History, histories.Boot], bool]:
+    """Whether one glance-api forbade it, and no other could do better.
+
+    :param others: what else makes one unfit for that question
+    """
+
+    def find(history: History, boot: histories.Boot) -> bool:
+        apis = history.story.apis
+        without = _lasted(history, boot, Kind.TOKENLESS)
+        unfit = _lasted(history, boot, *others, *SILENCES)
+        # One that is asked second has to confirm it, if it can.
+        needed = min(2, len(apis))
+        return bool(without) and len((without | unfit) & set(apis)) >= needed
+
+    return find
 
 
 #: The errors that a boot may end with, and whether their causes were there.
@@ -610,8 +619,8 @@ CAUSES: dict[str, Callable[[History, histories.Boot], bool]] = {
     'ImageGone': _is_gone,
     'NotActive': _had(Kind.DEACTIVATED),
     'TokenRefused': _is_refused_for_long,
-    'LocationsForbidden': _is_forbidden_for_long,
-    'CopyForbidden': _is_forbidden_for_long,
+    'LocationsForbidden': _forbidden_for_long(),
+    'CopyForbidden': _forbidden_for_long(Kind.FEWER_STORES, Kind.DEADLOCKED),
     'NotCopiedOnDemand': _is_anothers,
     'CopyOverQuota': _had(Kind.OVER_QUOTA),
     'CopyFailed': _failed,

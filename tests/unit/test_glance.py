@@ -329,6 +329,34 @@ def test_a_copy_is_denied_if_no_other_could_confirm_it(cloud, image, fault):
         cloud.glance().request_copy(image, 'west')
 
 
+@pytest.mark.parametrize('path', ['/import', '/locations'])
+def test_a_refusal_grows_old_while_another_hangs(cloud, image, path):
+    first, second = cloud.endpoints
+    first.answers[path] = endpoints.error_page(403, 'no')
+    second.seconds[path] = endpoints.FOR_EVER
+    cloud.clock.after(30.0, lambda: first.answers.pop(path))
+    images = cloud.glance()
+    if path == '/import':
+        reply = images.request_copy(image, 'west')
+        assert reply.verdict is task_values.Verdict.ACCEPTED
+    else:
+        assert images.locations(image)
+
+
+@pytest.mark.parametrize('seconds', [0.5, 30.0])
+def test_a_refusal_that_is_asked_for_once_more_is_believed(
+    cloud, image, seconds
+):
+    first, second = cloud.endpoints
+    first.answers['/import'] = endpoints.error_page(403, 'no')
+    second.seconds['/import'] = seconds
+    second.answers['/import'] = network.Answer(500)
+    with pytest.raises(exceptions.CopyForbidden):
+        cloud.glance().request_copy(image, 'west')
+    asked = 2 if seconds > asking.FRESH else 1
+    assert asked_of(cloud, '/import') == [asked, 1]
+
+
 def test_an_image_that_is_gone_for_one_alone_can_be_confirmed(
     cloud, image, caplog
 ):

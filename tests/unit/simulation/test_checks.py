@@ -14,6 +14,7 @@
 """Each check of a run finds a history in which what it is for is broken."""
 
 import dataclasses
+import itertools
 
 import pytest
 
@@ -309,6 +310,27 @@ def test_a_stall_is_not_true_of_one_that_has_moved(told, sign):
     told.copy((1002.0, 'processing', ''))
     sign(told)
     assert told.broken == {'an_error_is_true'}
+
+
+@pytest.mark.parametrize(
+    ('error', 'unfit'),
+    [
+        *itertools.product(
+            ['LocationsForbidden', 'CopyForbidden'],
+            [Kind.TOKENLESS, Kind.FROZEN],
+        ),
+        ('CopyForbidden', Kind.FEWER_STORES),
+        ('CopyForbidden', Kind.DEADLOCKED),
+    ],
+)
+def test_what_one_glance_api_forbids_no_other_may_grant(told, error, unfit):
+    told.boot(error, ended=1015.0)
+    told.spell(Kind.TOKENLESS, 'api-1')
+    assert told.broken == {'an_error_is_true'}
+    told.spell(unfit, 'api-2', ended=1009.0)
+    assert told.broken == {'an_error_is_true'}
+    told.spell(unfit, 'api-2', began=1009.0, ended=1012.0)
+    assert told.broken == set()
 
 
 def test_no_answer_is_no_reason_while_one_glance_api_is_well(told):
