@@ -97,12 +97,7 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
         super().init_host(host)
         announce()
         # Not before: only now is this the process that boots.
-        self.serve_metrics()
-
-    @staticmethod
-    def serve_metrics() -> None:
-        """Let Prometheus ask about boots, if the options say where."""
-        host.serve_metrics()
+        serve_metrics()
 
     def get_available_resource(self, nodename: str) -> dict[str, Any]:
         """What this host has, and for Nova's scheduler, which site it is of.
@@ -730,3 +725,8 @@ def announce() -> None:
     )
     this_host.access.announce()
     surroundings.announce()
+
+
+def serve_metrics() -> None:
+    """Let Prometheus ask about boots, if the options say where."""
+    host.serve_metrics()

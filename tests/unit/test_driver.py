@@ -150,6 +150,11 @@ def modules_of_nova():
             yield path.relative_to(root).as_posix(), path.read_text()
 
 
+def test_all_that_ours_shows_are_methods_of_novas():
+    names = {name for name in vars(driver.LibvirtDriver) if name[0] != '_'}
+    assert names <= set(dir(libvirt_driver.LibvirtDriver))
+
+
 def test_no_module_of_nova_gets_past_ours():
     # All that know the class at all name it by its module, when they need it.
     past = {
