@@ -20,6 +20,7 @@ import argparse
 from collections.abc import Iterable, Sequence
 from concurrent import futures
 import contextlib
+import datetime
 import itertools
 import json
 import logging
@@ -425,6 +426,8 @@ class Run:
                     image.id,
                     stores=task['input']['backend'],
                     status=task['status'],
+                    created=_seconds(task['created_at']),
+                    updated=_seconds(task['updated_at']),
                 )
 
     def _rbd_images(self) -> set[str]:
@@ -468,6 +471,11 @@ class Run:
                             store=site.name,
                             digest=_digest(cluster, image),
                         )
+
+
+def _seconds(moment: str) -> float:
+    """Since the epoch, of a time as Glance tells it."""
+    return datetime.datetime.fromisoformat(moment).timestamp()
 
 
 def _digest(cluster: clusters.Cluster, image: str) -> str:

@@ -19,6 +19,7 @@ import functools
 import itertools
 import math
 import re
+from typing import Any
 
 from tests.nemesis import events as events_
 
@@ -100,6 +101,18 @@ OF_LOCKS = {
     *('CopyRefused', 'ImageHeld', 'NotInCluster'),
 }
 
+#: Those that say what Glance's task is at.
+OF_TASKS = {
+    *('CopyFailed', 'CopyStalled', 'CopyTimedOut', 'CopyQueued'),
+    'ImageHeld',
+}
+
+#: What a task is in that has not ended.
+UNDER_WAY = ('pending', 'processing')
+
+#: Seconds by which what Glance tells is older than what a boot has seen of it.
+LATE = 5.0
+
 #: Those that come of answers that did not come in time.
 OF_TIME = {
     *('GlanceUnavailable', 'StoreUnavailable', 'KeystoneUnavailable'),
@@ -157,12 +170,15 @@ class Causes:
             event.about: event for event in events if event.what == 'image'
         }
         self.spells = spells(events)
+        self._tasks = _tasks(events)
         self._slow = list(_slow(events, self.spells))
 
     def explain(self, boot: Event, error: str) -> bool:
         """Whether a boot may have ended so."""
         if error in own_errors(boot, self._images):
             return True
+        if error in OF_TASKS and not self._is_of_a_task(boot, error):
+            return False
         image = self._images.get(boot.details['image'])
         since = image.at if image else -math.inf
         names = {
@@ -192,6 +208,29 @@ class Causes:
             api in slow or _any([OF_EACH[error].replace('{api}', api)], names)
             for api in APIS
         )
+
+    def _is_of_a_task(self, boot: Event, error: str) -> bool:
+        """Whether a task of Glance's was as an error says; or none is known.
+
+        :param error: that a copy has failed, or has not ended
+        """
+        tasks = self._tasks.get(boot.details['image'])
+        if tasks is None:
+            return True
+        for task in tasks:
+            status, updated = task['status'], task['updated']
+            if error != 'CopyFailed':
+                if task['created'] <= ended(boot) and (
+                    status in UNDER_WAY or updated >= ended(boot) - AFTERMATH
+                ):
+                    return True
+            elif (
+                status == 'failure'
+                and boot.details['site'] in task['stores']
+                and boot.at - LATE <= updated <= ended(boot) + LATE
+            ):
+                return True
+        return False
 
     def _slow_names(self, boot: Event) -> set[str]:
         """What was late by itself, 'sleep' for the machine."""
@@ -272,6 +311,33 @@ def _between(events: Sequence[Event], beginning: str, end: str) -> list[Spell]:
             )
         )
     return found
+
+
+def _tasks(events: Sequence[Event]) -> dict[str, list[Mapping[str, Any]]]:
+    """What Glance has told of the tasks of images, where that is all.
+
+    It tells none of an image that is gone, and what was aged is told wrong.
+    """
+    known: dict[str, list[Mapping[str, Any]]] = {}
+    unknown: set[str | None] = set()
+    for event in events:
+        match event.what:
+            case 'image':
+                known.setdefault(event.about, [])
+            case 'task':
+                known.setdefault(event.about, []).append(event.details)
+            case 'gone' | 'cure':
+                unknown.add(event.about)
+            case 'fault' if event.about == 'glance-api lock aged':
+                unknown.add(event.details['felt_by'].get('image'))
+    if not any(event.what == 'end' for event in events):
+        # It was broken off before Glance was asked.
+        return {}
+    return {
+        image: tasks
+        for image, tasks in known.items()
+        if image not in unknown and all('updated' in task for task in tasks)
+    }
 
 
 def _slow(events: Sequence[Event], broken: Sequence[Spell]) -> Iterator[Spell]:

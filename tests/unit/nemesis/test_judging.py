@@ -404,6 +404,54 @@ def test_no_lock_is_left_of_an_image_that_came_later():
     assert broken(*run) == {'errors_are_true'}
 
 
+def task(status, updated=105.0, created=102.0, store='west'):
+    details = {
+        'status': status,
+        'stores': [store],
+        'created': created,
+        'updated': updated,
+    }
+    return events.Event(900.0, 'task', IMAGE, details)
+
+
+def is_true(error, *run):
+    """Whether a boot may end so while there is a fault that could cause it."""
+    run = [image(), *fault('glance-api-1 killed'), *run, boot(error=error)]
+    return 'errors_are_true' not in broken(*run)
+
+
+@pytest.mark.parametrize(
+    ('error', 'made', 'found'),
+    [
+        ('CopyFailed', [], True),
+        ('CopyFailed', [task('failure')], False),
+        ('CopyFailed', [task('success')], True),
+        ('CopyFailed', [task('failure', store='east')], True),
+        ('CopyFailed', [task('failure', updated=80.0)], True),
+        ('CopyFailed', [task('failure', updated=130.0)], True),
+        *(
+            case
+            for error in sorted(causes.OF_TASKS - {'CopyFailed'})
+            for case in [
+                (error, [], True),
+                (error, [task('processing')], False),
+                (error, [task('pending', store='east')], False),
+                (error, [task('success', updated=30.0)], True),
+                (error, [task('failure', updated=300.0)], False),
+                (error, [task('failure', 300.0, created=130.0)], True),
+            ]
+        ),
+    ],
+)
+def test_glances_tasks_have_to_say_what_an_error_says(error, made, found):
+    assert is_true(error, *made, end()) is not found
+    # As far as they are known, and told as they were.
+    assert is_true(error, *made)
+    aged = fault('glance-api lock aged', image=IMAGE)
+    assert is_true(error, *made, *aged, end())
+    assert is_true(error, *made, events.Event(300.0, 'gone', IMAGE), end())
+
+
 def test_that_it_was_withdrawn_is_felt_by_those_it_was_shared_with():
     run = [
         *fault('withdrawn', image=IMAGE, user='other'),
