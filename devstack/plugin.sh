@@ -50,8 +50,9 @@ function check_rbd_multistore {
 
 function install_rbd_multistore {
     setup_develop "$NOVA_RBD_MULTISTORE_DIR"
-    # The interpreter that inc/python's pip_install uses, without the current
-    # directory: there may be a nova in it.
+    # The interpreter for which inc/python's pip_install installs: that of
+    # DEVSTACK_VENV comes first in PATH, unless GLOBAL_VENV is off. Without the
+    # current directory: there may be a nova in it.
     if ! "python$PYTHON3_VERSION" -P -c 'import nova.virt.rbd_multistore'; then
         die $LINENO "Nova cannot load rbd_multistore.LibvirtDriver"
     fi

@@ -12,7 +12,8 @@
 # under the License.
 
 # What would change the machine, or needs services, is written to the file
-# $CALLS instead.
+# $CALLS instead. Names and arguments are those of the commits that functions.sh
+# names.
 
 function _record {
     echo "$*" >> "$CALLS"

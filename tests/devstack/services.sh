@@ -13,6 +13,7 @@
 
 # Configuration files as they are before phase post-config of our plugin: by
 # DevStack's lib/glance and lib/nova, and devstack-plugin-ceph's lib/cephadm.
+# Read off the commits that functions.sh names.
 
 # lib/glance: configure_glance, configure_multiple_file_stores
 function configure_glance {

@@ -13,7 +13,8 @@
 # under the License.
 
 # Variables that DevStack and devstack-plugin-ceph have set when they source a
-# plugin's settings, with their defaults, below $STACK instead of /.
+# plugin's settings, with their defaults, below $STACK instead of /. Read off
+# the commits that functions.sh names.
 
 # stackrc
 DEST=$STACK/opt/stack
@@ -40,12 +41,15 @@ GLANCE_URL=${GLANCE_URL:-http://127.0.0.1/image}
 # lib/nova
 NOVA_CONF=$STACK/etc/nova/nova.conf
 NOVA_CPU_CONF=$STACK/etc/nova/nova-cpu.conf
-NOVA_USE_SERVICE_TOKEN=$(trueorfalse False NOVA_USE_SERVICE_TOKEN)
+NOVA_USE_SERVICE_TOKEN=$(trueorfalse True NOVA_USE_SERVICE_TOKEN)
 
-# devstack-plugin-ceph: devstack/override-defaults
-ENABLE_CEPH_GLANCE=$(trueorfalse True ENABLE_CEPH_GLANCE)
-ENABLE_CEPH_NOVA=$(trueorfalse True ENABLE_CEPH_NOVA)
-REMOTE_CEPH=$(trueorfalse False REMOTE_CEPH)
+# devstack-plugin-ceph: devstack/override-defaults, a phase that clean.sh has
+# not.
+if [[ $1 != clean ]]; then
+    ENABLE_CEPH_GLANCE=$(trueorfalse True ENABLE_CEPH_GLANCE)
+    ENABLE_CEPH_NOVA=$(trueorfalse True ENABLE_CEPH_NOVA)
+    REMOTE_CEPH=$(trueorfalse False REMOTE_CEPH)
+fi
 
 # devstack-plugin-ceph: devstack/lib/cephadm
 MULTI_CEPH=${MULTI_CEPH:-False}
@@ -69,6 +73,8 @@ CINDER_CEPH_USER=${CINDER_CEPH_USER:-cinder}
 CINDER_CEPH_POOL=volumes
 CINDER_CEPH2_USER=${CINDER_CEPH2_USER:-cinder2}
 CINDER_CEPH_UUID=33333333-3333-3333-3333-333333333333
+CINDER_BAK_CEPH_USER=${CINDER_BAK_CEPH_USER:-cinder-bak}
+CINDER_BAK_CEPH_POOL=${CINDER_BAK_CEPH_POOL:-backups}
 NOVA_CEPH_POOL=vms
 MANILA_CEPH_USER=manila
 # As configure_ceph leaves them, which adds to them service by service.
@@ -78,6 +84,10 @@ if [[ $MULTI_CEPH == True ]]; then
     KEYS+=("client.$CINDER_CEPH2_USER")
 fi
 KEYS+=("client.$CINDER_CEPH_USER")
+if is_service_enabled c-bak; then
+    POOLS+=("$CINDER_BAK_CEPH_POOL")
+    KEYS+=("client.$CINDER_BAK_CEPH_USER")
+fi
 if is_service_enabled m-shr; then
     KEYS+=("client.$MANILA_CEPH_USER")
 fi

@@ -294,6 +294,15 @@ def test_nor_in_the_second_cluster(make):
     }
 
 
+def test_nor_may_the_backups_of_cinder(make):
+    made = make(ENABLED_SERVICES='g-api,n-api,n-cpu,c-vol,c-bak')
+    made.run()
+    own = 'profile rbd pool=vms, profile rbd pool=backups'
+    assert caps(made)['ceph', 'client.cinder-bak'] == READER.replace(
+        'profile rbd pool=vms', own
+    )
+
+
 def test_manila_may_still_use_the_manager(make):
     made = make(ENABLED_SERVICES='g-api,n-api,n-cpu,m-shr')
     made.run()

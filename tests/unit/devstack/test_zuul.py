@@ -27,6 +27,7 @@ ROOT = pathlib.Path(__file__).parents[3]
 #: Variables of localrc that are read by DevStack (stackrc, lib/glance,
 #: lib/databases/mysql) and by devstack-plugin-ceph (devstack/lib/cephadm).
 VARIABLES = {
+    'CONTAINER_IMAGE',
     'GLANCE_DEFAULT_BACKEND',
     'GLANCE_LIMIT_IMAGE_SIZE_TOTAL',
     'MULTI_CEPH',
