@@ -125,6 +125,7 @@ function main {
         LANG=C.UTF-8 \
         NOVA_RBD_LAB_DIR="$base/lab" \
         NOVA_RBD_VENV="$base/venv" \
+        NOVA_RBD_CINDER_VENV="$base/venv-cinder" \
         TOX_WORK_DIR="$base/tox" \
         "$@"
 }

@@ -33,6 +33,14 @@ readonly results
 mkdir --parents "$results"
 # Options of tools/test-summary to keep a record with after each stage, if any.
 record=()
+# What the commands of stages begin with, if they run on another Debian.
+on=()
+
+# The versions of librbd and Python, for tools/platform-table.
+function machine {
+    "${on[@]}" sh -c 'dpkg-query --show --showformat "\${Version}\t" librbd1
+        /usr/bin/python3 --version' 2> /dev/null
+}
 
 # stage NAME MINUTES COMMAND...
 # A stage that hangs is a stage that fails. What pytest counts in it goes to
@@ -43,8 +51,8 @@ function stage {
     printf '\n=== %s: %s\n' "$name" "$*"
     PYTEST_ADDOPTS="--junit-xml=$results/$name.xml" \
         timeout --kill-after=60 "${minutes}m" "$@" < /dev/null || code=$?
-    printf '%s\t%s\t%s\n' "$name" "$((SECONDS - began))" "$code" \
-        >> "$results/stages.tsv"
+    printf '%s\t%s\t%s\t%s\n' "$name" "$((SECONDS - began))" "$code" \
+        "$(machine)" >> "$results/stages.tsv"
     if ((${#record[@]})); then
         summarize "${record[@]}" > /dev/null
         # A unit test compares them.

@@ -87,6 +87,8 @@ function nemesis_stages {
 
 # README's two commands, as they are, and what takes longer.
 function debian13_stages {
+    # shellcheck disable=SC2034  # tools/stages.sh reads it
+    local on=(tools/on-debian13.sh)
     # shellcheck disable=SC2016  # Debian 13 has an environment of its own
     local inside='"$NOVA_RBD_VENV/bin/$0" "$@"'
 

@@ -29,13 +29,18 @@ RESULT = ROOT / 'tests' / 'last-full-run.json'
 COLUMNS = ('Ceph, servers', 'Ceph, client', 'Nova', 'Tests')
 
 
-def table(path):
-    done = subprocess.run(
+def make_table(path):
+    return subprocess.run(
         [sys.executable, TOOL, path],
-        check=True,
+        check=False,
         capture_output=True,
         text=True,
     )
+
+
+def table(path):
+    done = make_table(path)
+    assert done.returncode == 0, done.stderr
     return done.stdout
 
 
@@ -78,9 +83,9 @@ def stage(name, passed=1, failed=0, commit='0123456789'):
 
 
 def test_a_stage_is_a_line_with_its_outcome_and_commit(tmp_path):
-    text = table(result(tmp_path, stage('ceph20', passed=90, failed=2)))
+    text = table(result(tmp_path, stage('ceph20-client', passed=90, failed=2)))
 
-    found = line(text, '20.2', '16.2', '34', 'functional')
+    found = line(text, '20.2', '20.2', '34', 'functional, what asks Ceph')
     assert (found['Passed'], found['Failed']) == ('90', '2')
     assert found['Commit'] == '0123456'
 
@@ -88,7 +93,7 @@ def test_a_stage_is_a_line_with_its_outcome_and_commit(tmp_path):
 @pytest.mark.parametrize(
     ('platform', 'python'),
     [
-        (('20.2', '16.2', '34', 'functional'), '3.11'),
+        (('20.2', '16.2', '34', 'functional, the OSDs\' class rbd'), '3.11'),
         (('18.2', '18.2', '34', 'functional'), '3.13'),
         # Its bindings are those of its own Python.
         (('20.2', '20.2', '34', 'functional, what asks Ceph'), '3.14'),
@@ -97,6 +102,28 @@ def test_a_stage_is_a_line_with_its_outcome_and_commit(tmp_path):
 )
 def test_a_line_has_the_python_of_its_client(tmp_path, platform, python):
     assert line(table(result(tmp_path)), *platform)['Python'] == python
+
+
+@pytest.mark.parametrize(
+    ('name', 'librbd', 'python', 'said'),
+    [
+        ('unit', '16.2.15+ds-0+deb12u1', '3.11.2', ''),
+        ('unit', '', '', ''),
+        ('ceph20-client', '16.2.15+ds-0+deb12u1', '3.11.2', ''),
+        ('unit', '18.2.7+ds-1', '3.11.2', 'librbd 18.2.7+ds-1, not 16.2'),
+        ('unit', '16.2.15', '3.13.5', 'python 3.13.5, not 3.11'),
+        ('debian13-unit', '16.2.15', '3.13.5', 'librbd 16.2.15, not 18.2'),
+        ('ceph20-client', '18.2.7', '3.11.2', 'librbd 18.2.7, not 16.2'),
+    ],
+)
+def test_a_stage_that_ran_elsewhere_is_refused(
+    tmp_path, name, librbd, python, said
+):
+    ran = {**stage(name), 'librbd': librbd, 'python': python}
+    done = make_table(result(tmp_path, ran))
+
+    assert done.returncode == (1 if said else 0)
+    assert said in done.stderr
 
 
 def test_a_stage_that_there_was_not_was_not_run(tmp_path):

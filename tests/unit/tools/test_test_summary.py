@@ -71,6 +71,16 @@ def test_a_run_that_is_a_stage_has_its_stages_in_the_result(tmp_path):
     ]
 
 
+def test_a_stage_has_the_versions_of_its_machine(tmp_path):
+    results = tmp_path / 'results'
+    run_of(results, ('unit', 100, '0\t18.2.7+ds-1\tPython 3.13.5'))
+
+    _, result = summary(results, tmp_path)
+
+    (stage,) = result['stages']
+    assert (stage['librbd'], stage['python']) == ('18.2.7+ds-1', '3.13.5')
+
+
 def test_what_failed_in_such_a_run_has_failed(tmp_path):
     results = tmp_path / 'results'
     run_of(results, ('debian13', 1500, 0))
