@@ -68,6 +68,23 @@ def librbd(west, image):
         yield opened
 
 
+@pytest.fixture(params=['named', 'in the trash'])
+def wherever(request, west, image):
+    """The same, of an image that may be in the trash."""
+    if request.param == 'named':
+        yield request.getfixturevalue('librbd')
+        return
+    with west.pool(POOL) as ioctx:
+        with rbd.Image(ioctx, image, read_only=True) as opened:
+            image_id = opened.id()
+        rbd.RBD().trash_move(ioctx, image, 0)
+        try:
+            with rbd.Image(ioctx, None, None, True, image_id) as opened:
+                yield opened
+        finally:
+            rbd.RBD().trash_restore(ioctx, image_id, image)
+
+
 @pytest.fixture
 def ask(where):
     """Asks the OSDs by a method of their class, as Nova's cephx user."""
@@ -89,8 +106,8 @@ def test_an_images_id_is_that_of_librbd(ask, image, librbd):
     assert rbd_class.text(in_directory) == librbd.id()
 
 
-def test_snapshots_have_the_names_that_librbd_lists(ask, librbd):
-    header = f'rbd_header.{librbd.id()}'
+def test_snapshots_have_the_names_that_librbd_lists(ask, wherever):
+    header = f'rbd_header.{wherever.id()}'
     numbers = rbd_class.snapshots(ask(header, 'get_snapcontext'))
     names = {
         number: rbd_class.text(
@@ -98,17 +115,19 @@ def test_snapshots_have_the_names_that_librbd_lists(ask, librbd):
         )
         for number in numbers
     }
-    assert names == {each['id']: each['name'] for each in librbd.list_snaps()}
+    assert names == {
+        each['id']: each['name'] for each in wherever.list_snaps()
+    }
     assert set(names.values()) == {'first', 'snap', 'last'}
 
 
-def test_a_size_is_that_of_librbd(ask, librbd):
+def test_a_size_is_that_of_librbd(ask, wherever):
     answer = ask(
-        f'rbd_header.{librbd.id()}',
+        f'rbd_header.{wherever.id()}',
         'get_size',
         rbd_class.number(rbd_class.NO_SNAPSHOT),
     )
-    stat = librbd.stat()
+    stat = wherever.stat()
     assert rbd_class.size(answer) == rbd_class.Size(
         stat['size'], stat['obj_size']
     )
@@ -117,15 +136,15 @@ def test_a_size_is_that_of_librbd(ask, librbd):
 @pytest.mark.parametrize(
     'image', ['small', 'of 10 TiB', 'erasure-coded'], indirect=True
 )
-def test_as_many_objects_exist_as_librbd_finds(ask, librbd):
-    stat, found = librbd.stat(), []
+def test_as_many_objects_exist_as_librbd_finds(ask, wherever):
+    stat, found = wherever.stat(), []
     size = rbd_class.Size(stat['size'], stat['obj_size'])
     answer = ask(
-        f'rbd_object_map.{librbd.id()}',
+        f'rbd_object_map.{wherever.id()}',
         'object_map_load',
         length=size.object_map_length,
     )
-    librbd.diff_iterate(
+    wherever.diff_iterate(
         0,
         size.whole,
         None,
@@ -138,16 +157,16 @@ def test_as_many_objects_exist_as_librbd_finds(ask, librbd):
 
 
 @pytest.mark.parametrize('image', ['without object map'], indirect=True)
-def test_no_object_map_is_found_where_librbd_has_none(ask, librbd):
+def test_no_object_map_is_found_where_librbd_has_none(ask, wherever):
     with pytest.raises(rados.ObjectNotFound):
-        ask(f'rbd_object_map.{librbd.id()}', 'object_map_load')
+        ask(f'rbd_object_map.{wherever.id()}', 'object_map_load')
 
 
-def test_data_is_in_the_pool_that_librbd_names(ask, west, librbd):
-    answer = ask(f'rbd_header.{librbd.id()}', 'get_data_pool')
+def test_data_is_in_the_pool_that_librbd_names(ask, west, wherever):
+    answer = ask(f'rbd_header.{wherever.id()}', 'get_data_pool')
     with west.pool(POOL) as ioctx:
         own = ioctx.get_pool_id()
-    assert (rbd_class.data_pool(answer) or own) == librbd.data_pool_id()
+    assert (rbd_class.data_pool(answer) or own) == wherever.data_pool_id()
 
 
 @pytest.mark.parametrize('image', ['erasure-coded'], indirect=True)
@@ -160,22 +179,13 @@ def test_data_begins_in_the_object_that_librbd_writes(west, librbd):
         assert data.read(first, 5) == b'bytes'
 
 
-def test_in_the_trash_an_image_has_no_name_but_its_header(ask, west, image):
-    with west.pool(POOL) as ioctx:
-        with rbd.Image(ioctx, image, read_only=True) as opened:
-            image_id = opened.id()
-        rbd.RBD().trash_move(ioctx, image, 0)
-        try:
-            with pytest.raises(rados.ObjectNotFound):
-                ask(f'rbd_id.{image}', 'get_id')
-            with pytest.raises(rbd.ImageNotFound):
-                rbd.Image(ioctx, image, read_only=True)
-            numbers = rbd_class.snapshots(
-                ask(f'rbd_header.{image_id}', 'get_snapcontext')
-            )
-            with rbd.Image(ioctx, None, None, True, image_id) as opened:
-                assert set(numbers) == {
-                    each['id'] for each in opened.list_snaps()
-                }
-        finally:
-            rbd.RBD().trash_restore(ioctx, image_id, image)
+@pytest.mark.parametrize('wherever', ['in the trash'], indirect=True)
+@pytest.mark.usefixtures('wherever')
+def test_in_the_trash_an_image_has_no_name(ask, west, image):
+    with pytest.raises(rados.ObjectNotFound):
+        ask(f'rbd_id.{image}', 'get_id')
+    with (
+        west.pool(POOL) as ioctx,
+        pytest.raises(rbd.ImageNotFound),
+    ):
+        rbd.Image(ioctx, image, read_only=True)

@@ -93,7 +93,7 @@ def test_a_stage_is_a_line_with_its_outcome_and_commit(tmp_path):
 @pytest.mark.parametrize(
     ('platform', 'python'),
     [
-        (('20.2', '16.2', '34', 'functional, the OSDs\' class rbd'), '3.11'),
+        (('20.2', '16.2', '34', "functional, the OSDs' class rbd"), '3.11'),
         (('18.2', '18.2', '34', 'functional'), '3.13'),
         # Its bindings are those of its own Python.
         (('20.2', '20.2', '34', 'functional, what asks Ceph'), '3.14'),
