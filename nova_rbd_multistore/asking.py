@@ -115,13 +115,15 @@ _REFUSALS: dict[type[Exception], type[Refused]] = {
     glance_exc.HTTPOverLimit: OverLimit,
 }
 
-#: There is no other endpoint to ask, or none that could tell.
-_NOBODY_ELSE = (
-    exceptions.GlanceUnavailable,
+#: There is no other endpoint to ask, or none that could make the copy.
+_UNFIT = (
     exceptions.StoreUnknown,
     rounds.SourcesMissing,
     task_values.NoneLeft,
 )
+
+#: Or none that could tell.
+_NOBODY_ELSE = (exceptions.GlanceUnavailable, *_UNFIT)
 
 #: What Glance may refuse to any question about an image.
 COMMON = (Unauthorized, Forbidden, NotFound)
@@ -351,12 +353,8 @@ class Asker:
         refused: dict[str, Refused] = {}
 
         def put(url: str) -> Answer:
-            try:
-                with only_answers(refusals):
-                    raw = fetch(self._client(url, auth or self._auth))
-            except Refused as exc:
-                refused[rounds.shown(url)] = exc.with_traceback(None)
-                raise
+            with only_answers(refusals):
+                raw = fetch(self._client(url, auth or self._auth))
             return read(raw)
 
         def put_in_turn() -> Answer:
@@ -368,7 +366,7 @@ class Asker:
             log_in(who, self._session, options, self._means.logins)
             return rounds.Round(self._means, self._urls, question).run()
 
-        question = _Question(self, self._means, put, needs)
+        question = _Question(self, self._means, put, needs, refused)
         attempts = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(
                 exceptions.GlanceUnavailable
@@ -393,7 +391,7 @@ class Asker:
 
         def ask_again(avoid: Set[str]) -> Answer:
             own = dataclasses.replace(needs, avoid=needs.avoid | avoid)
-            question = _Question(self, self._means, put, own)
+            question = _Question(self, self._means, put, own, refused)
             try:
                 return rounds.Round(self._means, self._urls, question).run()
             finally:
@@ -401,12 +399,16 @@ class Asker:
 
         began = self._means.clock()
         try:
+            # Who finds the image busy, say, does not refuse it.
             return ask_again(first)
-        except (Refused, *_NOBODY_ELSE) as exc:
-            hung = not isinstance(exc, Refused)
+        except (*COMMON, *_NOBODY_ELSE) as exc:
+            hung = isinstance(exc, exceptions.GlanceUnavailable)
         if hung and self._means.clock() - began > FRESH:
             # What was refused before that may be granted by now.
-            return ask_again({rounds.shown(url) for url in self._urls} - first)
+            with contextlib.suppress(*_UNFIT):
+                return ask_again(
+                    {rounds.shown(url) for url in self._urls} - first
+                )
         raise refusal
 
     def _try_others(self, question: '_Question[Any]') -> None:
@@ -515,6 +517,7 @@ class _Question(Generic[Answer]):
     """A question as it goes round; what endpoints do is noted.
 
     :param put: puts it to one endpoint
+    :param refused: gets what endpoints refuse
     """
 
     def __init__(
@@ -523,11 +526,13 @@ class _Question(Generic[Answer]):
         means: rounds.Means,
         put: Callable[[str], Answer],
         needs: need_values.Needs,
+        refused: dict[str, Refused],
     ) -> None:
         self._asker = asker
         self._known = means.known
         self._meter = means.meter
         self._put = put
+        self._refused = refused
         self.needs = needs
 
     def answer(self, url: str) -> Answer:
@@ -565,6 +570,7 @@ class _Question(Generic[Answer]):
         try:
             yield
         except Refused as exc:
+            self._refused[rounds.shown(url)] = exc.with_traceback(None)
             self._meter.answer(url, type(exc).__name__)
             self._known.answered(url)
             raise

@@ -210,7 +210,9 @@ def test_a_token_that_is_not_valid_is_refused(cloud, image, question):
     images = cloud.glance(token='revoked')
     with pytest.raises(exceptions.TokenRefused):
         questions(images, image)[question]()
-    assert not cloud.endpoints[1].asked
+    # Of a copy, one endpoint's word is not enough.
+    asked = question == 'request_copy'
+    assert bool(cloud.endpoints[1].asked) is asked
 
 
 def test_an_expired_user_token_alone_is_refused(cloud, image):
@@ -355,6 +357,45 @@ def test_a_refusal_that_is_asked_for_once_more_is_believed(
         cloud.glance().request_copy(image, 'west')
     asked = 2 if seconds > asking.FRESH else 1
     assert asked_of(cloud, '/import') == [asked, 1]
+
+
+@pytest.mark.parametrize(
+    ('status', 'outcome'),
+    [
+        (409, task_values.Verdict.BUSY),
+        (400, task_values.Verdict.NOT_NEEDED),
+        (413, exceptions.CopyOverQuota),
+    ],
+)
+def test_a_glance_api_that_cannot_copy_now_does_not_deny_it(
+    cloud, image, status, outcome
+):
+    first, second = cloud.endpoints
+    first.answers['/import'] = endpoints.error_page(403, 'no')
+    second.answers['/import'] = endpoints.error_page(status, 'not now')
+    if isinstance(outcome, task_values.Verdict):
+        assert cloud.glance().request_copy(image, 'west').verdict is outcome
+    else:
+        with pytest.raises(outcome):
+            cloud.glance().request_copy(image, 'west')
+
+
+def test_one_that_refuses_to_tell_its_stores_is_not_asked_again(cloud, image):
+    refusal = endpoints.error_page(401, 'no')
+    cloud.endpoints[0].answers['/info/stores'] = refusal
+    reply = cloud.glance().request_copy(image, 'west')
+    assert reply.verdict is task_values.Verdict.ACCEPTED
+    assert reply.endpoint == 'http://glance-b:9292/'
+
+
+@pytest.mark.parametrize('several', [False, True])
+def test_a_refusal_stands_where_nobody_is_left_to_ask(cloud, image, several):
+    refusal = endpoints.error_page(401, 'no')
+    for endpoint in cloud.endpoints:
+        endpoint.answers['/info/stores'] = refusal
+    images = cloud.glance(urls=cloud.urls[: 2 if several else 1])
+    with pytest.raises(exceptions.TokenRefused):
+        images.request_copy(image, 'west')
 
 
 def test_an_image_that_is_gone_for_one_alone_can_be_confirmed(
