@@ -38,8 +38,9 @@ on=()
 
 # The versions of librbd and Python, for tools/platform-table.
 function machine {
-    "${on[@]}" sh -c 'dpkg-query --show --showformat "\${Version}\t" librbd1
-        /usr/bin/python3 --version' 2> /dev/null
+    # shellcheck disable=SC2016  # dpkg-query replaces it
+    "${on[@]}" dpkg-query --show --showformat '${Version}\t' librbd1
+    "${on[@]}" /usr/bin/python3 --version
 }
 
 # stage NAME MINUTES COMMAND...
@@ -52,7 +53,7 @@ function stage {
     PYTEST_ADDOPTS="--junit-xml=$results/$name.xml" \
         timeout --kill-after=60 "${minutes}m" "$@" < /dev/null || code=$?
     printf '%s\t%s\t%s\t%s\n' "$name" "$((SECONDS - began))" "$code" \
-        "$(machine)" >> "$results/stages.tsv"
+        "$(machine 2> /dev/null)" >> "$results/stages.tsv"
     if ((${#record[@]})); then
         summarize "${record[@]}" > /dev/null
         # A unit test compares them.
