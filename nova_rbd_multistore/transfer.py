@@ -13,6 +13,7 @@
 """One image on its way into further stores, with nobody waiting for it."""
 
 from collections.abc import Callable, Sequence
+import contextlib
 import dataclasses
 
 from oslo_log import log as logging
@@ -27,6 +28,10 @@ from nova_rbd_multistore import source
 from nova_rbd_multistore import wait
 
 LOG = logging.getLogger(__name__)
+
+#: What a glance-api may say of an image that is there: from a replica of the
+#: database that lags behind, or while it has no answer of Keystone's.
+_DOUBTED = (exceptions.ImageGone, exceptions.TokenRefused)
 
 
 class Transfer:
@@ -137,7 +142,7 @@ def wait_until_active(
     while True:
         wanted = 0.0
         try:
-            record = images.record(image)
+            record = _record(image, images, time)
         except exceptions.GlanceUnavailable as exc:
             if time.clock() - began >= seconds:
                 raise
@@ -148,6 +153,30 @@ def wait_until_active(
         waited = time.clock() - began
         pause = max(pace.FIRST_RECHECK, pace.EAGERNESS * waited)
         time.sleep(max(min(pause, seconds - waited), wanted, 0.0))
+
+
+def _record(
+    image: str, images: copying.ImageService, time: pace.Time
+) -> image_values.ImageRecord:
+    """The image's record; a refusal is believed when it stays.
+
+    From one, Nova concludes that a snapshot has failed, and deletes it.
+
+    :raises ImageGone: see :func:`wait_until_active`
+    :raises TokenRefused: see :func:`wait_until_active`
+    :raises GlanceUnavailable: if no endpoint answers
+    """
+    left, pause = pace.SETTLES_IN, pace.FIRST_RECHECK
+    # Without the time of the answers: one glance-api may have refused only
+    # after another had hung for a minute.
+    while left > 0:
+        with contextlib.suppress(*_DOUBTED):
+            return images.record(image)
+        pause = min(pause, left)
+        time.sleep(pause)
+        left -= pause
+        pause *= 2
+    return images.record(image, confirm=True)
 
 
 def wait_until_free(

@@ -412,6 +412,28 @@ def test_nothing_is_whole_that_cannot_be_seen(
         require_whole(image)
 
 
+@pytest.mark.parametrize('status', [401, 404])
+def test_it_is_whole_though_glance_refuses_it_for_a_moment(
+    cloud, disk, require_whole, status
+):
+    # While a glance-api has no answer of Keystone's, or its database lags.
+    disk(GIB)
+    image = cloud.api.add_image('west', size=GIB)
+    for endpoint in cloud.endpoints:
+        endpoint.fault = endpoints.error_page(status, 'not now')
+        cloud.clock.after(2, lambda it=endpoint: setattr(it, 'fault', None))
+    require_whole(image)
+
+
+def test_it_is_whole_though_one_glance_api_goes_on_refusing_it(
+    cloud, disk, require_whole
+):
+    disk(GIB)
+    image = cloud.api.add_image('west', size=GIB)
+    cloud.endpoints[0].fault = endpoints.error_page(401, 'by no token')
+    require_whole(image)
+
+
 # Into further stores
 
 

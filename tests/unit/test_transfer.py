@@ -141,11 +141,11 @@ def unanswered(site, *answers):
     """Have the first questions for the record end in these errors."""
     record, left = site.glance.record, list(answers)
 
-    def ask(image):
+    def ask(image, *, confirm=False):
         if left:
             site.glance.polls.append(site.clock.now)
             raise left.pop(0)
-        return record(image)
+        return record(image, confirm=confirm)
 
     site.glance.record = ask
 
@@ -233,6 +233,46 @@ def test_the_record_of_an_image_with_its_data_is_there_at_once(site):
     record, seconds = wait_until_active(site)
     assert record.active
     assert seconds == 0
+
+
+REFUSALS = [exceptions.TokenRefused, exceptions.ImageGone]
+
+
+@pytest.mark.parametrize('refusal', REFUSALS)
+def test_a_refusal_of_a_moment_is_no_answer(site, refusal):
+    """From it, Nova would delete a snapshot that is done."""
+    unanswered(site, *[refusal(site.image.id)] * 4)
+    record, seconds = wait_until_active(site)
+    assert record.active
+    assert seconds < 0.2 * pace.SETTLES_IN
+
+
+@pytest.mark.parametrize('refusal', REFUSALS)
+def test_one_that_stays_is_believed_when_it_is_confirmed(site, refusal):
+    asked = []
+
+    def ask(image, *, confirm=False):
+        asked.append(confirm)
+        raise refusal(image)
+
+    site.glance.record = ask
+    began = site.clock.now
+    with pytest.raises(refusal):
+        wait_until_active(site)
+    assert site.clock.now - began == pytest.approx(pace.SETTLES_IN)
+    assert asked[-1]
+    assert not any(asked[:-1])
+    assert len(asked) < 10
+
+
+def test_so_is_one_in_the_middle_of_a_wait(site):
+    site.image.status = 'queued'
+    refused = [exceptions.TokenRefused(site.image.id)] * 2
+    site.clock.after(50, lambda: unanswered(site, *refused))
+    site.clock.after(60, lambda: setattr(site.image, 'status', 'active'))
+    record, seconds = wait_until_active(site)
+    assert record.active
+    assert 60 <= seconds < 65
 
 
 def test_that_of_a_direct_snapshot_is_waited_for(site):
