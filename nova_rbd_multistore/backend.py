@@ -568,6 +568,8 @@ class Rbd(imagebackend.Rbd):
     ) -> None:
         """Have the image where the disk will be made of it.
 
+        :raises nova.exception.InstanceNotFound: see :func:`check_wanted`
+        :raises nova.exception.UnexpectedDeletingTaskStateError: likewise
         :raises ImageError: if the disk could not be made of it
         :raises HostError: if this host cannot do it now
         """
@@ -580,6 +582,8 @@ class Rbd(imagebackend.Rbd):
             source.require_active(
                 self._host.access.as_user_of(context).record(image_id)
             )
+        # Nova goes on by removing the disks, and looks at the state after it.
+        self._check_wanted()
 
     def _use_image(
         self,
@@ -706,7 +710,8 @@ def check_wanted(instance: 'objects.Instance') -> None:
 
     :raises nova.exception.InstanceNotFound: if it is gone
     :raises nova.exception.UnexpectedDeletingTaskStateError: if it is being
-        deleted; Nova's build ends without an error on either
+        deleted, or soft-deleted, or is; Nova's builds and rebuilds end without
+        an error on either
     """
     try:
         now = objects.Instance.get_by_uuid(
@@ -722,7 +727,11 @@ def check_wanted(instance: 'objects.Instance') -> None:
             instance=instance,
         )
         return
-    if now.task_state == task_states.DELETING:
+    # Neither waits for what else goes on with the server.
+    if now.vm_state == vm_states.SOFT_DELETED or now.task_state in (
+        task_states.DELETING,
+        task_states.SOFT_DELETING,
+    ):
         LOG.info(
             'The server is being deleted: not waiting any longer',
             instance=instance,
@@ -730,7 +739,7 @@ def check_wanted(instance: 'objects.Instance') -> None:
         raise exception.UnexpectedDeletingTaskStateError(
             instance_uuid=now.uuid,
             expected={'task_state': [instance.task_state]},
-            actual={'task_state': now.task_state},
+            actual={'task_state': now.task_state, 'vm_state': now.vm_state},
         )
 
 

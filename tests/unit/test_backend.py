@@ -51,6 +51,12 @@ WHEN = datetime.datetime(2026, 11, 25, tzinfo=datetime.UTC)
 UUIDS = [f'{number:08}-0000-4000-8000-000000000000' for number in range(4)]
 
 
+def server(vm_state, task_state):
+    return objects.Instance(
+        uuid=UUIDS[0], vm_state=vm_state, task_state=task_state
+    )
+
+
 class Instances:
     """Nova's database of servers, as one host asks it.
 
@@ -58,7 +64,7 @@ class Instances:
     """
 
     def __init__(self):
-        self.answer = objects.Instance(uuid=UUIDS[0], task_state='spawning')
+        self.answer = server(vm_states.BUILDING, task_states.SPAWNING)
 
     def get_by_uuid(self, context, uuid, expected_attrs):
         assert context.is_admin
@@ -1383,10 +1389,17 @@ def test_a_server_that_is_gone_ends_the_wait(boot, cloud, cold, instances):
 
 
 @pytest.mark.usefixtures('downloads', 'slow_copy')
-def test_a_server_being_deleted_ends_the_wait(boot, cold, instances):
-    instances.answer = objects.Instance(
-        uuid=UUIDS[0], task_state=task_states.DELETING
-    )
+@pytest.mark.parametrize(
+    'states',
+    [
+        (vm_states.ACTIVE, task_states.DELETING),
+        # With reclaim_instance_interval.
+        (vm_states.ACTIVE, task_states.SOFT_DELETING),
+        (vm_states.SOFT_DELETED, None),
+    ],
+)
+def test_a_server_being_deleted_ends_the_wait(boot, cold, instances, states):
+    instances.answer = server(*states)
     with pytest.raises(exception.UnexpectedDeletingTaskStateError):
         boot.run(cold)
     assert boot.fetched == 0

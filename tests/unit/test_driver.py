@@ -1193,6 +1193,26 @@ def test_one_that_is_here_is_not(rebuild, cloud):
     assert statuses(cloud) == []
 
 
+@pytest.mark.parametrize(
+    'states',
+    [
+        (vm_states.ACTIVE, task_states.DELETING),
+        (vm_states.ACTIVE, task_states.SOFT_DELETING),
+        (vm_states.SOFT_DELETED, None),
+    ],
+)
+def test_a_rebuild_of_a_server_that_is_deleted_leaves_the_disk(
+    rebuild, cloud, monkeypatch, states
+):
+    """Nova would write ERROR over SOFT_DELETED, with the disk removed."""
+    image = cloud.api.add_image('file', 'west')
+    monkeypatch.setattr(
+        objects.Instance, 'get_by_uuid', lambda *_, **__: server(*states)
+    )
+    with pytest.raises(exception.UnexpectedDeletingTaskStateError):
+        rebuild(image)
+
+
 def test_one_that_glance_alone_takes_for_here_is_not_believed(rebuild, cloud):
     image = cloud.api.add_image('file', 'west')
     cloud.west.remove(image.id)
