@@ -206,6 +206,9 @@ def forget_earlier_resize(instance: 'objects.Instance') -> None:
 
     :raises HostError: if this host cannot do it now
     """
+    # Nova makes one of the root disk alone.
+    if _is_volume_backed(instance):
+        return
     cluster = host.this_host().cluster
     pool, name = CONF.libvirt.images_rbd_pool, f'{instance.uuid}_disk'
     snapshot = rbd_utils.RESIZE_SNAPSHOT_NAME

@@ -43,6 +43,8 @@ class Disks:
         self.parents: dict[str, tuple[str, str, str]] = {}
 
     def exists(self, name: str, snapshot: str | None = None) -> bool:
+        if self._cluster.away:
+            raise exceptions.ClusterUnreachable('[errno 110] timed out')
         if snapshot is not None:
             return (name, snapshot) in self.snapshots
         left = self._cluster.left.get((self.pool, name))

@@ -1375,11 +1375,15 @@ def test_a_guest_is_not_stopped_for_a_resize_that_is_refused(
     assert novas == []
 
 
-def test_a_server_is_resized_as_nova_does(
-    libvirt, novas, context, library, monkeypatch
-):
-    del library
+@pytest.fixture
+def may_leave(monkeypatch):
+    """Nothing is in the way of a resize of a server on an image."""
     monkeypatch.setattr(moves, 'check_departure', accepted)
+    monkeypatch.setattr(moves, '_is_volume_backed', lambda _: False)
+
+
+@pytest.mark.usefixtures('library', 'may_leave')
+def test_a_server_is_resized_as_nova_does(libvirt, novas, context):
     moved = libvirt.migrate_disk_and_power_off(
         context, MOVED, '192.0.2.1', None, []
     )
@@ -1395,10 +1399,10 @@ def resized_before(library):
     return root.snapshots
 
 
+@pytest.mark.usefixtures('may_leave')
 def test_a_server_is_resized_though_an_earlier_resize_left_its_snapshot(
-    libvirt, novas, context, resized_before, monkeypatch, caplog
+    libvirt, novas, context, resized_before, caplog
 ):
-    monkeypatch.setattr(moves, 'check_departure', accepted)
     libvirt.migrate_disk_and_power_off(context, MOVED, '192.0.2.1', None, [])
     assert resized_before == {'backup': False}
     assert novas == ['migrate_disk_and_power_off']
@@ -1406,10 +1410,10 @@ def test_a_server_is_resized_though_an_earlier_resize_left_its_snapshot(
     assert line.startswith('Removing snapshot nova-resize')
 
 
+@pytest.mark.usefixtures('may_leave')
 def test_a_guest_is_not_stopped_if_that_cannot_be_removed(
-    libvirt, novas, context, library, resized_before, monkeypatch
+    libvirt, novas, context, library, resized_before
 ):
-    monkeypatch.setattr(moves, 'check_departure', accepted)
     library.faults['remove_snap'] = rbd.Timeout('error', errno=110)
     with pytest.raises(exception.InstanceFaultRollback) as caught:
         libvirt.migrate_disk_and_power_off(

@@ -332,6 +332,13 @@ def test_a_snapshot_of_somebody_s_stays(snapshots, caplog):
     assert warnings(caplog) == []
 
 
+def test_of_a_root_disk_that_is_a_volume_nothing_is_looked_for(database, west):
+    # That disk alone gets such a snapshot, whatever else the server has.
+    database.volume_backed = True
+    west.away = True
+    moves.forget_earlier_resize(server('west-1', ephemeral=1, swap=512))
+
+
 # Servers that come from another cell
 
 
