@@ -322,7 +322,8 @@ class Rbd(imagebackend.Rbd):
     def _require_gone(self) -> None:
         """Check that no guest would get the disk that was to be removed.
 
-        That of a rescue is removed here: nobody's data is on it.
+        That of a rescue is removed here: nobody's data is on it. So is a name
+        without a header: behind it, librbd finds no disk to remove.
 
         :raises DiskNotRemoved: if there is one
         """
@@ -336,6 +337,17 @@ class Rbd(imagebackend.Rbd):
                 LOG.warning(
                     'Removed disk %s in pool %s, left by an earlier rescue of '
                     'this server',
+                    name,
+                    pool,
+                    instance=self._instance,
+                )
+                return
+        elif not seen.header:
+            with contextlib.suppress(ceph.DiskInUse):
+                self._host.cluster.remove_disk(pool, name)
+                LOG.warning(
+                    'Removed disk %s in pool %s, a name without a header, '
+                    'left by an attempt to rebuild this server that broke off',
                     name,
                     pool,
                     instance=self._instance,

@@ -977,7 +977,9 @@ def test_nor_an_ephemeral_or_swap_disk(renewed, cloud):
     assert renewed.disks.imported == []
 
 
-@pytest.mark.parametrize('left', [remains.Remains(), *LEFT.values(), SHUT])
+@pytest.mark.parametrize(
+    'left', [remains.Remains(), LEFT['header'], LEFT['clone'], SHUT]
+)
 def test_a_disk_that_a_rebuild_has_left_is_not_removed_unseen(
     rebuilt, cloud, image, left
 ):
@@ -985,6 +987,29 @@ def test_a_disk_that_a_rebuild_has_left_is_not_removed_unseen(
     with pytest.raises(exceptions.DiskNotRemoved, match=rebuilt.name):
         rebuilt.run(image)
     assert cloud.west.left == {('vms', rebuilt.name): left}
+
+
+def test_a_name_without_a_header_is_in_no_rebuild_s_way(
+    rebuilt, cloud, image, caplog
+):
+    """Neither Nova nor ``rbd ls`` find it: each rebuild would fail again."""
+    cloud.west.left['vms', rebuilt.name] = LEFT['name']
+    rebuilt.run(image)
+    assert parent(cloud, rebuilt) == f'images/{image.id}@snap'
+    assert cloud.west.left == {}
+    assert f'Removed disk {rebuilt.name} in pool vms' in caplog.text
+    assert 'a name without a header' in caplog.text
+
+
+def test_one_that_gets_its_header_at_this_moment_is(rebuilt, cloud, image):
+    cloud.west.left['vms', rebuilt.name] = LEFT['name']
+
+    def opened_first(pool, name):
+        raise ceph.DiskInUse(f'{pool}/{name}')
+
+    cloud.west.remove_disk = opened_first
+    with pytest.raises(exceptions.DiskNotRemoved, match='it is still there'):
+        rebuilt.run(image)
 
 
 @pytest.mark.parametrize('left', [remains.Remains(), *LEFT.values()])
