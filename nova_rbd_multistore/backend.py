@@ -194,7 +194,7 @@ class Rbd(imagebackend.Rbd):
         pool, name = self.driver.pool, self.rbd_name
         # Of a server without a record, nothing is certain.
         ran = self._instance is None or self._instance.launched_at is not None
-        match seen.fate(ran=ran):
+        match seen.fate(ran=ran, comes=self._is_evacuated):
             case remains.Fate.USE:
                 return True
             case remains.Fate.REFUSE:
@@ -297,6 +297,16 @@ class Rbd(imagebackend.Rbd):
             self._instance is not None
             and self._instance.task_state == task_states.REBUILD_SPAWNING
             and self._instance.host == CONF.host
+        )
+
+    @property
+    def _is_evacuated(self) -> bool:
+        """Whether the server has come from another host, with this disk."""
+        return (
+            self._instance is not None
+            and self._instance.task_state == task_states.REBUILD_SPAWNING
+            # Or it may be what is left of a clone for it that broke off.
+            and not moves.may_have_new_disk(self._instance)
         )
 
     @property

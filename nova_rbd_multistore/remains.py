@@ -62,16 +62,18 @@ class Remains:
             self.opens and not self.parent and not self.written
         )
 
-    def fate(self, *, ran: bool) -> Fate:
+    def fate(self, *, ran: bool, comes: bool = False) -> Fate:
         """What to do with it.
 
         :param ran: whether its server has ever been up
+        :param comes: whether it has, on another host, and with this disk
         """
         if not self.header:
             return Fate.REFUSE if ran else Fate.REMOVE
         if not self.opens:
             return Fate.REFUSE
-        if self.written or (ran and self.parent):
+        # A guest that never wrote to its root disk may boot without it.
+        if self.written or comes or (ran and self.parent):
             return Fate.USE
         # An empty disk without a parent would be a server that does not boot.
         return Fate.REFUSE if ran or self.watched else Fate.REMOVE

@@ -1031,6 +1031,36 @@ def test_an_evacuated_server_keeps_its_disk(rebuilt, cloud, image):
     assert cloud.west.left == {('vms', rebuilt.name): state}
 
 
+@pytest.fixture
+def evacuated(rebuilt):
+    rebuilt.host = 'the-host-that-is-down'
+    return rebuilt
+
+
+def test_also_one_that_is_flat_and_was_never_written(evacuated, cloud, image):
+    """As of a server that boots from the network, and was unshelved."""
+    cloud.west.left['vms', evacuated.name] = LEFT['header']
+    evacuated.run(image)
+    assert cloud.west.left == {('vms', evacuated.name): LEFT['header']}
+
+
+@pytest.mark.parametrize('left', [LEFT['name'], SHUT])
+def test_it_does_not_start_on_what_is_no_disk(evacuated, cloud, image, left):
+    cloud.west.left['vms', evacuated.name] = left
+    with pytest.raises(exceptions.DiskUnusable):
+        evacuated.run(image)
+    assert cloud.west.left == {('vms', evacuated.name): left}
+
+
+def test_nor_on_what_a_new_disk_may_have_begun_with(
+    evacuated, cloud, image, options
+):
+    options.config(group='rbd_multistore', evacuate_to_new_disk=True)
+    cloud.west.left['vms', evacuated.name] = LEFT['header']
+    with pytest.raises(exceptions.DiskUnusable, match='it is empty'):
+        evacuated.run(image)
+
+
 def test_a_rescue_leaves_the_disk_that_is_rescued(rescued, cloud, image):
     rescued.disk_name = 'disk'
     state = remains.Remains()

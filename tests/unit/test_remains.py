@@ -47,6 +47,16 @@ def test_what_no_guest_could_use_is_refused_if_its_server_has_run(seen):
     assert seen.fate(ran=True) is REFUSE
 
 
+@pytest.mark.parametrize('seen', [NO_PARENT, MADE_ELSEWHERE, UNWRITTEN])
+def test_whatever_is_on_the_disk_of_a_server_that_comes_it_is_used(seen):
+    assert seen.fate(ran=True, comes=True) is USE
+
+
+@pytest.mark.parametrize('seen', [NO_HEADER, SHUT])
+def test_not_so_what_is_no_disk(seen):
+    assert seen.fate(ran=True, comes=True) is REFUSE
+
+
 @pytest.mark.parametrize('seen', [UNWRITTEN, OPEN_ELSEWHERE])
 def test_a_clone_without_a_byte_is_the_disk_of_a_server_that_has_run(seen):
     assert seen.fate(ran=True) is USE
@@ -83,9 +93,10 @@ def test_only_what_holds_no_data_and_no_image_is_void(seen, is_void):
     assert seen.is_void is is_void
 
 
+@pytest.mark.parametrize('comes', [True, False])
 @pytest.mark.parametrize('seen', ALL)
-def test_nothing_is_removed_of_a_server_that_has_run(seen):
-    assert seen.fate(ran=True) is not REMOVE
+def test_nothing_is_removed_of_a_server_that_has_run(seen, comes):
+    assert seen.fate(ran=True, comes=comes) is not REMOVE
 
 
 @pytest.mark.parametrize(
