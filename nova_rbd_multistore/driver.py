@@ -51,6 +51,9 @@ CONF = nova.conf.CONF
 conf.register(CONF)
 LOG = logging.getLogger(__name__)
 
+#: Seconds until the next look at a guest.
+_LOOK_INTERVAL = 1.0
+
 #: What a server is in when its disks go, and its user still has it.
 _STAYS = (
     task_states.REBUILDING,
@@ -77,6 +80,8 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
         # share its copies with nobody.
         this_host = host.this_host()
         self._outage = outage.Outage(this_host.time)
+        #: When guests are off that were told to shut down before the start.
+        self._off_by: float | None = None
         disks.take_the_place_of_novas(this_host.cluster)
         access.refuse_novas_redirects()
         self._image_api = (
@@ -176,9 +181,11 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
         Nova does so, too, when it starts after it was ended in a resize. If it
         was waiting for the guest to shut down, that may run on: Nova could not
         start it, and would take its network and its volumes away.
+
+        :raises HostStopping: if nova-compute stops again, while it waits
         """
         if instance.task_state == task_states.RESIZE_MIGRATING and (
-            self._is_running(instance)
+            self._runs_on(instance)
         ):
             LOG.info(
                 'The server was to be resized, and its guest still runs: '
@@ -205,6 +212,37 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
             super()._finish_revert_migration_vtpm(context, instance)
         finally:
             instance.old_flavor = noted
+
+    def _runs_on(self, instance: 'objects.Instance') -> bool:
+        """Whether a guest runs, and is not about to shut down.
+
+        If it is, Nova has told it so before it was ended, which libvirt does
+        not show. It would be off a moment later, and Nova would take its
+        server for one that was stopped.
+        """
+        its_time = host.this_host().time
+        if self._off_by is None:
+            # One time for all guests, since all were told before the start.
+            # Nova looks after one server after another: those that run on
+            # would hold up the start, each for as long. What an image says of
+            # that time is not asked, for its owner may say anything.
+            self._off_by = its_time.clock() + CONF.shutdown_timeout
+        said = False
+        while self._is_running(instance):
+            left = self._off_by - its_time.clock()
+            if left <= 0:
+                return True
+            if not said:
+                said = True
+                LOG.info(
+                    'The server was to be resized, and its guest still runs: '
+                    'waiting for up to %d s, for it may have been told to '
+                    'shut down',
+                    left,
+                    instance=instance,
+                )
+            its_time.sleep(min(_LOOK_INTERVAL, left))
+        return False
 
     def _is_running(self, instance: 'objects.Instance') -> bool:
         try:

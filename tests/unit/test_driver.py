@@ -1438,34 +1438,88 @@ def test_a_server_that_is_not_resized_keeps_it(
     assert novas == []
 
 
-@pytest.mark.parametrize(
-    ('task_state', 'runs', 'reverted'),
-    [
-        # nova-compute ended while it waited for the guest to shut down.
-        (task_states.RESIZE_MIGRATING, True, False),
-        (task_states.RESIZE_MIGRATING, False, True),
-        (task_states.RESIZE_MIGRATING, None, True),
-        (task_states.RESIZE_REVERTING, False, True),
-    ],
-)
-def test_a_restart_during_a_resize_leaves_a_guest_that_runs(
-    libvirt, novas, monkeypatch, task_state, runs, reverted
-):
-    """Nova would start it, fail, and take its network and volumes away."""
+class Guest:
+    """One as libvirt shows it; it runs, unless told otherwise."""
+
+    def __init__(self):
+        self.runs = True
+
+    def is_active(self):
+        return self.runs
+
+
+@pytest.fixture
+def guest(libvirt, this_host, options, monkeypatch):
+    """That of each server, of which Nova may have told to shut down."""
+    del this_host
+    options.config(shutdown_timeout=90)
+    guest = Guest()
 
     def get_guest(instance):
-        if runs is None:
+        if guest.runs is None:
             raise exception.InstanceNotFound(instance_id=instance.uuid)
-        return types.SimpleNamespace(is_active=lambda: runs)
+        return guest
 
     monkeypatch.setattr(
         libvirt, '_host', types.SimpleNamespace(get_guest=get_guest)
     )
-    # As Nova's manager does.
+    return guest
+
+
+def start_after_a_resize(libvirt, task_state=task_states.RESIZE_MIGRATING):
+    """What Nova's manager does of a server when nova-compute starts."""
     libvirt.finish_revert_migration(
         'context', server(vm_states.ACTIVE, task_state), [], 'move', {}, True
     )
-    assert novas == ['finish_revert_migration'] * reverted
+
+
+@pytest.mark.parametrize(
+    ('task_state', 'runs'),
+    [
+        (task_states.RESIZE_MIGRATING, False),
+        (task_states.RESIZE_MIGRATING, None),
+        (task_states.RESIZE_REVERTING, False),
+    ],
+)
+def test_a_guest_that_does_not_run_is_started_after_a_resize(
+    libvirt, novas, guest, cloud, task_state, runs
+):
+    guest.runs = runs
+    start_after_a_resize(libvirt, task_state)
+    assert novas == ['finish_revert_migration']
+    assert cloud.clock.naps == []
+
+
+def test_a_restart_during_a_resize_leaves_a_guest_that_runs_on(
+    libvirt, novas, guest, cloud
+):
+    """Nova would start it, fail, and take its network and volumes away."""
+    began = cloud.clock.now
+    start_after_a_resize(libvirt)
+    assert novas == []
+    assert cloud.clock.now - began == pytest.approx(90)
+
+
+@pytest.mark.parametrize('runs', [False, None])
+def test_one_that_still_shuts_down_is_started_again(
+    libvirt, novas, guest, cloud, runs
+):
+    """It would be off a moment later, and Nova would stop its server."""
+    began = cloud.clock.now
+    cloud.clock.after(40, lambda: setattr(guest, 'runs', runs))
+    start_after_a_resize(libvirt)
+    assert novas == ['finish_revert_migration']
+    assert cloud.clock.now - began == pytest.approx(40, abs=1)
+
+
+def test_guests_that_run_on_hold_up_no_start_one_after_another(
+    libvirt, novas, guest, cloud
+):
+    began = cloud.clock.now
+    for _ in range(5):
+        start_after_a_resize(libvirt)
+    assert novas == []
+    assert cloud.clock.now - began == pytest.approx(90)
 
 
 @pytest.mark.parametrize('noted', [False, True])
