@@ -160,7 +160,8 @@ def _record(
 ) -> image_values.ImageRecord:
     """The image's record; a refusal is believed when it stays.
 
-    From one, Nova concludes that a snapshot has failed, and deletes it.
+    From one, Nova concludes that a snapshot has failed, and deletes it; or it
+    deletes an image in the middle of a copy.
 
     :raises ImageGone: see :func:`wait_until_active`
     :raises TokenRefused: see :func:`wait_until_active`
@@ -197,7 +198,7 @@ def wait_until_free(
     """
     began = time.clock()
     while True:
-        record = images.record(image)
+        record = _record(image, images, time)
         if not (record.lock and record.importing):
             return
         stores = ', '.join(sorted(record.importing))

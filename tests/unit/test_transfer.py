@@ -327,6 +327,15 @@ def test_an_image_that_is_copied_is_not_to_be_deleted_yet(site):
     assert site.stores == {'west', 'east'}
 
 
+@pytest.mark.parametrize('refusal', REFUSALS)
+def test_nor_for_a_refusal_of_a_moment(site, refusal):
+    site.glance.request_copy(site.image.id, 'east')
+    site.clock.advance(1)
+    unanswered(site, *[refusal(site.image.id)] * 2)
+    wait_until_free(site)
+    assert site.stores == {'west', 'east'}
+
+
 def test_an_image_that_is_hashed_can_be_deleted_at_once(site):
     site.api.hold(site.image, 60.0)
     assert wait_until_free(site) == 0
