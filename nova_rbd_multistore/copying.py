@@ -216,7 +216,7 @@ class Copy:
             # takes over the lock of a dead task has to remove its flags, which
             # Glance forbids all but the image's owner. The lock is of no task
             # then, and free.
-            self._meet(exc)
+            self._meet(self._forbidden(exc))
             return
         except exceptions.TokenRefused:
             # Nor does Glance know a token then that it has not had checked of
@@ -267,6 +267,9 @@ class Copy:
                 self._poll_as_due()
             case task_values.Verdict.NOT_NEEDED:
                 self._request.refuse()
+                if not isinstance(self._obstacle, exceptions.CopyFailed):
+                    # Glance says something else than before.
+                    self._pace.settled()
                 self._meet(self._failure(reply.reason))
 
     def _meet(
@@ -503,6 +506,15 @@ class Copy:
         self._pace.moved()
         self._pace.settled()
         self._request_copy()
+
+    def _forbidden(
+        self, exc: exceptions.CopyForbidden
+    ) -> exceptions.CopyError:
+        """What it is that glance-apis forbid the copy."""
+        if not self._request.failures:
+            return exc
+        # Those that do not have failed at it.
+        return self._failure('it forbids the copy (policy copy_image)')
 
     def _failure(self, *reasons: str) -> exceptions.CopyFailed:
         return exceptions.CopyFailed(

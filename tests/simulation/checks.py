@@ -343,7 +343,8 @@ def _all_fail(history: History, boot: histories.Boot) -> bool:
         ),
         default=_ended(boot),
     )
-    at = failed - pace.SETTLES_IN / 2
+    # At its time-out, a boot says what it has met last.
+    at = failed if _has_waited(history, boot) else failed - pace.SETTLES_IN / 2
     return at > _watched_since(history, boot) and all(
         any(
             spell.target == api
@@ -383,7 +384,7 @@ def _failed(history: History, boot: histories.Boot) -> bool:
     unfit = {
         spell.target
         for spell in history.spells_of(
-            *FAILURES,
+            *(*FAILURES, Kind.TOKENLESS),
             began=_watched_since(history, boot),
             ended=_ended(boot),
         )

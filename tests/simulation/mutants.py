@@ -164,8 +164,8 @@ MUTANTS = (
         "a dead lock of another project's image ends the boot",
         copying.Copy,
         '_request_copy',
-        'self._meet(exc)\n        return\n    except exceptions.TokenRefused:',
-        'raise\n    except exceptions.TokenRefused:',
+        'self._meet(self._forbidden(exc))\n        return',
+        'raise',
     ),
     Mutant(
         'one failed endpoint of two ends the boot',

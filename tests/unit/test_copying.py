@@ -1040,6 +1040,28 @@ def test_a_400_is_looked_into_for_ten_seconds_ever_less_often(site):
     assert 10 <= site.clock.now - began < 13
 
 
+def test_a_400_after_other_answers_has_its_own_ten_seconds(site):
+    request, began = site.glance.request_copy, site.clock.now
+    before = site.record()
+    shown = site.glance.record
+    # Somebody's copy has come, which a replica shows later.
+    site.glance.record = lambda image: (
+        shown(image) if site.clock.now >= began + 15 else before
+    )
+    site.west.hidden = True
+    url = f'rbd://fsid-west/images/{site.image.id}/snap'
+    site.clock.after(9, lambda: site.image.locations.setdefault('west', url))
+
+    def fail_at_first(*question):
+        if site.clock.now < began + 9:
+            raise exceptions.GlanceUnavailable(1, 'HTTP 500 oops')
+        return request(*question)
+
+    site.glance.request_copy = fail_at_first
+    site.copy()
+    assert set(site.statuses) == {400}
+
+
 @pytest.mark.parametrize('poll_interval', [1, 15, 60])
 def test_a_400_is_looked_into_more_than_twice_at_any_interval(
     site, poll_interval
@@ -2061,6 +2083,22 @@ def test_a_next_glance_api_that_never_does_it_ends_the_boot_soon(
     said = str(caught.value)
     assert 'glance-api 1 of 2: staging is full' in said
     assert f'glance-api 2 of 2: {shown}' in said
+
+
+def test_a_next_glance_api_that_forbids_it_is_not_the_first_to_blame(two):
+    request = two.glance.request_copy
+
+    def forbid(image, store, sources, avoid):
+        if avoid:
+            raise exceptions.CopyForbidden(image, store)
+        return request(image, store, sources, avoid)
+
+    two.glance.request_copy = forbid
+    with pytest.raises(exceptions.CopyFailed) as caught:
+        two.copy()
+    said = str(caught.value)
+    assert 'glance-api 1 of 2: staging is full' in said
+    assert 'glance-api 2 of 2: it forbids the copy' in said
 
 
 @pytest.mark.parametrize('fault', [None, 'HTTP 500 oops'])
