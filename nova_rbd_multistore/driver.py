@@ -54,6 +54,10 @@ LOG = logging.getLogger(__name__)
 #: Seconds until the next look at a guest.
 _LOOK_INTERVAL = 1.0
 
+#: Seconds of a start for guests that may be about to shut down: nova-compute
+#: serves nobody meanwhile, whatever time operators give to guests.
+_LONGEST_WAIT_FOR_GUESTS = 60.0
+
 #: What a server is in when its disks go, and its user still has it.
 _STAYS = (
     task_states.REBUILDING,
@@ -182,7 +186,8 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
         was waiting for the guest to shut down, that may run on: Nova could not
         start it, and would take its network and its volumes away.
 
-        :raises HostStopping: if nova-compute stops again, while it waits
+        :raises HostStopping: if nova-compute stops again, while it waits; Nova
+            has forgotten the resize then, and the next start does not wait
         """
         if instance.task_state == task_states.RESIZE_MIGRATING and (
             self._runs_on(instance)
@@ -226,7 +231,9 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
             # Nova looks after one server after another: those that run on
             # would hold up the start, each for as long. What an image says of
             # that time is not asked, for its owner may say anything.
-            self._off_by = its_time.clock() + CONF.shutdown_timeout
+            self._off_by = its_time.clock() + min(
+                CONF.shutdown_timeout, _LONGEST_WAIT_FOR_GUESTS
+            )
         said = False
         while self._is_running(instance):
             left = self._off_by - its_time.clock()
@@ -237,7 +244,8 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
                 LOG.info(
                     'The server was to be resized, and its guest still runs: '
                     'waiting for up to %d s, for it may have been told to '
-                    'shut down',
+                    'shut down. If nova-compute is restarted now, the server '
+                    'may end as SHUTOFF',
                     left,
                     instance=instance,
                 )
