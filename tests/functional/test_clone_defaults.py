@@ -126,7 +126,7 @@ def test_a_clone_is_of_the_version_that_is_foretold(
     if version == 2:
         with west.pool('images') as ioctx:
             rbd.RBD().trash_move(ioctx, image, 0)
-        assert west.trash('images') == [image]
+        assert image in west.trash('images')
         assert len(west.read(disk, MIB)) == MIB
     else:
         with (
