@@ -18,6 +18,7 @@ has turned out to be another cluster.
 
 from collections.abc import Callable, Hashable, Sequence
 import functools
+import math
 from typing import Protocol, TypeVar
 import uuid
 
@@ -401,7 +402,7 @@ class Finder:
         or not of Nova's service token beside the user's. After a while, it is
         believed.
         """
-        believe_at = self._time.clock() + pace.SETTLES_IN
+        believe_at = math.inf
         pause = pace.FIRST_RECHECK
         while True:
             try:
@@ -412,6 +413,8 @@ class Finder:
             else:
                 if is_of_now(answer) or self._time.clock() >= believe_at:
                     return answer
+            # From the first answer on, which may have taken a minute.
+            believe_at = min(believe_at, self._time.clock() + pace.SETTLES_IN)
             self._time.sleep(pause)
             pause *= 2
 

@@ -120,11 +120,33 @@ def nobody_boots_without_the_right(history: History) -> Iterator[str]:
             )
             # All that is asked before the clone may be as old as a replica.
             since = max(spell.began + stories.LONGEST_LAG, boot.began)
-            if hidden and since < boot.ended - SLACK < spell.ended - SLACK:
+            if (
+                hidden
+                and since < boot.ended - SLACK < spell.ended - SLACK
+                and not _was_asked_before(history, boot, spell.began)
+            ):
                 yield (
                     f'{boot.name} has a disk, though {spell.target} '
                     f'{spell.kind}'
                 )
+
+
+def _was_asked_before(
+    history: History, boot: histories.Boot, moment: float
+) -> bool:
+    """Whether Glance was asked before a moment, and has answered just now.
+
+    One that hangs has looked at the token before.
+    """
+    return any(
+        request.host == boot.host
+        and request.status == 200
+        and request.question.endswith('/locations')
+        and boot.image in request.question
+        and request.at <= moment
+        and _ended(boot) - SLACK <= request.ended <= _ended(boot)
+        for request in history.requests
+    )
 
 
 def an_error_is_true(history: History) -> Iterator[str]:

@@ -787,10 +787,12 @@ class Keyless(glance.Glance):
 
     :param error: what it says: of the user's token, or of Nova's beside it
     :param seconds: for which it does
+    :param first: seconds that it takes to say so at first
     """
 
-    def __init__(self, images, clock, error, seconds):
+    def __init__(self, images, clock, error, seconds, first=0):
         self._images = images
+        self._first = first
         self._clock = clock
         self._error = error
         self._until = clock.now + seconds
@@ -808,6 +810,8 @@ class Keyless(glance.Glance):
         return self._images.locations(image)
 
     def _refuse(self, image):
+        self._clock.advance(self._first)
+        self._first = 0
         if self._clock.now < self._until:
             raise self._error(image)
 
@@ -825,6 +829,14 @@ def test_who_is_refused_for_a_moment_asks_again(
     this_host, cloud, context, error
 ):
     (found,) = find_keyless(this_host, cloud, context, error, 6)
+    assert found.fsid == 'fsid-west'
+
+
+@pytest.mark.parametrize('error', finding.DOUBTED)
+def test_so_does_who_had_to_wait_for_the_refusal(
+    this_host, cloud, context, error
+):
+    (found,) = find_keyless(this_host, cloud, context, error, 36, 30)
     assert found.fsid == 'fsid-west'
 
 

@@ -162,6 +162,30 @@ def test_a_disk_without_the_right_is_found(told, kind, target, project):
     assert 'nobody_boots_without_the_right' in told.broken
 
 
+@pytest.mark.parametrize(
+    ('asked', 'ended', 'status', 'found'),
+    [
+        (1001.0, 1099.0, 200, False),
+        (1006.0, 1099.0, 200, True),
+        (1001.0, 1050.0, 200, True),
+        (1001.0, 1099.0, 401, True),
+    ],
+)
+def test_a_glance_api_that_hangs_has_looked_at_the_token_before(
+    told, asked, ended, status, found
+):
+    told.boot(ended=1100.0)
+    told.spell(Kind.EXPIRED, 'demo', began=1005.0, ended=1200.0)
+    told.history.requests.append(
+        histories.Request(
+            *(asked, ended, 'west-1', 'api-1'),
+            'GET /v2/images/image/locations',
+            status,
+        )
+    )
+    assert ('nobody_boots_without_the_right' in told.broken) is found
+
+
 def test_the_owner_needs_no_share(told):
     told.boot(ended=1100.0)
     told.spell(Kind.WITHDRAWN, 'image', ended=1200.0)
