@@ -405,13 +405,16 @@ class Finder:
         believe_at = math.inf
         pause = pace.FIRST_RECHECK
         while True:
+            # Not by the time of the answer, which may be an old one: this
+            # process, too, may stand still.
+            is_believed = self._time.clock() >= believe_at
             try:
                 answer = ask()
             except DOUBTED:
-                if self._time.clock() >= believe_at:
+                if is_believed:
                     raise
             else:
-                if is_of_now(answer) or self._time.clock() >= believe_at:
+                if is_believed or is_of_now(answer):
                     return answer
             # From the first answer on, which may have taken a minute.
             believe_at = min(believe_at, self._time.clock() + pace.SETTLES_IN)

@@ -241,7 +241,7 @@ MUTANTS = (
         'locations that are forbidden for a moment end the boot',
         finding.Finder,
         '_ask_until',
-        'if self._time.clock() >= believe_at:',
+        'if is_believed:',
         'if True:',
     ),
     Mutant(
