@@ -43,6 +43,9 @@ readonly client_tests=(
     tests/functional/test_clone_defaults.py
     tests/functional/test_lost_connections.py
 )
+# Moves a monitor by programs that have to be of its own release, and in the
+# client's root are of another.
+readonly not_by_a_newer_client=(-k 'not a_monitor_that_has_moved_is_found')
 
 function novas_stages {
     stage nova31 15 "$venv/bin/tox" -e nova31
@@ -133,7 +136,8 @@ function ceph20_stages {
     stage ceph20-client 50 tools/own-lab.sh --ceph=20 \
         tools/with-ceph20.sh pytest "${client_tests[@]}"
     stage ceph20-client-of-16 50 tools/own-lab.sh \
-        tools/with-ceph20.sh pytest "${client_tests[@]}"
+        tools/with-ceph20.sh pytest "${not_by_a_newer_client[@]}" \
+        "${client_tests[@]}"
 }
 
 # In order, but for the fault tests: beside what is first.
