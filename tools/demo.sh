@@ -11,7 +11,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-# The demonstration, from a bare Debian 12 to the proof: install what is
+# The demonstration, from a bare Debian 12 or 13 to the proof: install what is
 # needed, bring up the cloud of two sites, boot servers there. Options go to
 # "python -m lab.demo" (try --help).
 

@@ -11,9 +11,10 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-# Install what the lab, the demo and the tests need on a Debian 12 machine:
-# the packages of bindep.txt, and one virtual environment with OpenStack's
-# services at the versions of lab/constraints.txt and with this tree, editable.
+# Install what the lab, the demo and the tests need on a machine with Debian 12
+# or 13: the packages of bindep.txt, and one virtual environment with
+# OpenStack's services at the versions of lab/constraints.txt and with this
+# tree, editable.
 # Says nothing and takes a second when all of it is there.
 #
 #   tools/install.sh [--with cinder | --with nfs]
@@ -115,7 +116,8 @@ function main {
         *) die "no such option: $*" ;;
     esac
     [[ $EUID -eq 0 ]] || die 'must run as root: apt-get and the lab need it'
-    command -v apt-get > /dev/null || die 'must run on Debian 12: no apt-get'
+    command -v apt-get > /dev/null ||
+        die 'must run on Debian 12 or 13: no apt-get'
 
     if ! /usr/bin/python3 -c 'import ensurepip' 2> /dev/null; then
         install_debian_packages python3-venv

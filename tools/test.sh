@@ -11,11 +11,10 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-# What a change has to pass, from nothing, on a Debian 12 machine, as root:
-# install, lint, documentation, unit tests, then the lab and the functional
-# tests on it, among them boots through Nova. At most 30 minutes on two cores.
-# Ends with one table, and fails if any stage failed. Options go to
-# tools/test-summary.
+# What a change has to pass, from nothing, on Debian 12 or 13, as root: install,
+# lint, documentation, unit tests, then the lab and the functional tests on it,
+# among them boots through Nova. At most 30 minutes on two cores. Ends with one
+# table, and fails if any stage failed. Options go to tools/test-summary.
 
 # shellcheck source=tools/stages.sh
 source "$(dirname "$(readlink -f "$0")")/stages.sh"
