@@ -319,6 +319,7 @@ def test_a_file_that_is_wrong_is_told_with_its_line(admins, tmp_path):
     assert 'Traceback' not in done.err
 
 
+@pytest.mark.long
 def test_data_that_is_in_the_way_is_removed_and_copies_work_again(
     admins, upload, ceph, west, stores_of
 ):
@@ -423,6 +424,7 @@ def test_the_lock_of_a_copy_that_begins_is_not_taken_for_dead(
     assert record['os_glance_import_task'] == task['id']
 
 
+@pytest.mark.long
 def test_data_of_nobody_is_found_and_removed(admins, ceph, west, upload):
     image = upload(store='west')
     orphan = str(uuid.uuid4())

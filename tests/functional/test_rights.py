@@ -81,6 +81,7 @@ def test_with_these_capabilities_a_cold_image_is_booted(
     assert west.parent(boot.disk) == clusters.of_glance(image.id)
 
 
+@pytest.mark.long
 def test_without_the_role_service_glance_denies_the_locations(
     upload, make_host, demo_user, service_user_without_role
 ):
@@ -119,7 +120,9 @@ def test_without_the_policy_for_copies_the_copy_is_forbidden(
     assert copy_tasks(image.id) == []
 
 
-@pytest.mark.parametrize('store', ['file', 'west'])
+@pytest.mark.parametrize(
+    'store', ['file', pytest.param('west', marks=pytest.mark.long)]
+)
 def test_without_the_policy_for_locations_these_are_said_to_be_denied(
     upload, make_host, demo_user, glance_with_policy, copy_tasks, store
 ):

@@ -82,6 +82,7 @@ def asked_for(glance, image):
     ]
 
 
+@pytest.mark.long
 def test_with_default_policies_no_boot_gets_on_without_it(
     upload, make_host, default_glance, demo_user
 ):
@@ -147,6 +148,7 @@ def test_a_right_withdrawn_during_the_wait_ends_what_the_identity_may_ask(
     assert west.clones(image.id) == []
 
 
+@pytest.mark.long
 def test_a_password_that_is_wrong_is_said_and_not_shown(
     upload, make_deputed, demo_user, deputy
 ):
@@ -161,6 +163,7 @@ def test_a_password_that_is_wrong_is_said_and_not_shown(
     assert 'a wrong password' not in host.log + boot.message
 
 
+@pytest.mark.long
 def test_an_identity_that_glance_refuses_is_said_to_be_of_no_use(
     upload, make_deputed, make_identity, demo_user, default_glance
 ):
@@ -174,6 +177,7 @@ def test_an_identity_that_glance_refuses_is_said_to_be_of_no_use(
     assert 'Glance refuses the identity of [rbd_multistore]' in host.log
 
 
+@pytest.mark.long
 def test_an_application_credential_can_be_limited_to_these_questions(
     upload,
     make_host,
