@@ -73,7 +73,12 @@ def _root() -> pathlib.Path:
 
 
 def inside(where: layout.Layout) -> Sequence[str]:
-    """What comes before a command that is to run in the root."""
+    """What comes before a command that is to run in the root.
+
+    Nothing, for who is in there already (``tools/with-ceph20.sh``).
+    """
+    if _root().exists() and _root().samefile('/'):
+        return ()
     # Each becomes the next: supervisor's child is the daemon itself.
     enter = ('nsenter', f'--mount={_namespace(where)}', '--')
     return (*enter, 'chroot', str(_root()))
