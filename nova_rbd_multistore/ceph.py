@@ -710,7 +710,7 @@ class Cluster:
     def arrival(self, pool: str, image: str) -> arrival.Arrival:
         """How far a copy of ``image`` into ``pool`` has come.
 
-        The image is not opened: that would take three to six times as long
+        The image is not opened: that would take three to eight times as long
         (:mod:`rbd_class`), and many hosts may look at it, twice a second.
 
         :raises ArrivalsHidden: if that cannot be seen
