@@ -341,25 +341,16 @@ class Rbd(imagebackend.Rbd):
         seen = self._look()
         if seen is None:
             return
-        if self._is_of_rescue:
+        if self._is_of_rescue or not seen.header:
             with contextlib.suppress(ceph.DiskInUse):
                 self._host.cluster.remove_disk(pool, name)
                 LOG.warning(
-                    'Removed disk %s in pool %s, left by an earlier rescue of '
-                    'this server',
+                    'Removed disk %s in pool %s, %s',
                     name,
                     pool,
-                    instance=self._instance,
-                )
-                return
-        elif not seen.header:
-            with contextlib.suppress(ceph.DiskInUse):
-                self._host.cluster.remove_disk(pool, name)
-                LOG.warning(
-                    'Removed disk %s in pool %s, a name without a header, '
-                    'left by an attempt to rebuild this server that broke off',
-                    name,
-                    pool,
+                    'left by an earlier rescue of this server'
+                    if self._is_of_rescue
+                    else 'a name without a header',
                     instance=self._instance,
                 )
                 return
